@@ -1,0 +1,98 @@
+"""Models behind Protocols. One foreign library a file; `open_*` builds one from its config section, once a process.
+
+Images are uint8 HWC RGB 0-255; masks are bool HW with True = the causal part (segmenter) or = repaint (generator).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+Image = npt.NDArray[np.uint8]
+Mask = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a segmenter found: `mask` may be empty; `score` in [0, 1]; `ids` lets given masks look their file up."""
+
+    mask: Mask
+    score: float
+
+
+@dataclass(frozen=True)
+class Task:
+    """One counterfactual to paint. `prompt` may hold learned tokens; `donor` is an image of the target class with its
+    object mask, for generators that copy instead of dreaming (copy-paste)."""
+
+    image: Image
+    mask: Mask
+    to_label: int
+    prompt: str
+    seed: int
+    donor: tuple[Image, Mask] | None = None
+
+
+@dataclass(frozen=True)
+class Painted:
+    """`image`: same size as the task's; `changed`: True where it may differ from the source (all else is identical)."""
+
+    image: Image
+    changed: Mask
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What a token is learned from: images of one class, their causal masks (None: whole image), the superclass noun."""
+
+    label: int
+    images: Sequence[Image]
+    masks: Sequence[Mask | None]
+    phrase: str
+    seed: int
+
+
+@dataclass(frozen=True)
+class Learned:
+    """A token: its name as it stands in prompts, its file (diffusers format), held-out loss at every check."""
+
+    token: str
+    file: Path
+    losses: list[float] = field(default_factory=list)
+
+
+class Segmenter(Protocol):
+    """Finds the causal part."""
+
+    identity: str
+    """Name and weights hash: enters fingerprints."""
+
+    def segment(self, ids: Sequence[str], images: Sequence[Image], phrase: str) -> list[Found]: ...
+
+
+class Generator(Protocol):
+    """Paints counterfactuals; `wants_donor` asks the stage for an image of the target class with its mask."""
+
+    identity: str
+    wants_donor: bool
+
+    def paint(self, tasks: Sequence[Task]) -> list[Painted]:
+        """One result a task, in order; item n depends on task n alone (same seed, same pixels in any batch)."""
+        ...
+
+
+class Inverter(Protocol):
+    """A generator that can also learn a token from images."""
+
+    def learn(self, lesson: Lesson, folder: Path) -> Learned:
+        """Learn a token and write it under `folder`."""
+        ...
+
+    def load_tokens(self, files: dict[str, Path]) -> None:
+        """Make learned tokens (name -> file) usable in prompts; painting refuses prompts with unknown tokens."""
+        ...

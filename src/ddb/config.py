@@ -1,0 +1,175 @@
+"""Every setting of a run: one frozen model a stage, each field with its meaning, unit and range.
+
+A run's configuration is a preset or YAML file plus `--set a.b=c` overrides; `load_config` reports every fault at once.
+Where the paper says a value, the field's description says "paper"; everything else is ours.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from ddb.errors import ConfigError
+
+Share = Annotated[float, Field(ge=0, le=1)]
+PositiveInt = Annotated[int, Field(ge=1)]
+PRESETS = resources.files("ddb.presets")
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class PocketConfig(Section):
+    """The built-in world, where `data.source` is "pocket"."""
+
+    train: int = Field(2400, ge=20, le=1_000_000, description="training images")
+    val: int = Field(600, ge=8, le=1_000_000, description="validation images")
+    test: int = Field(2000, ge=8, le=1_000_000, description="test images")
+    correlation: Share = Field(0.95, description="share of training images whose place fits their class")
+    waterbirds: float = Field(0.22, gt=0, lt=1, description="share of waterbirds in every split")
+    seed: int = Field(0, ge=0, description="seed of the drawn data set")
+
+
+class DataConfig(Section):
+    source: Literal["pocket", "waterbirds", "folder", "table"] = Field(
+        "folder", description="pocket: drawn by ddb; waterbirds: metadata.csv; folder: class folders; table: CSV/Parquet"
+    )
+    root: str = Field("", description="folder (or CSV/Parquet file) that holds the data; unused by the pocket source")
+    classes: tuple[str, ...] = Field((), description="classes to use, in label order; empty: all, sorted by name")
+    phrase: str = Field("object", min_length=1, description="superclass noun, in prompts and for segmentation")
+    val_share: float = Field(0.15, gt=0, lt=0.9, description="share held out where the data has no validation split")
+    test_share: float = Field(0.2, gt=0, lt=0.9, description="share held out where the data has no test split")
+    split_seed: int = Field(0, ge=0, description="seed of a split made here")
+    max_megapixels: float = Field(50, gt=0, description="larger images are quarantined, in millions of pixels")
+    pocket: PocketConfig = PocketConfig()
+
+
+class Augment(Section):
+    """Training augmentation; evaluation uses none."""
+
+    scale: tuple[float, float] = Field((0.7, 1.0), description="area share of the random resized crop")
+    flip: bool = Field(True, description="mirror half of the images")
+    colour: float = Field(0.0, ge=0, le=1, description="strength of brightness, contrast and saturation jitter")
+    blur: Share = Field(0.0, description="share of images that are blurred slightly (hides traces of a generator)")
+    noise: float = Field(0.0, ge=0, le=64, description="largest standard deviation of added noise, grey levels")
+
+
+class FitConfig(Section):
+    """Settings that ERM and retraining share."""
+
+    epochs: PositiveInt = Field(20, description="passes over the training images")
+    batch_size: PositiveInt = Field(32, description="training images in a step")
+    lr: float = Field(1e-3, gt=0, description="peak learning rate")
+    weight_decay: float = Field(1e-3, ge=0, description="decoupled for adamw, L2 for sgd")
+    optimiser: Literal["sgd", "adamw"] = Field("sgd", description="sgd: momentum 0.9")
+    schedule: Literal["constant", "cosine"] = Field("constant", description="learning rate over the run")
+    augment: Augment = Augment()
+    selection: Literal["last", "mean", "worst_class", "worst_group", "counterfactual"] = Field(
+        "worst_class", description="validation figure that picks the epoch; only worst_group needs group labels"
+    )
+
+
+class ErmConfig(FitConfig):
+    backbone: str = Field("resnet50.tv_in1k", description="timm architecture")
+    weights: str = Field("hub", description='"hub", "pocket", "none", or a path to a safetensors file')
+    image_size: int = Field(224, ge=32, le=1024, description="side of the square input, pixels")
+    rank_epoch: int | None = Field(None, ge=1, description="epoch whose losses rank the samples; empty: the one kept")
+
+
+class InvertConfig(Section):
+    representatives: int = Field(30, ge=0, le=1000, description="images a token is learned from (paper: 20-40); 0: no token")
+    noise_quantile: float = Field(0.0, ge=0, lt=0.5, description="share of highest-loss images skipped as label noise")
+    steps: PositiveInt = Field(1000, description="optimiser steps")
+    batch_size: PositiveInt = Field(4, description="images in a step")
+    lr: float = Field(5e-3, gt=0, description="learning rate of the token's vectors (AdamW)")
+    vectors: int = Field(2, ge=1, le=16, description="embedding vectors a token")
+    init: str = Field("", description="word whose embedding the vectors start from; empty: the phrase")
+    inside_mask: bool = Field(True, description="learn from the causal part alone, not from its usual background")
+    check_every: PositiveInt = Field(50, description="steps between held-out losses; the best vectors are kept")
+
+
+class SegmentConfig(Section):
+    backend: Literal["clipseg", "given"] = Field("clipseg", description="clipseg: prompted; given: files in `masks`")
+    weights: str = Field("CIDAS/clipseg-rd64-refined", description='hub id, local folder, or "pocket"')
+    masks: str = Field("", description="folder of given masks: <path of the image without suffix>.png, 255 = causal")
+    threshold: Share = Field(0.5, description="probability above which a pixel is causal")
+    shape: Literal["tight", "dilated", "hull", "square"] = Field("square", description="shape of the repainted region")
+    expand: float = Field(1.2, ge=1, le=4, description="growth of the region about its centre")
+    min_side: Share = Field(0.0, description="smallest side of a square region, share of the image's shorter side")
+    min_area: Share = Field(0.005, description="smaller causal parts are skipped, share of the image")
+    max_area: Share = Field(0.8, description="larger regions are skipped: no background would be left")
+    batch_size: PositiveInt = Field(16, description="images in a batch")
+
+
+class InpaintConfig(Section):
+    backend: Literal["latent_diffusion", "copy_paste"] = Field("latent_diffusion", description="what paints")
+    weights: str = Field("sd2-community/stable-diffusion-2-inpainting", description='hub id, local folder, or "pocket"')
+    per_class: int | None = Field(None, ge=1, description="counterfactuals made from each class; empty: up to the target's size")
+    image_size: int = Field(512, ge=32, le=2048, description="side at which the generator works, pixels")
+    steps: PositiveInt = Field(25, description="denoising steps")
+    guidance: float = Field(7.5, ge=1, le=30, description="classifier-free guidance scale; 1: off")
+    strength: float = Field(1.0, gt=0, le=1, description="share of the noise schedule that is run")
+    scheduler: Literal["ddim", "dpmpp", "unipc", "euler", "pndm"] = Field("dpmpp", description="sampler")
+    template: str = Field("a photo of a {token} {phrase}", description="prompt; must hold {token} and {phrase}")
+    crop: bool = Field(False, description="zoom in on the mask, paint there at full resolution, paste back")
+    feather: int = Field(2, ge=0, le=64, description="width of the soft edge inside the mask, pixels of the image")
+    batch_size: PositiveInt = Field(8, description="counterfactuals in a batch")
+
+
+class ScoreConfig(Section):
+    output: Literal["logit", "probability"] = Field("logit", description="f in the attribution score")
+    method: Literal["auto", "exact", "integral"] = Field("auto", description="auto: closed form where pixels outside the mask are the source's")
+    ig_steps: PositiveInt = Field(32, description="points of the integral (Gauss-Legendre)")
+    maps: int = Field(12, ge=0, le=1000, description="attribution maps kept for the report, each direction")
+    batch_size: PositiveInt = Field(64, description="images in a batch")
+
+
+class PruneConfig(Section):
+    psi: Literal["literal", "relative", "off"] = Field(
+        "literal", description="literal (paper): prune psi_from >= class mean; relative: prune psi_from >= psi_ratio * psi_from_source"
+    )
+    psi_ratio: Share = Field(0.9, description="relative rule: share of the source's probability that may remain")
+    rho: Literal["value", "quantile", "mean", "off"] = Field("value", description="threshold of rho: a number, a quantile of the direction, its mean")
+    rho_threshold: float = Field(0.0, description="number or quantile, as `rho` says")
+    max_pruned: Share = Field(0.9, description="a head that prunes more of a direction than this falls back to psi_fallback")
+    fallback: Literal["relative", "quantile", "none"] = Field("quantile", description="rule in place of a head that emptied a direction")
+    fallback_quantile: Share = Field(0.5, description="quantile fallback: share of the direction pruned by the head")
+    max_rounds: int = Field(1, ge=1, le=10, description="rounds of new variants for rejected sources until the budget is met")
+
+
+class RetrainConfig(FitConfig):
+    gammas: tuple[float, ...] = Field((1.0, 1.0), description="weight of each class's counterfactual loss (paper: gamma_1, gamma_2)")
+    start: Literal["erm", "pretrained"] = Field("erm", description="weights to start from (paper: erm)")
+    last_layer_only: bool = Field(False, description="train the classification layer alone")
+    generated_batch: PositiveInt = Field(16, description="counterfactuals of each class in a step")
+
+
+class EvaluateConfig(Section):
+    in_distribution: int = Field(0, ge=0, description="training-like images drawn for the in-distribution accuracy (pocket only)")
+    batch_size: PositiveInt = Field(128, description="images in a batch")
+
+
+class RunConfig(Section):
+    version: Literal[1] = 1
+    name: str = Field("run", min_length=1, max_length=80, pattern=r"^[A-Za-z0-9._-]+$", description="name of the run")
+    seed: int = Field(0, ge=0, description="every random draw comes from it")
+    device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="where models run")
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field("auto", description="of models at inference and training")
+    max_error_rate: Share = Field(0.05, description="a stage fails when more of its rows do")
+    replace_stale: bool = Field(True, description="recompute stages whose settings changed; false: stop and say so")
+    data: DataConfig = DataConfig()
+    erm: ErmConfig = ErmConfig()
+    invert: InvertConfig = InvertConfig()
+    segment: SegmentConfig = SegmentConfig()
+    inpaint: InpaintConfig = InpaintConfig()
+    score: ScoreConfig = ScoreConfig()
+    prune: PruneConfig = PruneConfig()
+    retrain: RetrainConfig = RetrainConfig()
+    evaluate: EvaluateConfig = EvaluateConfig()
