@@ -1,29 +1,21 @@
 """Every setting of a run: one frozen model a stage, each field with its meaning, unit and range.
 
-A run's configuration is a preset or YAML file plus `--set a.b=c` overrides; `load_config` reports every fault at once.
 Where the paper says a value, the field's description says "paper"; everything else is ours.
+`ddb.config_load` builds a `RunConfig` from a preset or YAML file and `--set a.b=c` overrides.
 """
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Sequence
-from importlib import resources
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal, Self
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-
-from ddb.errors import ConfigError
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 Share = Annotated[float, Field(ge=0, le=1)]
 PositiveInt = Annotated[int, Field(ge=1)]
-PRESETS = resources.files("ddb.presets")
 
 
 class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class PocketConfig(Section):
@@ -39,7 +31,8 @@ class PocketConfig(Section):
 
 class DataConfig(Section):
     source: Literal["pocket", "waterbirds", "folder", "table"] = Field(
-        "folder", description="pocket: drawn by ddb; waterbirds: metadata.csv; folder: class folders; table: CSV/Parquet"
+        "folder",
+        description="pocket: drawn by ddb; waterbirds: metadata.csv; folder: class folders; table: CSV/Parquet",
     )
     root: str = Field("", description="folder (or CSV/Parquet file) that holds the data; unused by the pocket source")
     classes: tuple[str, ...] = Field((), description="classes to use, in label order; empty: all, sorted by name")
@@ -60,6 +53,13 @@ class Augment(Section):
     blur: Share = Field(0.0, description="share of images that are blurred slightly (hides traces of a generator)")
     noise: float = Field(0.0, ge=0, le=64, description="largest standard deviation of added noise, grey levels")
 
+    @field_validator("scale")
+    @classmethod
+    def _ordered(cls, scale: tuple[float, float]) -> tuple[float, float]:
+        if not 0 < scale[0] <= scale[1] <= 1:
+            raise ValueError("should be two rising shares above 0 and up to 1, such as [0.7, 1.0]")
+        return scale
+
 
 class FitConfig(Section):
     """Settings that ERM and retraining share."""
@@ -77,14 +77,22 @@ class FitConfig(Section):
 
 
 class ErmConfig(FitConfig):
-    backbone: str = Field("resnet50.tv_in1k", description="timm architecture")
+    backbone: str = Field("resnet50.tv_in1k", description="timm architecture; pocket weights bring their own")
     weights: str = Field("hub", description='"hub", "pocket", "none", or a path to a safetensors file')
     image_size: int = Field(224, ge=32, le=1024, description="side of the square input, pixels")
     rank_epoch: int | None = Field(None, ge=1, description="epoch whose losses rank the samples; empty: the one kept")
 
+    @model_validator(mode="after")
+    def _rank_within_run(self) -> Self:
+        if self.rank_epoch and self.rank_epoch > self.epochs:
+            raise ValueError(f"rank_epoch {self.rank_epoch} is after the last of {self.epochs} epochs")
+        return self
+
 
 class InvertConfig(Section):
-    representatives: int = Field(30, ge=0, le=1000, description="images a token is learned from (paper: 20-40); 0: no token")
+    representatives: int = Field(
+        30, ge=0, le=1000, description="images a token is learned from (paper: 20-40); 0: no token"
+    )
     noise_quantile: float = Field(0.0, ge=0, lt=0.5, description="share of highest-loss images skipped as label noise")
     steps: PositiveInt = Field(1000, description="optimiser steps")
     batch_size: PositiveInt = Field(4, description="images in a step")
@@ -107,11 +115,19 @@ class SegmentConfig(Section):
     max_area: Share = Field(0.8, description="larger regions are skipped: no background would be left")
     batch_size: PositiveInt = Field(16, description="images in a batch")
 
+    @model_validator(mode="after")
+    def _masks_where_given(self) -> Self:
+        if self.backend == "given" and not self.masks:
+            raise ValueError('backend "given" needs `masks`, the folder of mask files')
+        return self
+
 
 class InpaintConfig(Section):
     backend: Literal["latent_diffusion", "copy_paste"] = Field("latent_diffusion", description="what paints")
     weights: str = Field("sd2-community/stable-diffusion-2-inpainting", description='hub id, local folder, or "pocket"')
-    per_class: int | None = Field(None, ge=1, description="counterfactuals made from each class; empty: up to the target's size")
+    per_class: int | None = Field(
+        None, ge=1, description="counterfactuals made from each class; empty: up to the target's size"
+    )
     image_size: int = Field(512, ge=32, le=2048, description="side at which the generator works, pixels")
     steps: PositiveInt = Field(25, description="denoising steps")
     guidance: float = Field(7.5, ge=1, le=30, description="classifier-free guidance scale; 1: off")
@@ -122,10 +138,19 @@ class InpaintConfig(Section):
     feather: int = Field(2, ge=0, le=64, description="width of the soft edge inside the mask, pixels of the image")
     batch_size: PositiveInt = Field(8, description="counterfactuals in a batch")
 
+    @field_validator("template")
+    @classmethod
+    def _two_places(cls, template: str) -> str:
+        if any(template.count(place) != 1 for place in ("{token}", "{phrase}")):
+            raise ValueError("should hold {token} and {phrase} once each")
+        return template
+
 
 class ScoreConfig(Section):
     output: Literal["logit", "probability"] = Field("logit", description="f in the attribution score")
-    method: Literal["auto", "exact", "integral"] = Field("auto", description="auto: closed form where pixels outside the mask are the source's")
+    method: Literal["auto", "exact", "integral"] = Field(
+        "auto", description="auto: closed form where pixels outside the mask are the source's"
+    )
     ig_steps: PositiveInt = Field(32, description="points of the integral (Gauss-Legendre)")
     maps: int = Field(12, ge=0, le=1000, description="attribution maps kept for the report, each direction")
     batch_size: PositiveInt = Field(64, description="images in a batch")
@@ -133,26 +158,39 @@ class ScoreConfig(Section):
 
 class PruneConfig(Section):
     psi: Literal["literal", "relative", "off"] = Field(
-        "literal", description="literal (paper): prune psi_from >= class mean; relative: prune psi_from >= psi_ratio * psi_from_source"
+        "literal",
+        description="literal (paper): prune psi_from >= class mean; relative: prune >= psi_ratio * psi_from_source",
     )
     psi_ratio: Share = Field(0.9, description="relative rule: share of the source's probability that may remain")
-    rho: Literal["value", "quantile", "mean", "off"] = Field("value", description="threshold of rho: a number, a quantile of the direction, its mean")
+    rho: Literal["value", "quantile", "mean", "off"] = Field(
+        "value", description="threshold of rho: a number, a quantile of the direction, its mean"
+    )
     rho_threshold: float = Field(0.0, description="number or quantile, as `rho` says")
-    max_pruned: Share = Field(0.9, description="a head that prunes more of a direction than this falls back to psi_fallback")
-    fallback: Literal["relative", "quantile", "none"] = Field("quantile", description="rule in place of a head that emptied a direction")
+    max_pruned: Share = Field(
+        0.9, description="a head that prunes more of a direction than this falls back to psi_fallback"
+    )
+    fallback: Literal["relative", "quantile", "none"] = Field(
+        "quantile", description="rule in place of a head that emptied a direction"
+    )
     fallback_quantile: Share = Field(0.5, description="quantile fallback: share of the direction pruned by the head")
-    max_rounds: int = Field(1, ge=1, le=10, description="rounds of new variants for rejected sources until the budget is met")
+    max_rounds: int = Field(
+        1, ge=1, le=10, description="rounds of new variants for rejected sources until the budget is met"
+    )
 
 
 class RetrainConfig(FitConfig):
-    gammas: tuple[float, ...] = Field((1.0, 1.0), description="weight of each class's counterfactual loss (paper: gamma_1, gamma_2)")
+    gammas: tuple[Annotated[float, Field(ge=0)], ...] = Field(
+        (1.0, 1.0), description="weight of each class's counterfactual loss (paper: gamma_1, gamma_2)"
+    )
     start: Literal["erm", "pretrained"] = Field("erm", description="weights to start from (paper: erm)")
     last_layer_only: bool = Field(False, description="train the classification layer alone")
     generated_batch: PositiveInt = Field(16, description="counterfactuals of each class in a step")
 
 
 class EvaluateConfig(Section):
-    in_distribution: int = Field(0, ge=0, description="training-like images drawn for the in-distribution accuracy (pocket only)")
+    in_distribution: int = Field(
+        0, ge=0, description="training-like images drawn for the in-distribution accuracy (pocket only)"
+    )
     batch_size: PositiveInt = Field(128, description="images in a batch")
 
 
@@ -161,7 +199,9 @@ class RunConfig(Section):
     name: str = Field("run", min_length=1, max_length=80, pattern=r"^[A-Za-z0-9._-]+$", description="name of the run")
     seed: int = Field(0, ge=0, description="every random draw comes from it")
     device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="where models run")
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field("auto", description="of models at inference and training")
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
+        "auto", description="of models at inference and training"
+    )
     max_error_rate: Share = Field(0.05, description="a stage fails when more of its rows do")
     replace_stale: bool = Field(True, description="recompute stages whose settings changed; false: stop and say so")
     data: DataConfig = DataConfig()

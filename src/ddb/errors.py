@@ -29,3 +29,7 @@ class StaleStage(DDBError):
 
 class Interrupted(DDBError):
     """Ctrl-C or SIGTERM: the batch in flight was finished or dropped, everything before it is on disk."""
+
+    def __init__(self, message: str, exit_code: int = 130) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code  # 128 + signal number

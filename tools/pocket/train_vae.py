@@ -74,19 +74,20 @@ def crops(images: np.ndarray, masks: np.ndarray, rng: np.random.Generator, batch
     return pixels.contiguous(memory_format=torch.channels_last), torch.from_numpy(m).float()[:, None]
 
 
-def train(pool: Path, out: Path, minutes: float, lr: float, seed: int) -> None:
+def train(pool: Path, out: Path, minutes: float, lr: float, seed: int, start_from: Path | None) -> None:
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
     images = np.load(pool / "images.npy", mmap_mode="r")
     masks = np.load(pool / "masks.npy", mmap_mode="r")
-    model = build_vae().to(memory_format=torch.channels_last)
+    model = AutoencoderKL.from_pretrained(start_from) if start_from else build_vae()
+    model.train().to(memory_format=torch.channels_last)
     forward = torch.compile(reconstruct(model))
-    ema = torch.optim.swa_utils.AveragedModel(model, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.998))
+    ema = torch.optim.swa_utils.AveragedModel(model, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.99))
     optimiser = torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=1e-4, betas=(0.9, 0.99))
     out.mkdir(parents=True, exist_ok=True)
     start, step, seen, history, running = time.time(), 0, 0, [], 0.0
     while (done := (time.time() - start) / (60 * minutes)) < 1:
-        size, batch = (CROP, 96) if done < 0.8 else (64, 24)
+        size, batch = (CROP, 24) if done < 0.85 else (64, 8)
         x, m = crops(images, masks, rng, batch, size)
         for group in optimiser.param_groups:
             group["lr"] = lr * min(1, (step + 1) / 200) * (0.5 * (1 + np.cos(np.pi * done)) + 0.01)
@@ -99,8 +100,8 @@ def train(pool: Path, out: Path, minutes: float, lr: float, seed: int) -> None:
         optimiser.step()
         ema.update_parameters(model)
         step, seen, running = step + 1, seen + batch, running + float(loss.detach())
-        if step % 100 == 0:
-            history.append({"step": step, "crops": seen, "minutes": (time.time() - start) / 60, "loss": running / 100})
+        if step % 200 == 0:
+            history.append({"step": step, "crops": seen, "minutes": (time.time() - start) / 60, "loss": running / 200})
             print(json.dumps(history[-1]), flush=True)
             running = 0.0
         if step % 1000 == 0:
@@ -126,5 +127,6 @@ if __name__ == "__main__":
     parser.add_argument("--minutes", type=float, default=20)
     parser.add_argument("--lr", type=float, default=2e-3)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--start-from", type=Path, help="a VAE folder to go on from")
     args = parser.parse_args()
-    train(args.pool, args.out, args.minutes, args.lr, args.seed)
+    train(args.pool, args.out, args.minutes, args.lr, args.seed, args.start_from)

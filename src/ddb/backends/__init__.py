@@ -48,7 +48,8 @@ class Painted:
 
 @dataclass(frozen=True)
 class Lesson:
-    """What a token is learned from: images of one class, their causal masks (None: whole image), the superclass noun."""
+    """What a token is learned from: images of one class, the regions that hold their causal part
+    (as repainted later; None: whole image), the superclass noun."""
 
     label: int
     images: Sequence[Image]
@@ -69,8 +70,10 @@ class Learned:
 class Segmenter(Protocol):
     """Finds the causal part."""
 
-    identity: str
-    """Name and weights hash: enters fingerprints."""
+    @property
+    def identity(self) -> str:
+        """Name and weights hash: enters fingerprints."""
+        ...
 
     def segment(self, ids: Sequence[str], images: Sequence[Image], phrase: str) -> list[Found]: ...
 
@@ -78,8 +81,11 @@ class Segmenter(Protocol):
 class Generator(Protocol):
     """Paints counterfactuals; `wants_donor` asks the stage for an image of the target class with its mask."""
 
-    identity: str
-    wants_donor: bool
+    @property
+    def identity(self) -> str: ...
+
+    @property
+    def wants_donor(self) -> bool: ...
 
     def paint(self, tasks: Sequence[Task]) -> list[Painted]:
         """One result a task, in order; item n depends on task n alone (same seed, same pixels in any batch)."""
@@ -87,12 +93,12 @@ class Generator(Protocol):
 
 
 class Inverter(Protocol):
-    """A generator that can also learn a token from images."""
+    """Learns tokens from images, for a generator that shares its model."""
 
     def learn(self, lesson: Lesson, folder: Path) -> Learned:
         """Learn a token and write it under `folder`."""
         ...
 
     def load_tokens(self, files: dict[str, Path]) -> None:
-        """Make learned tokens (name -> file) usable in prompts; painting refuses prompts with unknown tokens."""
+        """Make learned tokens (name -> file) usable in prompts; a prompt with an unknown token is refused."""
         ...

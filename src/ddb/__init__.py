@@ -1,0 +1,41 @@
+"""Diffusion Driven Balancing: counterfactual images that teach a classifier what to look at.
+
+Public names are resolved when they are used: `import ddb` imports neither torch nor any model library.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ddb.backends.timm_classifier import load_classifier
+    from ddb.config import RunConfig
+    from ddb.config_load import load_config
+    from ddb.data.sources import load_dataset
+    from ddb.pipeline import run, status
+    from ddb.report.page import write_report
+
+__version__ = "0.1.0"
+
+__all__ = ["RunConfig", "load_classifier", "load_config", "load_dataset", "run", "status", "write_report"]
+
+_HOMES = {
+    "RunConfig": "ddb.config",
+    "load_classifier": "ddb.backends.timm_classifier",
+    "load_config": "ddb.config_load",
+    "load_dataset": "ddb.data.sources",
+    "run": "ddb.pipeline",
+    "status": "ddb.pipeline",
+    "write_report": "ddb.report.page",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'ddb' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOMES])

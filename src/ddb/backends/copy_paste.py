@@ -1,0 +1,82 @@
+"""Counterfactuals without any model: the object of another image, cut out, scaled into the region and feathered.
+
+The old object is painted over first with its surroundings mirrored at the region's edge. A baseline generator.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image as PillowImage
+from scipy import ndimage
+
+from ddb.backends import Image, Mask, Painted, Task
+from ddb.data.masks import bounding_box, feather
+
+Floats = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class CopyPaste:
+    """A Generator that needs no weights but a donor with every task. `edge`: width of the soft edge, px."""
+
+    edge: int
+    identity: str = "copy_paste"
+    wants_donor: bool = True
+
+    def paint(self, tasks: Sequence[Task]) -> list[Painted]:
+        """One result a task. ValueError if a task has no donor, or its mask or its donor's object is empty."""
+        return [self._paint(task) for task in tasks]
+
+    def _paint(self, task: Task) -> Painted:
+        if task.donor is None or not task.donor[1].any() or not task.mask.any():
+            raise ValueError("copy-paste needs a mask and a donor whose object mask is not empty")
+        pixels, cover = cut_out(*task.donor)
+        if np.random.default_rng(task.seed).random() < 0.5:
+            pixels, cover = pixels[:, ::-1], cover[:, ::-1]
+        filled = fill(task.image, task.mask).astype(np.float32)
+        painted = _put(filled, task.mask, pixels, cover)
+        weights = feather(task.mask, self.edge)[..., None]
+        old = task.image.astype(np.float32)
+        result = np.where(weights > 0, np.rint(old + weights * (painted - old)), old)
+        return Painted(np.clip(result, 0, 255).astype(np.uint8), weights[..., 0] > 0)
+
+
+def cut_out(image: Image, mask: Mask) -> tuple[Image, Mask]:
+    """The object's bounding box; its pixels are carried outwards, so that scaling mixes no background in."""
+    box = bounding_box(mask)
+    inside = (slice(box.top, box.bottom), slice(box.left, box.right))
+    nearest = ndimage.distance_transform_edt(~mask, return_distances=False, return_indices=True)
+    return image[nearest[0], nearest[1]][inside], mask[inside]
+
+
+def fill(image: Image, mask: Mask) -> Image:
+    """Repaint the region with what surrounds it: every pixel mirrored at the nearest pixel outside."""
+    if mask.all():
+        return np.broadcast_to(image.mean(axis=(0, 1)).astype(np.uint8), image.shape).copy()
+    nearest = ndimage.distance_transform_edt(mask, return_distances=False, return_indices=True)
+    here = np.indices(mask.shape)
+    limits = np.array(mask.shape)[:, None, None] - 1
+    mirrored = np.clip(2 * nearest - here, 0, limits)
+    usable = ~mask[mirrored[0], mirrored[1]]
+    rows, columns = (np.where(usable, mirrored[axis], nearest[axis]) for axis in (0, 1))
+    filled: Image = image[rows, columns]
+    return filled
+
+
+def _put(canvas: Floats, mask: Mask, pixels: Image, cover: Mask) -> Floats:
+    """Scale the object into the region's bounding box (its shape kept), centred, standing on the box's lower edge."""
+    box = bounding_box(mask)
+    scale = min(box.height / cover.shape[0], box.width / cover.shape[1])
+    height, width = max(1, round(cover.shape[0] * scale)), max(1, round(cover.shape[1] * scale))
+    size, smooth = (width, height), PillowImage.Resampling.BILINEAR
+    scaled = np.asarray(PillowImage.fromarray(np.ascontiguousarray(pixels)).resize(size, smooth), np.float32)
+    shades = PillowImage.fromarray(np.ascontiguousarray(cover).astype(np.uint8) * 255).resize(size, smooth)
+    share = np.asarray(shades, np.float32)[..., None] / 255
+    top, left = box.bottom - height, box.left + (box.width - width) // 2
+    under = canvas[top : top + height, left : left + width]
+    canvas[top : top + height, left : left + width] = under + share * (scaled - under)
+    return canvas

@@ -1,0 +1,107 @@
+"""Counterfactuals by latent diffusion inpainting, through diffusers' models (9-channel and 4-channel UNets).
+
+Everything that does not change between steps is computed once: prompts, latents, masked latents. Item n of a batch
+depends on task n alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ddb.backends import Image, Mask, Painted, Task
+from ddb.backends.latent_diffusion_geometry import paste_back, take, window
+from ddb.backends.latent_diffusion_loading import Diffusion
+from ddb.backends.latent_diffusion_sampling import Canvas, planned_steps, sample
+from ddb.config import InpaintConfig
+from ddb.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class LatentDiffusion:
+    """A Generator: paints in a square of `settings.image_size` px and puts the result back into the source."""
+
+    model: Diffusion
+    settings: InpaintConfig
+    wants_donor: bool = False
+
+    def __post_init__(self) -> None:
+        planned_steps(self.settings)
+        check_size(self.model, self.settings.image_size)
+
+    @property
+    def identity(self) -> str:
+        return self.model.identity
+
+    def paint(self, tasks: Sequence[Task]) -> list[Painted]:
+        """One result a task, in order. ModelError for an unknown token, ValueError for an empty mask."""
+        size = self.settings.batch_size
+        return [painted for at in range(0, len(tasks), size) for painted in self._paint_batch(tasks[at : at + size])]
+
+    def _paint_batch(self, tasks: Sequence[Task]) -> list[Painted]:
+        size = self.settings.image_size
+        areas = [window(task.mask, self.settings.crop) for task in tasks]
+        squares = [take(t.image, t.mask, area, size) for t, area in zip(tasks, areas, strict=True)]
+        prompts = self.model.prompts
+        latents = sample(
+            self.model,
+            self.settings,
+            torch.stack([prompts.encode(task.prompt) for task in tasks]),
+            prompts.encode(""),
+            self._noise([task.seed for task in tasks]),
+            canvas(self.model, [s[0] for s in squares], [s[1] for s in squares], self.settings.strength < 1),
+        )
+        images = decode(self.model, latents)
+        return [
+            paste_back(task.image, task.mask, area, image, self.settings.feather)
+            for task, area, image in zip(tasks, areas, images, strict=True)
+        ]
+
+    def _noise(self, seeds: Sequence[int]) -> Tensor:
+        """Unit noise BChw: each item from a generator of its own, on the CPU, so that it is the same everywhere."""
+        side = self.settings.image_size // self.model.factor
+        shape = (1, self.model.latent_channels, side, side)
+        noise = [torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds]
+        return torch.cat(noise).to(self.model.runtime.device)
+
+
+def check_size(model: Diffusion, size: int) -> None:
+    """ConfigError if images of this side do not fit the model's latent grid."""
+    if size % model.factor:
+        raise ConfigError(f"inpaint.image_size: {size} is no multiple of {model.factor}, the side of a latent cell.")
+
+
+def canvas(model: Diffusion, images: Sequence[Image], masks: Sequence[Mask], with_known: bool) -> Canvas:
+    """Encode a batch of squares once. Latent masks are max-pooled: a cell is repainted if any pixel of it is."""
+    pixels = _pixels(images).to(model.runtime.device)
+    holes = torch.from_numpy(np.stack(masks))[:, None].float().to(model.runtime.device)
+    return Canvas(
+        mask=torch.nn.functional.max_pool2d(holes, model.factor),
+        masked=encode(model, pixels * (1 - holes)) if model.inpainting else None,
+        known=encode(model, pixels) if with_known or not model.inpainting else None,
+    )
+
+
+@torch.no_grad()
+def encode(model: Diffusion, pixels: Tensor) -> Tensor:
+    """Pixels B3HW in [-1, 1] -> scaled latents BChw, float32: the posterior's mode, so no draw is involved."""
+    posterior = model.vae.encode(pixels.contiguous(memory_format=torch.channels_last)).latent_dist
+    latents: Tensor = posterior.mode() * model.vae.config.scaling_factor
+    return latents
+
+
+@torch.no_grad()
+def decode(model: Diffusion, latents: Tensor) -> list[Image]:
+    """Scaled latents BChw -> uint8 HWC images."""
+    scaled = (latents / model.vae.config.scaling_factor).contiguous(memory_format=torch.channels_last)
+    pixels = model.vae.decode(scaled, return_dict=False)[0]
+    levels = ((pixels / 2 + 0.5).clamp(0, 1) * 255).round().to(torch.uint8)
+    return list(levels.permute(0, 2, 3, 1).contiguous().cpu().numpy())
+
+
+def _pixels(images: Sequence[Image]) -> Tensor:
+    return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float() / 127.5 - 1

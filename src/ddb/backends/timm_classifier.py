@@ -1,0 +1,183 @@
+"""timm backbones as classifiers: made, saved and loaded. The only file that knows timm.
+
+A saved classifier is a folder with `model.safetensors` (timm's own names, so plain timm loads it) and
+`classifier.json` (architecture, classes, preprocessing).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import timm
+import torch
+from PIL import Image, ImageOps
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from ddb.config import ErmConfig
+from ddb.data.images import square
+from ddb.errors import ModelError
+from ddb.learn.checkpoint import save_tensors
+from ddb.learn.classifier import Classifier
+from ddb.learn.device import open_accelerator
+from ddb.learn.predict import logits, softmax
+
+WEIGHTS = "model.safetensors"
+CARD = "classifier.json"
+
+
+@dataclass(frozen=True)
+class Card:
+    """What `classifier.json` says. Preprocessing: shorter side to `image_size` with `interpolation`, centre square
+    (`crop` is the share of the side that is kept), pixels in [0, 1] minus `mean`, over `std`."""
+
+    architecture: str
+    model_args: dict[str, Any]
+    classes: tuple[str, ...]
+    image_size: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    crop: float = 1.0
+    interpolation: str = "bicubic"
+
+
+@dataclass(frozen=True)
+class LoadedClassifier:
+    """A classifier with its card. `predict` is the public way to use it."""
+
+    classifier: Classifier
+    card: Card
+
+    def predict(
+        self, images: Sequence[Image.Image], batch_size: int = 64, device: str = "auto"
+    ) -> list[dict[str, float]]:
+        """PIL images of any size and mode -> for each, the probability of every class by name."""
+        if not images:
+            return []
+        upright = [np.asarray(ImageOps.exif_transpose(image).convert("RGB")) for image in images]
+        pixels = np.stack([square(image, self.card.image_size) for image in upright])
+        outputs = logits(self.classifier, pixels, open_accelerator(device, "fp32"), batch_size)
+        return [dict(zip(self.card.classes, row.tolist(), strict=True)) for row in softmax(outputs)]
+
+
+def create_classifier(settings: ErmConfig, classes: Sequence[str], seed: int) -> LoadedClassifier:
+    """A backbone with a fresh last layer for `classes`, its weights as `settings.weights` says.
+
+    "hub": timm's pretrained weights; "pocket": the small ones shipped with ddb; "none": random; else a safetensors
+    file, or a folder with model.safetensors and config.json as the pocket's. Raises ModelError.
+    """
+    torch.manual_seed(seed)
+    if settings.weights in ("hub", "none"):
+        model = _build(settings.backbone, {}, len(classes), pretrained=settings.weights == "hub")
+        return _loaded(model, _card(settings, settings.backbone, {}, classes, _pretraining(model)))
+    path = _weights_path(settings.weights)
+    shipped = json.loads((path.parent / "config.json").read_text()) if (path.parent / "config.json").exists() else {}
+    architecture, arguments = shipped.get("architecture", settings.backbone), shipped.get("model_args", {})
+    model = _build(architecture, arguments, len(classes), pretrained=False)
+    _fill_body(model, _read(path), path)
+    preprocessing = shipped if "mean" in shipped else _pretraining(model)
+    return _loaded(model, _card(settings, architecture, arguments, classes, preprocessing))
+
+
+def save_classifier(loaded: LoadedClassifier, folder: Path) -> None:
+    """Write the two files; the card goes last, so a folder with a card is complete."""
+    save_tensors(folder / WEIGHTS, loaded.classifier.model.state_dict(), {"format": "pt"})
+    temporary = folder / f"{CARD}.tmp"
+    temporary.write_text(json.dumps(asdict(loaded.card), indent=2) + "\n")
+    os.replace(temporary, folder / CARD)
+
+
+def load_classifier(folder: str | Path) -> LoadedClassifier:
+    """Read what `save_classifier` wrote. Raises ModelError."""
+    folder = Path(folder)
+    if not (folder / CARD).exists():
+        raise ModelError(f"{folder} holds no classifier: {CARD} is missing. A run keeps one in 7-retrain/classifier.")
+    values = json.loads((folder / CARD).read_text())
+    lists = {name: tuple(values[name]) for name in ("classes", "mean", "std")}
+    card = Card(**{**values, **lists})
+    model = _build(card.architecture, card.model_args, len(card.classes), pretrained=False)
+    try:
+        model.load_state_dict(_read(folder / WEIGHTS))
+    except RuntimeError as error:
+        raise ModelError(f"{folder / WEIGHTS} does not fit {card.architecture}: {error}") from error
+    return _loaded(model, card)
+
+
+def _build(architecture: str, arguments: dict[str, Any], classes: int, *, pretrained: bool) -> nn.Module:
+    if not timm.is_model(architecture.split(".")[0]):
+        near = timm.list_models(f"*{architecture.split('.')[0].split('_')[0]}*")[:5]
+        raise ModelError(f"erm.backbone: timm has no {architecture!r}; near it: {', '.join(near) or 'nothing'}.")
+    try:
+        model: nn.Module = timm.create_model(architecture, pretrained=pretrained, num_classes=classes, **arguments)
+    except (OSError, RuntimeError) as error:
+        raise ModelError(
+            f"{architecture}: no weights ({type(error).__name__}: {str(error).splitlines()[0][:100]}). "
+            "Without a network use erm.weights=pocket, none or a safetensors file."
+        ) from error
+    return model
+
+
+def _weights_path(weights: str) -> Path:
+    if weights == "pocket":
+        from ddb.pocket.models import backbone_folder
+
+        weights = str(backbone_folder())
+    path = Path(weights)
+    path = path / WEIGHTS if path.is_dir() else path
+    if not path.is_file():
+        raise ModelError(f"erm.weights: {weights} is neither a safetensors file nor a folder with {WEIGHTS}.")
+    return path
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    try:
+        return {name: value.float() if value.is_floating_point() else value for name, value in load_file(path).items()}
+    except (SafetensorError, OSError) as error:
+        raise ModelError(f"{path} cannot be read as safetensors: {error}") from error
+
+
+def _fill_body(model: nn.Module, state: dict[str, Tensor], path: Path) -> None:
+    """Load everything but the last layer, which stays fresh."""
+    own = model.state_dict()
+    head = _head_names(model)
+    wrong = [name for name in own if name not in head and (name not in state or state[name].shape != own[name].shape)]
+    if wrong:
+        raise ModelError(f"{path}: {len(wrong)} tensors are missing or of another shape, first {wrong[0]!r}.")
+    model.load_state_dict({name: state[name] for name in own if name not in head}, strict=False)
+
+
+def _head_names(model: nn.Module) -> set[str]:
+    head = model.get_classifier()  # type: ignore[operator]
+    prefix = next(name for name, module in model.named_modules() if module is head)
+    return {f"{prefix}.{name}" for name in head.state_dict()}
+
+
+def _card(
+    settings: ErmConfig, architecture: str, arguments: dict[str, Any], classes: Sequence[str], source: dict[str, Any]
+) -> Card:
+    return Card(
+        architecture=architecture,
+        model_args=arguments,
+        classes=tuple(classes),
+        image_size=settings.image_size,
+        mean=tuple(source["mean"]),
+        std=tuple(source["std"]),
+    )
+
+
+def _pretraining(model: nn.Module) -> dict[str, Any]:
+    """timm's note on the pretraining: mean, std and more."""
+    facts: dict[str, Any] = model.pretrained_cfg  # type: ignore[assignment]
+    return facts
+
+
+def _loaded(model: nn.Module, card: Card) -> LoadedClassifier:
+    head = model.get_classifier()  # type: ignore[operator]
+    return LoadedClassifier(Classifier(model.eval(), head, card.mean, card.std, card.image_size), card)

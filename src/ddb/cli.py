@@ -1,0 +1,165 @@
+"""The command line: each verb parses, calls a library function and prints. Heavy imports are inside the verbs, so that
+`ddb --help` answers at once."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ddb.errors import DDBError, Interrupted
+
+if TYPE_CHECKING:
+    from ddb.config import RunConfig
+
+STAGE_HELP = {
+    "erm": "Train the plain classifier and rank every image by its loss.",
+    "invert": "Learn a token for each class from the images that the plain classifier finds hardest.",
+    "segment": "Find the causal part of the images that counterfactuals are made from.",
+    "inpaint": "Repaint the causal part as another class: the counterfactuals.",
+    "score": "Score every counterfactual with the plain classifier (psi and rho).",
+    "prune": "Decide which counterfactuals are kept.",
+    "retrain": "Retrain the classifier with the kept counterfactuals.",
+    "evaluate": "Measure both classifiers on the test images, per group.",
+}
+
+Source = Annotated[
+    str, typer.Argument(metavar="PRESET|FILE", help="pocket-waterbirds, photos, waterbirds, or a YAML file.")
+]
+Data = Annotated[Path | None, typer.Option("--data", metavar="FOLDER", help="Your images: folder, CSV or Parquet.")]
+Set = Annotated[list[str] | None, typer.Option("--set", metavar="a.b=c", help="Change a setting; may be repeated.")]
+Out = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Run folder; default: runs/NAME.")]
+Device = Annotated[str | None, typer.Option("--device", metavar="NAME", help="auto, cpu, cuda or mps.")]
+Seed = Annotated[int | None, typer.Option("--seed", metavar="N", help="Seed of every random draw.")]
+Run = Annotated[Path, typer.Argument(metavar="RUN", help="Run folder.")]
+
+
+def _verbs(help_: str) -> typer.Typer:
+    """A group of verbs. Help is plain text: importing rich for it would triple the time that `ddb --help` takes."""
+    return typer.Typer(
+        help=help_, add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None
+    )
+
+
+app = _verbs("Diffusion driven balancing: make an image classifier look at the object, not at what surrounds it.")
+config_app = _verbs("Show settings.")
+pocket_app = _verbs("The built-in world.")
+app.add_typer(config_app, name="config")
+app.add_typer(pocket_app, name="pocket")
+
+
+@app.command()
+def run(
+    source: Source, data: Data = None, overrides: Set = None, out: Out = None, device: Device = None, seed: Seed = None
+) -> None:
+    """Run the whole method; run it again to go on where it stopped."""
+    _run(_config(source, overrides, data, seed, device), out, only=None)
+
+
+def _stage_verb(name: str) -> Callable[..., None]:
+    def verb(
+        source: Source,
+        data: Data = None,
+        overrides: Set = None,
+        out: Out = None,
+        device: Device = None,
+        seed: Seed = None,
+    ) -> None:
+        _run(_config(source, overrides, data, seed, device), out, only=name)
+
+    return verb
+
+
+for _name, _help in STAGE_HELP.items():
+    app.command(_name, help=f"{_help} This stage alone; needs the stages before it.")(_stage_verb(_name))
+
+
+@app.command()
+def check(source: Source, data: Data = None, overrides: Set = None, device: Device = None) -> None:
+    """Report every fault of the settings and the data, before anything is computed."""
+    from ddb.preflight import check as check_all
+
+    for line in check_all(source, overrides or (), data=data, device=device):
+        print(line)
+
+
+@app.command()
+def status(
+    run_folder: Run, as_json: Annotated[bool, typer.Option("--json", help="Print it for machines.")] = False
+) -> None:
+    """Say what is done and what is left."""
+    from ddb import pipeline
+    from ddb.engine.state import in_words
+
+    state = pipeline.status(run_folder)
+    print(json.dumps(state, indent=2) if as_json else in_words(state))
+
+
+@app.command()
+def export(run_folder: Run, folder: Annotated[Path, typer.Argument(metavar="DIR", help="New folder.")]) -> None:
+    """Copy the balanced data set and the retrained classifier out of a run folder."""
+    from ddb.product import export_product
+
+    print(export_product(run_folder, folder))
+
+
+@app.command()
+def report(run_folder: Run) -> None:
+    """Write report.html anew from what the run folder holds."""
+    from ddb.report.page import write_report
+
+    print(write_report(run_folder))
+
+
+@config_app.command("show")
+def config_show(source: Source, data: Data = None, overrides: Set = None) -> None:
+    """Print every setting with its value and meaning, as YAML that can be edited and run."""
+    from ddb.config_load import config_text
+
+    print(config_text(_config(source, overrides, data, None, None)), end="")
+
+
+@config_app.command("schema")
+def config_schema() -> None:
+    """Print the JSON schema of the settings."""
+    from ddb.config import RunConfig
+
+    print(json.dumps(RunConfig.model_json_schema(), indent=2))
+
+
+@pocket_app.command("write")
+def pocket_write(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="New folder.")],
+    overrides: Set = None,
+) -> None:
+    """Draw the built-in data set into a folder, in Waterbirds' layout; sizes by --set data.pocket.train=N."""
+    from ddb.pocket.datasets import write_pocket_waterbirds
+
+    print(write_pocket_waterbirds(folder, _config("pocket-waterbirds", overrides, None, None, None).data.pocket))
+
+
+def _config(
+    source: str, overrides: Sequence[str] | None, data: Path | None, seed: int | None, device: str | None
+) -> RunConfig:
+    from ddb.config_load import load_config
+
+    return load_config(source, overrides or (), data=data, seed=seed, device=device)
+
+
+def _run(config: RunConfig, out: Path | None, only: str | None) -> None:
+    from ddb import pipeline
+
+    pipeline.run(config, out or Path("runs") / config.name, only=only)
+
+
+def main() -> None:
+    """Entry point of the `ddb` command: errors that a user can mend become a message and an exit code."""
+    try:
+        app()
+    except DDBError as error:
+        print(f"ddb: {error}", file=sys.stderr)
+        sys.exit(error.exit_code if isinstance(error, Interrupted) else 1)

@@ -1,0 +1,59 @@
+"""What a source hands over: the images that a data set names, before any file is opened."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from ddb.data.table import Quarantined
+from ddb.errors import DataError
+
+SHOWN = 5
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One image as its source names it. `label` and `attribute` are names; `split` is one of `SPLITS`, or None where
+    the source has no splits; `row` is the line of the metadata file."""
+
+    image: str
+    label: str
+    attribute: str | None = None
+    split: str | None = None
+    row: int | None = None
+
+
+@dataclass(frozen=True)
+class Listing:
+    """`where` names the source in messages. `classes` and `attributes` fix an order; empty: by name. `faults` are the
+    errors found so far: they are reported together with those of the next checks."""
+
+    root: Path
+    where: str
+    entries: list[Entry]
+    faults: list[str]
+    classes: tuple[str, ...] = ()
+    attributes: tuple[str, ...] = ()
+    quarantined: tuple[Quarantined, ...] = ()
+
+
+def data_error(where: str, faults: list[str]) -> DataError:
+    """All faults in one error: the first `SHOWN` in full, the rest as a number."""
+    if len(faults) == 1:
+        return DataError(f"{where}: {faults[0]}")
+    lines = [f"{where}: {len(faults)} faults", *(f"  - {fault}" for fault in faults[:SHOWN])]
+    if len(faults) > SHOWN:
+        lines.append(f"  - and {len(faults) - SHOWN} more")
+    return DataError("\n".join(lines))
+
+
+def existing_folder(root: str) -> Path:
+    """`data.root` as a folder that exists. DataError if it is empty, missing or a file."""
+    if not root:
+        raise DataError("data.root is empty: name the folder that holds the images (--data FOLDER)")
+    folder = Path(root).expanduser()
+    if not folder.exists():
+        raise DataError(f"data.root: folder {folder} does not exist")
+    if not folder.is_dir():
+        raise DataError(f"data.root: {folder} is a file; a CSV or Parquet file needs data.source: table")
+    return folder

@@ -1,0 +1,82 @@
+"""CSV and Parquet files that name images, read as text rows."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ddb.errors import DataError
+
+
+@dataclass(frozen=True)
+class MetadataRow:
+    """`line`: 1-based, the header included. `values`: column name -> text, "" where the file has none."""
+
+    line: int
+    values: dict[str, str]
+
+
+def read_metadata(path: Path, required: Sequence[str], optional: Sequence[str]) -> tuple[list[MetadataRow], list[str]]:
+    """The rows of a CSV (comma separated, UTF-8 with or without BOM, header) or Parquet file, and the faults of single
+    rows. Other columns are ignored. DataError if the file cannot be read, has no header or no rows."""
+    if not path.is_file():
+        raise DataError(f"{path} does not exist")
+    if path.suffix.lower() == ".csv":
+        rows, faults = _read_csv(path, required, optional)
+    elif path.suffix.lower() in (".parquet", ".pq"):
+        rows, faults = _read_parquet(path, required, optional), []
+    else:
+        raise DataError(f"{path}: unknown kind of file; use .csv or .parquet")
+    if not rows and not faults:
+        raise DataError(f"{path} has a header but no rows")
+    return rows, faults
+
+
+def _read_csv(path: Path, required: Sequence[str], optional: Sequence[str]) -> tuple[list[MetadataRow], list[str]]:
+    rows, faults = [], []
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.reader(file, skipinitialspace=True)
+            header = [name.strip() for name in next(reader, [])]
+            _check_header(path, header, required, optional)
+            for values in reader:
+                if len(values) == len(header):
+                    rows.append(MetadataRow(reader.line_num, dict(zip(header, values, strict=True))))
+                elif values:
+                    faults.append(f"line {reader.line_num} has {len(values)} values, the header {len(header)}")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is not UTF-8 text: save it as UTF-8 ({error.reason})") from error
+    except csv.Error as error:
+        raise DataError(f"{path} is not a CSV file: {error}") from error
+    return rows, faults
+
+
+def _read_parquet(path: Path, required: Sequence[str], optional: Sequence[str]) -> list[MetadataRow]:
+    try:
+        header = pq.read_schema(path).names
+        _check_header(path, header, required, optional)
+        table = pq.read_table(path, columns=[name for name in (*required, *optional) if name in header])
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"{path} is not a readable Parquet file: {error}") from error
+    return [
+        MetadataRow(line, {name: "" if value is None else str(value) for name, value in row.items()})
+        for line, row in enumerate(table.to_pylist(), start=2)
+    ]
+
+
+def _check_header(path: Path, header: Sequence[str], required: Sequence[str], optional: Sequence[str]) -> None:
+    missing = [name for name in required if name not in header]
+    if missing:
+        hint = f"{','.join(required)}" + (f" (and {','.join(optional)} where known)" if optional else "")
+        found = ", ".join(header)[:120] or "nothing"
+        raise DataError(
+            f"{path} line 1: no column {', '.join(missing)}; found: {found}. The file needs a header line: {hint}"
+        )
+    twice = {name for name in (*required, *optional) if list(header).count(name) > 1}
+    if twice:
+        raise DataError(f"{path} line 1: column {', '.join(sorted(twice))} stands there twice")

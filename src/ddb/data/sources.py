@@ -1,0 +1,175 @@
+"""From settings to a checked `Dataset`: list the images, open every file, complete the splits, report every fault."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from difflib import get_close_matches
+from pathlib import Path, PurePosixPath
+
+import pyarrow as pa
+
+from ddb.config import DataConfig
+from ddb.data.files import Checked, check_files
+from ddb.data.folder_source import list_folder
+from ddb.data.images import resolve_inside
+from ddb.data.listing import Entry, Listing, data_error
+from ddb.data.pocket_source import in_distribution_folder, pocket_folder
+from ddb.data.splits import make_splits
+from ddb.data.table import Dataset, Quarantined, fingerprint
+from ddb.data.table_source import list_table
+from ddb.data.waterbirds_source import list_waterbirds
+from ddb.errors import DataError
+from ddb.records import SAMPLES, SPLITS
+
+LEAST = {"train": 2, "val": 1, "test": 1}
+"""Usable images that every class needs in each split."""
+
+
+def load_dataset(config: DataConfig, cache: Path | None = None) -> Dataset:
+    """Read and check a data set; `cache` (the run folder's) keeps what was drawn and what was found out about files.
+
+    Files that cannot be used are quarantined. DataError lists all faults of the whole: fewer than two classes, a class
+    with too few usable images, unknown labels or splits, duplicate images, paths that leave the root.
+    """
+    if config.source == "pocket":
+        listing = list_waterbirds(str(pocket_folder(config.pocket, cache)))
+    elif config.source == "waterbirds":
+        listing = list_waterbirds(config.root)
+    elif config.source == "table":
+        listing = list_table(config.root)
+    else:
+        listing = list_folder(config.root)
+    return _assemble(listing, config, LEAST, cache)
+
+
+def load_in_distribution(config: DataConfig, count: int, cache: Path | None = None) -> Dataset:
+    """`count` unseen pocket images with the training split's group shares, all in the split "test".
+
+    DataError where the source is not the pocket world: only that can be drawn from again.
+    """
+    if config.source != "pocket":
+        raise DataError("evaluate.in_distribution needs data.source: pocket; set it to 0 for other data")
+    folder = in_distribution_folder(config.pocket, count, cache)
+    return _assemble(list_waterbirds(str(folder)), config, {"test": 1}, cache)
+
+
+def _assemble(listing: Listing, config: DataConfig, least: Mapping[str, int], cache: Path | None) -> Dataset:
+    faults = list(listing.faults)
+    classes = _choose_classes(listing, config.classes, faults)
+    entries = [entry for entry in _normal_paths(listing.entries) if entry.label in classes]
+    entries = _without_duplicates(entries, faults)
+    places = _resolve(listing.root, entries, faults)
+    found = check_files(places.values(), config.max_megapixels, cache)
+    checked = {image: found[place] for image, place in places.items()}
+    usable = [entry for entry in entries if entry.image in checked and not checked[entry.image].reason]
+    broken = [
+        Quarantined(entry.image, entry.row, checked[entry.image].reason)
+        for entry in entries
+        if entry.image in checked and checked[entry.image].reason
+    ]
+    quarantined = (*listing.quarantined, *broken)
+    missing = set(least) - {entry.split for entry in usable}
+    if missing:
+        shares = {"val": config.val_share, "test": config.test_share}
+        usable = make_splits(usable, missing - {"train"}, shares, config.split_seed, least["train"])
+    faults += _too_few(usable, classes, least, quarantined)
+    if faults:
+        raise data_error(listing.where, faults)
+    return _table(listing, usable, classes, config.phrase, quarantined, checked)
+
+
+def _choose_classes(listing: Listing, wanted: tuple[str, ...], faults: list[str]) -> tuple[str, ...]:
+    present = listing.classes or _by_name({entry.label for entry in listing.entries})
+    for name in wanted:
+        if name not in present:
+            close = get_close_matches(name, present, 1)
+            hint = f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(present[:8])}"
+            faults.append(f"data.classes: class {name!r} is unknown; {hint}")
+    twice = [name for name, times in Counter(wanted).items() if times > 1]
+    faults += [f"data.classes: {name!r} stands there twice" for name in twice]
+    classes = wanted or tuple(present)
+    if len(classes) == 1:
+        faults.append(f"only one class ({classes[0]!r}): at least two are needed")
+    return classes
+
+
+def _normal_paths(entries: Iterable[Entry]) -> list[Entry]:
+    return [replace(entry, image=str(PurePosixPath(entry.image))) for entry in entries]
+
+
+def _without_duplicates(entries: list[Entry], faults: list[str]) -> list[Entry]:
+    first: dict[str, Entry] = {}
+    for entry in entries:
+        if entry.image in first:
+            faults.append(
+                f"{_line(entry)}image {entry.image!r} stands there twice, before in line {first[entry.image].row}"
+            )
+        else:
+            first[entry.image] = entry
+    return list(first.values())
+
+
+def _resolve(root: Path, entries: list[Entry], faults: list[str]) -> dict[str, Path]:
+    places = {}
+    for entry in entries:
+        try:
+            places[entry.image] = resolve_inside(root, entry.image)
+        except DataError as error:
+            faults.append(f"{_line(entry)}{error}")
+    return places
+
+
+def _too_few(
+    entries: list[Entry], classes: tuple[str, ...], least: Mapping[str, int], quarantined: tuple[Quarantined, ...]
+) -> list[str]:
+    counts = Counter((entry.label, entry.split) for entry in entries)
+    needed = ", ".join(f"{number} {split}" for split, number in least.items())
+    faults = []
+    for name in classes:
+        if any(counts[name, split] < number for split, number in least.items()):
+            have = ", ".join(f"{counts[name, split]} {split}" for split in least)
+            faults.append(f"class {name!r} has too few usable images: {have}; needs {needed}")
+    if faults and quarantined:
+        first = quarantined[0]
+        faults[-1] += f" ({len(quarantined)} files cannot be used, e.g. {first.path}: {first.reason})"
+    return faults
+
+
+def _table(
+    listing: Listing,
+    entries: list[Entry],
+    classes: tuple[str, ...],
+    phrase: str,
+    quarantined: tuple[Quarantined, ...],
+    checked: Mapping[str, Checked],
+) -> Dataset:
+    attributes = listing.attributes or _by_name({e.attribute for e in entries if e.attribute is not None})
+    entries = sorted(entries, key=lambda entry: SPLITS.index(entry.split or "train"))
+    rows = [
+        {
+            "id": entry.image,
+            "image": entry.image,
+            "label": classes.index(entry.label),
+            "attribute": None if entry.attribute is None else attributes.index(entry.attribute),
+            "split": entry.split,
+        }
+        for entry in entries
+    ]
+    samples = pa.Table.from_pylist(rows, SAMPLES)
+    digests = [[entry.image, checked[entry.image].sha256] for entry in entries]
+    content = hashlib.sha256(json.dumps(digests).encode()).hexdigest()
+    mark = fingerprint(content, samples, classes, attributes, phrase)
+    return Dataset(listing.root, samples, classes, attributes, phrase, quarantined, mark, content)
+
+
+def _line(entry: Entry) -> str:
+    return "" if entry.row is None else f"line {entry.row}: "
+
+
+def _by_name(names: Iterable[str]) -> tuple[str, ...]:
+    """Sorted; whole numbers by value and before words."""
+    return tuple(sorted(names, key=lambda name: (not name.isdecimal(), int(name) if name.isdecimal() else 0, name)))

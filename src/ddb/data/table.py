@@ -1,0 +1,83 @@
+"""`Dataset`: what every source is read into. Two or more classes, any number of attributes, three splits."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ddb.records import SAMPLES, SPLITS, Group
+
+NO_ATTRIBUTE = -1
+"""Stands for an unknown attribute where a group key needs a number."""
+
+
+@dataclass(frozen=True)
+class Quarantined:
+    """A file that cannot be used: `path` relative to the root, `row` the line of the metadata file that names it
+    (1-based, header included; None where there is no such file), `reason` for people."""
+
+    path: str
+    row: int | None
+    reason: str
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Samples that were checked: every file opens, every class has training, validation and test images.
+
+    `samples` has the schema `SAMPLES`, ordered train, val, test; `id` is the image's path below `root`.
+    `fingerprint` covers the files' content (SHA-256), the table, the names and the phrase. `content` covers the images'
+    paths and content alone: it names what is derived from pixels (empty: use `fingerprint`).
+    """
+
+    root: Path
+    samples: pa.Table
+    classes: tuple[str, ...]
+    attributes: tuple[str, ...]
+    phrase: str
+    quarantined: tuple[Quarantined, ...]
+    fingerprint: str
+    content: str = ""
+
+    @cached_property
+    def rows(self) -> dict[str, int]:
+        """Row of every sample id."""
+        return {name: row for row, name in enumerate(self.samples["id"].to_pylist())}
+
+    def split(self, name: str) -> pa.Table:
+        """The samples of "train", "val" or "test", in order."""
+        return self.samples.filter(pc.equal(self.samples["split"], name))
+
+    def without_attributes(self) -> Dataset:
+        """The same samples with every attribute null: what stages see that must not know groups. Its fingerprint
+        does not depend on the attributes either."""
+        column = SAMPLES.get_field_index("attribute")
+        nulls = pa.nulls(self.samples.num_rows, pa.int32())
+        samples = self.samples.set_column(column, SAMPLES.field("attribute"), nulls)
+        content = self.content or self.fingerprint
+        blind = fingerprint(content, samples, self.classes, (), self.phrase)
+        return replace(self, samples=samples, attributes=(), fingerprint=blind, content=content)
+
+    def counts(self) -> dict[str, dict[Group, int]]:
+        """Samples of each split and group (label, attribute); an unknown attribute is `NO_ATTRIBUTE`."""
+        cells = Counter(
+            (row["split"], Group(row["label"], NO_ATTRIBUTE if row["attribute"] is None else row["attribute"]))
+            for row in self.samples.select(["split", "label", "attribute"]).to_pylist()
+        )
+        return {split: {g: cells[s, g] for s, g in sorted(cells) if s == split} for split in SPLITS}
+
+
+def fingerprint(content: str, samples: pa.Table, classes: Sequence[str], attributes: Sequence[str], phrase: str) -> str:
+    """SHA-256 (hex) of a data set: `content` stands for its files."""
+    digest = hashlib.sha256(json.dumps([content, list(classes), list(attributes), phrase]).encode())
+    for name in SAMPLES.names:
+        digest.update(json.dumps([name, samples[name].to_pylist()]).encode())
+    return digest.hexdigest()

@@ -1,0 +1,136 @@
+"""What a run says while it works: a bar with rate and time left on a terminal, lines with the same facts in a log."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import Protocol, TextIO
+
+LINE_SECONDS = 5.0
+
+
+class Progress(Protocol):
+    """What the runner tells; `say` is for lines of the stages' own (epochs, losses)."""
+
+    def start(self, stage: str, planned: int, done: int) -> None: ...
+
+    def advance(self, rows: int, errors: int) -> None: ...
+
+    def stop(self, state: str) -> None: ...
+
+    def skip(self, stage: str, planned: int) -> None: ...
+
+    def say(self, text: str) -> None: ...
+
+
+def open_progress(stream: TextIO) -> Progress:
+    """A bar where `stream` is a terminal, lines otherwise."""
+    return Bar(stream) if stream.isatty() else Lines(stream)
+
+
+class Lines:
+    """A line when a stage starts and ends, and one every few seconds between."""
+
+    def __init__(self, stream: TextIO, every: float = LINE_SECONDS) -> None:
+        self._stream, self._every = stream, every
+        self._stage, self._planned, self._done, self._new, self._errors = "", 0, 0, 0, 0
+        self._started = self._last = 0.0
+
+    def start(self, stage: str, planned: int, done: int) -> None:
+        self._stage, self._planned, self._done, self._new, self._errors = stage, planned, done, 0, 0
+        self._started = self._last = time.monotonic()
+        self.say(f"{stage}: {planned} rows planned" + (f", {done} there already" if done else ""))
+
+    def advance(self, rows: int, errors: int) -> None:
+        self._done, self._new, self._errors = self._done + rows, self._new + rows, self._errors + errors
+        now = time.monotonic()
+        if now - self._last >= self._every:
+            self._last = now
+            self.say(facts(self._stage, self._done, self._planned, self._new, self._errors, now - self._started))
+
+    def stop(self, state: str) -> None:
+        seconds = time.monotonic() - self._started
+        failed = f", {self._errors} with an error" if self._errors else ""
+        self.say(f"{self._stage}: {state}, {self._done} of {self._planned} rows{failed}, {clock(seconds)}")
+
+    def skip(self, stage: str, planned: int) -> None:
+        self.say(f"{stage}: {planned} rows, done before")
+
+    def say(self, text: str) -> None:
+        print(text, file=self._stream, flush=True)
+
+
+class Bar:
+    """A rich progress bar per stage."""
+
+    def __init__(self, stream: TextIO) -> None:
+        from rich import progress as bars
+        from rich.console import Console
+
+        self._console = Console(file=stream)
+        self._bars = bars.Progress(
+            bars.TextColumn("{task.description}"),
+            bars.BarColumn(),
+            bars.MofNCompleteColumn(),
+            bars.TextColumn("{task.fields[rate]}"),
+            bars.TimeElapsedColumn(),
+            bars.TextColumn("left"),
+            bars.TimeRemainingColumn(),
+            bars.TextColumn("{task.fields[note]}"),
+            console=self._console,
+        )
+        self._task: bars.TaskID | None = None
+        self._stage, self._started, self._new, self._errors = "", 0.0, 0, 0
+
+    def start(self, stage: str, planned: int, done: int) -> None:
+        self._stage, self._started, self._new, self._errors = stage, time.monotonic(), 0, 0
+        self._task = self._bars.add_task(stage, total=planned, completed=done, rate="", note="")
+        self._bars.start()
+
+    def advance(self, rows: int, errors: int) -> None:
+        assert self._task is not None, "advance comes after start"
+        self._new, self._errors = self._new + rows, self._errors + errors
+        rate = self._new / max(time.monotonic() - self._started, 1e-9)
+        note = f"{self._errors} with an error" if self._errors else ""
+        self._bars.update(self._task, advance=rows, rate=f"{rate:.1f}/s", note=note)
+
+    def stop(self, state: str) -> None:
+        if self._task is not None:
+            self._bars.update(self._task, description=f"{self._stage}: {state}")
+        self._bars.stop()
+        for task in self._bars.task_ids:
+            self._bars.remove_task(task)
+        self._task = None
+
+    def skip(self, stage: str, planned: int) -> None:
+        self.say(f"{stage}: {planned} rows, done before")
+
+    def say(self, text: str) -> None:
+        self._bars.console.print(text, markup=False, highlight=False)
+
+
+class Messages(logging.Handler):
+    """Shows what the library logs (epochs, losses, warnings) through the progress, without breaking the bar."""
+
+    def __init__(self, progress: Progress) -> None:
+        super().__init__(logging.INFO)
+        self._progress = progress
+
+    def emit(self, record: logging.LogRecord) -> None:
+        prefix = "warning: " if record.levelno >= logging.WARNING else ""
+        self._progress.say(prefix + record.getMessage())
+
+
+def facts(stage: str, done: int, planned: int, new: int, errors: int, seconds: float) -> str:
+    """`erm: 120/400 rows (30%), 12.1 rows/s, 0:23 left`. `new` rows were made in `seconds`."""
+    rate = new / max(seconds, 1e-9)
+    left = clock((planned - done) / rate) if rate else "?"
+    text = f"{stage}: {done}/{planned} rows ({done / max(planned, 1):.0%}), {rate:.1f} rows/s, {left} left"
+    return text + (f", {errors} with an error" if errors else "")
+
+
+def clock(seconds: float) -> str:
+    """Seconds as m:ss or h:mm:ss."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

@@ -1,0 +1,1 @@
+"""Training, prediction, attribution and metrics of classifiers; knows torch, but none of the model libraries."""

@@ -1,0 +1,98 @@
+"""A fit's state in one safetensors file, replaced as a whole after every epoch."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from ddb.errors import ModelError
+
+
+@dataclass(frozen=True)
+class Progress:
+    """`epoch`: epochs done; `kept`: the epoch whose weights are `best`, chosen by `figures`; `history`: a line an epoch
+    (epoch, loss, figures)."""
+
+    epoch: int = 0
+    kept: int = 0
+    figures: tuple[float, ...] = ()
+    history: tuple[dict[str, Any], ...] = ()
+    best: Mapping[str, Tensor] = field(default_factory=dict)
+
+    def after(self, epoch: int, loss: float, figures: tuple[float, ...], model: nn.Module) -> Progress:
+        """The state after one more epoch; the later of two equal epochs is kept."""
+        history = (*self.history, {"epoch": epoch, "loss": loss, "figures": list(figures)})
+        if figures < self.figures:
+            return replace(self, epoch=epoch, history=history)
+        best = {name: value.detach().cpu().clone() for name, value in model.state_dict().items()}
+        return Progress(epoch, epoch, figures, history, best)
+
+
+def save_checkpoint(
+    path: Path, model: nn.Module, optimiser: torch.optim.Optimizer, scaler: torch.amp.GradScaler, progress: Progress
+) -> None:
+    """Write everything that the next epoch depends on."""
+    tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
+    if progress.kept != progress.epoch:
+        tensors |= {f"best.{name}": value for name, value in progress.best.items()}
+    for index, state in optimiser.state_dict()["state"].items():
+        tensors |= {f"optimiser.{index}.{name}": value for name, value in state.items() if torch.is_tensor(value)}
+    facts = {
+        "epoch": progress.epoch,
+        "kept": progress.kept,
+        "figures": progress.figures,
+        "history": progress.history,
+        "scaler": scaler.state_dict(),
+    }
+    save_tensors(path, tensors, {"ddb": json.dumps(facts)})
+
+
+def load_checkpoint(
+    path: Path, model: nn.Module, optimiser: torch.optim.Optimizer, scaler: torch.amp.GradScaler
+) -> Progress | None:
+    """Put a checkpoint's state into model, optimiser and scaler; None where there is no file."""
+    if not path.exists():
+        return None
+    try:
+        with safe_open(path, "pt") as file:
+            facts = json.loads(file.metadata()["ddb"])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
+    except (SafetensorError, KeyError, ValueError) as error:
+        raise ModelError(f"{path} is damaged ({error}); delete it to start this fit again.") from error
+    weights = _under(tensors, "model.")
+    model.load_state_dict(weights)
+    parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, value in _under(tensors, "optimiser.").items():
+        index, key = name.split(".", 1)
+        like = parameters[int(index)]  # fused optimisers want the parameter's own memory layout
+        state.setdefault(int(index), {})[key] = (
+            torch.empty_like(like).copy_(value) if value.shape == like.shape else value
+        )
+    optimiser.load_state_dict({**optimiser.state_dict(), "state": state})
+    scaler.load_state_dict(facts["scaler"])
+    best = _under(tensors, "best.") or weights
+    return Progress(facts["epoch"], facts["kept"], tuple(facts["figures"]), tuple(facts["history"]), best)
+
+
+def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None) -> None:
+    """Write a safetensors file that is whole or absent: temporary name, synced, renamed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f"{path.name}.tmp")
+    save_file({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, temporary, metadata)
+    with open(temporary, "rb+") as file:
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+
+
+def _under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

@@ -1,0 +1,42 @@
+"""What the learning code needs to know of a classifier, whatever library it comes from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+Pixels = npt.NDArray[np.uint8]
+"""[N, S, S, 3], RGB, 0-255; may be a memory map."""
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """`model`: float [B, 3, S, S] normalised -> logits [B, K]; `head`: its last layer, a module inside `model`;
+    `mean` and `std`: of the backbone's pretraining, per channel, for pixels in [0, 1]; `image_size`: S."""
+
+    model: nn.Module
+    head: nn.Module
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    image_size: int
+
+    def on(self, device: torch.device) -> nn.Module:
+        """The model, moved to `device` and laid out channels last."""
+        self.model.to(device).to(memory_format=torch.channels_last)
+        return self.model
+
+    def normalise(self, images: Tensor) -> Tensor:
+        """Float pixels [B, 3, S, S] in 0-255 -> the model's input."""
+        scale = images.new_tensor([1 / (255 * s) for s in self.std]).view(3, 1, 1)
+        shift = images.new_tensor([-m / s for m, s in zip(self.mean, self.std, strict=True)]).view(3, 1, 1)
+        return torch.addcmul(shift, images, scale)
+
+
+def to_tensor(pixels: Pixels, device: torch.device) -> Tensor:
+    """uint8 [B, S, S, 3] -> float32 [B, 3, S, S] in 0-255, channels last in memory (no copy of the layout)."""
+    own = np.require(pixels, requirements=["C", "W"])  # memory maps are read here
+    return torch.from_numpy(own).to(device, non_blocking=True).permute(0, 3, 1, 2).float()

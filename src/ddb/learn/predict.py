@@ -1,0 +1,81 @@
+"""Logits, probabilities and features of a trained classifier, in eval mode and in batches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from ddb.learn.classifier import Classifier, Pixels, to_tensor
+from ddb.learn.device import Runtime
+
+Floats = npt.NDArray[np.float32]
+
+
+@torch.no_grad()
+def logits(classifier: Classifier, pixels: Pixels, runtime: Runtime, batch_size: int) -> Floats:
+    """uint8 [N, S, S, 3] -> float32 [N, K], N > 0, in the runtime's precision: pass `runtime.exact()` where small
+    differences count."""
+    model = classifier.on(runtime.device).eval()
+    outputs = []
+    for start in range(0, len(pixels), batch_size):
+        images = to_tensor(pixels[start : start + batch_size], runtime.device)
+        with runtime.autocast():
+            outputs.append(model(classifier.normalise(images)).float().cpu().numpy())
+    return np.concatenate(outputs)
+
+
+def features(classifier: Classifier, pixels: Pixels, runtime: Runtime, batch_size: int) -> Floats:
+    """What the last layer sees: uint8 [N, S, S, 3] -> float32 [N, D]."""
+    seen: list[Floats] = []
+
+    def keep(_module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        seen.append(inputs[0].float().cpu().numpy())
+
+    handle = classifier.head.register_forward_pre_hook(keep)
+    try:
+        logits(classifier, pixels, runtime, batch_size)
+    finally:
+        handle.remove()
+    return np.concatenate(seen)
+
+
+def softmax(values: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
+    """Logits [N, K] -> probabilities [N, K], computed in float64."""
+    shifted = values.astype(np.float64) - values.max(axis=1, keepdims=True)
+    exponentials = np.exp(shifted)
+    shares: npt.NDArray[np.float64] = exponentials / exponentials.sum(axis=1, keepdims=True)
+    return shares
+
+
+def cross_entropy(values: npt.NDArray[np.floating], labels: npt.NDArray[np.integer]) -> npt.NDArray[np.float64]:
+    """Loss in nats of every row of logits [N, K], precise where it is close to 0 (ranking needs that)."""
+    rows = np.arange(len(labels))
+    margins = values.astype(np.float64) - values[rows, labels].astype(np.float64)[:, None]
+    margins[rows, labels] = -np.inf
+    top = np.maximum(margins.max(axis=1), 0)
+    others = np.exp(margins - top[:, None]).sum(axis=1)
+    losses: npt.NDArray[np.float64] = top + np.where(top > 0, np.log(np.exp(-top) + others), np.log1p(others))
+    return losses
+
+
+def in_fixed_chunks(compute: Callable[[list[int]], Sequence[Any]], count: int, size: int) -> Callable[[int], Any]:
+    """Look up item `i` of `count`, computed together with the same neighbours whatever was asked for before.
+
+    A float's last bits can depend on the batch that it was computed in; with fixed chunks a resumed stage gives the
+    bytes of an unbroken one. The latest chunk is remembered, so walking through the items computes each once.
+    """
+    latest: dict[int, Sequence[Any]] = {}
+
+    def item(index: int) -> Any:
+        chunk = index // size
+        if chunk not in latest:
+            latest.clear()
+            latest[chunk] = compute(list(range(chunk * size, min(count, (chunk + 1) * size))))
+        return latest[chunk][index % size]
+
+    return item

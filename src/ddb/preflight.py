@@ -1,0 +1,108 @@
+"""`ddb check`: every fault of the settings, the data, the weights and the device, before anything is computed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from ddb.backends.given_masks import open_given_masks
+from ddb.config import DataConfig, RunConfig
+from ddb.config_load import faults_message, read_tree, tree_faults
+from ddb.data.sources import load_dataset
+from ddb.data.table import Dataset
+from ddb.errors import ConfigError, DDBError
+from ddb.learn.device import open_accelerator
+from ddb.pocket import models
+from ddb.records import SPLITS
+
+
+def check(
+    source: str, overrides: Sequence[str] = (), *, data: Path | None = None, device: str | None = None
+) -> list[str]:
+    """A few lines that describe a run that can start. Raises ConfigError with all faults where it cannot.
+
+    The data is looked at even where other settings are wrong. Nothing is downloaded or drawn: hub names and the pocket
+    world's images are not checked.
+    """
+    tree, faults = read_tree(source, overrides, data=data, device=device)
+    faults += tree_faults(tree)
+    messages = [faults_message(source, faults)] if faults else []
+    dataset: Dataset | None = None
+    try:
+        dataset = _load(DataConfig.model_validate(tree.get("data", {})))
+    except ValidationError:
+        dataset = None  # these faults are among the settings' faults
+    except DDBError as error:
+        messages.append(str(error))
+    lines: list[str] = []
+    if not faults:
+        config = RunConfig.model_validate(tree)
+        messages += [fault for one in _checks(config) if (fault := _fault_of(one))]
+        if dataset is not None:
+            messages += _conflicts(config, dataset)
+            lines = [*_data_lines(dataset), *_mask_lines(config, dataset)]
+    if messages:
+        raise ConfigError("\n".join(messages))
+    return [*lines, f"{source}: nothing stands in the way of this run"]
+
+
+def _load(config: DataConfig) -> Dataset | None:
+    return None if config.source == "pocket" else load_dataset(config)
+
+
+def _checks(config: RunConfig) -> Iterator[Callable[[], object]]:
+    """Calls that raise DDBError where what the run needs is not there."""
+    yield lambda: open_accelerator(config.device, config.precision)
+    if config.erm.weights == "pocket":
+        yield models.backbone_folder
+    if config.segment.backend == "given":
+        yield lambda: open_given_masks(config.segment.masks)
+    elif config.segment.weights == "pocket":
+        yield models.segmenter_folder
+    if config.inpaint.backend == "latent_diffusion" and config.inpaint.weights == "pocket":
+        yield models.diffusion_folder
+
+
+def _fault_of(one: Callable[[], object]) -> str | None:
+    try:
+        one()
+    except DDBError as error:
+        return str(error)
+    return None
+
+
+def _conflicts(config: RunConfig, dataset: Dataset) -> list[str]:
+    """Settings that do not fit this data set."""
+    faults = []
+    if not any(value is not None for value in dataset.split("val")["attribute"].to_pylist()):
+        faults = [
+            f"{section}.selection: worst_group needs attributes on validation images; use worst_class"
+            for section in ("erm", "retrain")
+            if getattr(config, section).selection == "worst_group"
+        ]
+    gammas, classes = config.retrain.gammas, len(dataset.classes)
+    if len(gammas) != classes and len(set(gammas)) != 1:
+        faults.append(f"retrain.gammas: {len(gammas)} weights for {classes} classes; give one for each class")
+    return faults
+
+
+def _data_lines(dataset: Dataset) -> list[str]:
+    lines = [f"data: {len(dataset.classes)} classes in {dataset.root}"]
+    for split in SPLITS:
+        labels = dataset.split(split)["label"].to_pylist()
+        counts = ", ".join(f"{name} {labels.count(label)}" for label, name in enumerate(dataset.classes))
+        lines.append(f"  {split}: {len(labels)} images ({counts})")
+    if dataset.quarantined:
+        lines.append(f"  {len(dataset.quarantined)} files are set aside:")
+        lines += [f"    {item.path}: {item.reason}" for item in dataset.quarantined]
+    return lines
+
+
+def _mask_lines(config: RunConfig, dataset: Dataset) -> list[str]:
+    if config.segment.backend != "given" or not Path(config.segment.masks).expanduser().is_dir():
+        return []
+    images = dataset.split("train")["image"].to_pylist()
+    missing = len(open_given_masks(config.segment.masks).missing(images))
+    return [f"masks: {len(images) - missing} of {len(images)} training images have one"]

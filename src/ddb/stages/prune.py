@@ -1,0 +1,222 @@
+"""Stage 6, pruning with two heads: a verdict and its reason for every scored candidate (method section 6, paper).
+
+psi: the ERM model still sees the original class. rho: the repainted region does not speak for the new class.
+Verdicts are a pure function of all scores, so thresholds cost nothing to change.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ddb.config import PruneConfig
+from ddb.learn import selection
+from ddb.learn.selection import Direction
+from ddb.records import OK, VERDICTS
+from ddb.stage import Row, Stage, Tables, Worker
+
+log = logging.getLogger("ddb")
+Flags = npt.NDArray[np.bool_]
+SUMMARY = "summary.json"
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One direction: which rows (positions in the score table) each head prunes, and the rule that each head used."""
+
+    direction: Direction
+    rows: npt.NDArray[np.int64]
+    psi: Flags
+    rho: Flags
+    over_budget: Flags
+    psi_rule: str
+    rho_rule: str
+
+
+def stage(settings: PruneConfig, classes: int, per_class: int | None) -> Stage:
+    """`classes` and `per_class` (config.inpaint) give the budget of kept images in every direction."""
+
+    def judge(tables: Tables) -> list[Judged]:
+        predictions = tables.table("erm")
+        budgets = selection.budgets(predictions, classes, per_class)
+        means = selection.mean_probabilities(predictions)
+        return _judge(_ok(tables.table("score")), tables.table("inpaint"), means, settings, budgets)
+
+    def open_worker(tables: Tables, folder: Path) -> Worker:
+        verdicts = {row["id"]: row for row in _rows(_ok(tables.table("score")), judge(tables))}
+        return lambda ids: [verdicts[item] for item in ids]
+
+    def finish(tables: Tables, folder: Path) -> None:
+        rows = [_summary(direction, settings) for direction in judge(tables)]
+        for row in rows:
+            for head in row["fallback"]:
+                log.warning(
+                    "Pruning %d -> %d: the %s head (%s) prunes more than prune.max_pruned (%.0f%%); used %s instead.",
+                    *(row["from_label"], row["to_label"], head, getattr(settings, head)),
+                    *(100 * settings.max_pruned, row[f"{head}_rule"]),
+                )
+        (folder / SUMMARY).write_text(json.dumps(rows, indent=1) + "\n")
+
+    return Stage(
+        name="prune",
+        schema=VERDICTS,
+        needs=("erm", "inpaint", "score"),
+        settings={"prune": settings.model_dump(mode="json"), "classes": classes, "per_class": per_class},
+        plan=lambda tables: _ok(tables.table("score"))["id"].to_pylist(),
+        open=open_worker,
+        batch_size=4096,
+        finish=finish,
+    )
+
+
+def decide(
+    scores: pa.Table,
+    candidates: pa.Table,
+    mean_probability: Mapping[int, float],
+    settings: PruneConfig,
+    budgets: Mapping[Direction, int] | None = None,
+) -> list[Row]:
+    """A verdict row for every row of `scores` with status ok, in its order.
+
+    mean_probability: Psi of every class. budgets: most images to keep in each direction (missing: no limit).
+    """
+    scores = _ok(scores)
+    return _rows(scores, _judge(scores, candidates, mean_probability, settings, budgets or {}))
+
+
+def summary(
+    scores: pa.Table,
+    candidates: pa.Table,
+    mean_probability: Mapping[int, float],
+    settings: PruneConfig,
+    budgets: Mapping[Direction, int] | None = None,
+) -> list[dict[str, Any]]:
+    """Per direction: from_label, to_label, generated, pruned_psi, pruned_rho (both heads may prune the same image),
+    over_budget, kept, and the rule that each head used (it differs from the setting after a fallback)."""
+    judged = _judge(_ok(scores), candidates, mean_probability, settings, budgets or {})
+    return [_summary(direction, settings) for direction in judged]
+
+
+def _summary(judged: Judged, settings: PruneConfig) -> dict[str, Any]:
+    from_label, to_label = judged.direction
+    return {
+        "from_label": from_label,
+        "to_label": to_label,
+        "generated": len(judged.rows),
+        "pruned_psi": int(judged.psi.sum()),
+        "pruned_rho": int(judged.rho.sum()),
+        "over_budget": int(judged.over_budget.sum()),
+        "kept": int((~(judged.psi | judged.rho | judged.over_budget)).sum()),
+        "psi_rule": judged.psi_rule,
+        "rho_rule": judged.rho_rule,
+        "fallback": [h for h, r in (("psi", judged.psi_rule), ("rho", judged.rho_rule)) if r != getattr(settings, h)],
+    }
+
+
+def _judge(
+    scores: pa.Table,
+    candidates: pa.Table,
+    mean_probability: Mapping[int, float],
+    settings: PruneConfig,
+    budgets: Mapping[Direction, int],
+) -> list[Judged]:
+    table = _joined(scores, candidates)
+    directions = sorted(set(zip(table["from_label"].tolist(), table["to_label"].tolist(), strict=True)))
+    judged = []
+    for direction in directions:
+        rows = np.flatnonzero((table["from_label"] == direction[0]) & (table["to_label"] == direction[1]))
+        part = {name: column[rows] for name, column in table.items()}
+        psi, psi_rule = _psi_head(part, mean_probability[direction[0]], settings)
+        rho, rho_rule = _rho_head(part, settings)
+        over = _over_budget(part, ~(psi | rho), budgets.get(direction))
+        judged.append(Judged(direction, rows, psi, rho, over, psi_rule, rho_rule))
+    return judged
+
+
+def _psi_head(part: Mapping[str, npt.NDArray[Any]], mean: float, settings: PruneConfig) -> tuple[Flags, str]:
+    psi = part["psi_from"]
+    relative = psi >= settings.psi_ratio * part["psi_from_source"]
+    # Highest psi_from first; where it is rounded to 1, psi_to still tells candidates apart.
+    ranks = _ranks(-psi, part["psi_to"], part["id"])
+    quantile = ranks < int(settings.fallback_quantile * len(psi))
+    rules = {"off": np.zeros(len(psi), bool), "literal": psi >= mean, "relative": relative, "quantile": quantile}
+    chain = {"relative": ("relative", "quantile"), "quantile": ("quantile",), "none": ()}[settings.fallback]
+    return _first_mild((settings.psi, *chain), rules, settings)
+
+
+def _rho_head(part: Mapping[str, npt.NDArray[Any]], settings: PruneConfig) -> tuple[Flags, str]:
+    rho, threshold = part["rho"], settings.rho_threshold
+    ranks = _ranks(rho, part["id"])
+    rules = {
+        "off": np.zeros(len(rho), bool),
+        "value": rho <= threshold,
+        "mean": rho <= rho.mean(),
+        "quantile": ranks < int(threshold * len(rho)),
+        "fallback_quantile": ranks < int(settings.fallback_quantile * len(rho)),
+    }
+    chain = () if settings.fallback == "none" else ("fallback_quantile",)
+    return _first_mild((settings.rho, *chain), rules, settings)
+
+
+def _first_mild(names: Sequence[str], rules: Mapping[str, Flags], settings: PruneConfig) -> tuple[Flags, str]:
+    """The first rule that leaves enough of the direction; the last one if none does."""
+    for name in names[:-1]:
+        if rules[name].mean() <= settings.max_pruned:
+            return rules[name], name
+    return rules[names[-1]], names[-1]
+
+
+def _over_budget(part: Mapping[str, npt.NDArray[Any]], passed: Flags, budget: int | None) -> Flags:
+    """Passed candidates beyond the budget: first variants stay first, then the highest rho."""
+    over = np.zeros(len(passed), bool)
+    if budget is not None:
+        order = np.lexsort((part["id"], -part["rho"], part["variant"]))
+        over[order[passed[order]][budget:]] = True
+    return over
+
+
+def _ranks(*keys: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+    """Rank of every item, 0 first, by the first key, then the second, and so on."""
+    ranks = np.empty(len(keys[0]), np.int64)
+    ranks[np.lexsort(keys[::-1])] = np.arange(len(keys[0]))
+    return ranks
+
+
+def _rows(scores: pa.Table, judged: Sequence[Judged]) -> list[Row]:
+    ids = scores["id"].to_pylist()
+    reasons = [""] * len(ids)
+    for direction in judged:
+        for row, psi, rho, over in zip(
+            direction.rows.tolist(), direction.psi, direction.rho, direction.over_budget, strict=True
+        ):
+            heads = "+".join(name for name, pruned in (("psi", psi), ("rho", rho)) if pruned)
+            reasons[row] = heads or ("over_budget" if over else "kept")
+    return [
+        {"id": item, "keep": reason == "kept", "reason": reason, "status": OK, "error": ""}
+        for item, reason in zip(ids, reasons, strict=True)
+    ]
+
+
+def _joined(scores: pa.Table, candidates: pa.Table) -> dict[str, npt.NDArray[Any]]:
+    """Score columns (float64) with each candidate's labels and variant, in the order of `scores`."""
+    where = {item: row for row, item in enumerate(candidates["id"].to_pylist())}
+    rows = pa.array([where[item] for item in scores["id"].to_pylist()], pa.int64())
+    own = candidates.select(["from_label", "to_label", "variant"]).take(rows)
+    table = {name: own[name].to_numpy() for name in own.column_names}
+    for name in ("psi_from", "psi_to", "psi_from_source", "rho"):
+        table[name] = scores[name].to_numpy().astype(np.float64)
+    table["id"] = np.array(scores["id"].to_pylist(), dtype=np.str_)
+    return table
+
+
+def _ok(rows: pa.Table) -> pa.Table:
+    return rows.filter(pc.equal(rows["status"], OK))

@@ -1,0 +1,142 @@
+"""Diffusion and segmentation models of the real classes with tiny random weights, in their libraries' layouts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionInpaintPipeline, UNet2DConditionModel
+from transformers import (
+    CLIPSegConfig,
+    CLIPSegForImageSegmentation,
+    CLIPSegProcessor,
+    CLIPTextConfig,
+    CLIPTextModel,
+    CLIPTokenizer,
+    ViTImageProcessor,
+)
+
+from ddb.backends import Task
+from ddb.backends.latent_diffusion_loading import Diffusion, open_diffusion
+from ddb.learn.device import Runtime
+
+SIDE = 32
+SCHEDULES = {
+    "v_prediction": {"beta_schedule": "squaredcos_cap_v2", "timestep_spacing": "trailing"},
+    "epsilon": {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012, "set_alpha_to_one": False},
+}
+"""The pocket's noise schedule, and Stable Diffusion's."""
+FP32 = Runtime(torch.device("cpu"), torch.float32)
+
+
+def tiny_tokenizer() -> CLIPTokenizer:
+    """One token a letter."""
+    letters = [chr(code) for code in range(33, 127)]
+    words = ["<|startoftext|>", "<|endoftext|>", *letters, *(f"{letter}</w>" for letter in letters)]
+    return CLIPTokenizer(vocab={word: row for row, word in enumerate(words)}, merges=[], model_max_length=48)
+
+
+def write_pipeline(folder: Path, channels: int, prediction: str = "v_prediction", seed: int = 0) -> Path:
+    """A StableDiffusionInpaintPipeline: VAE factor 4, text width 32."""
+    torch.manual_seed(seed)
+    tokenizer = tiny_tokenizer()
+    text = CLIPTextConfig(
+        vocab_size=len(tokenizer), hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=2,
+        max_position_embeddings=48, bos_token_id=0, eos_token_id=1, pad_token_id=1,
+    )  # fmt: skip
+    unet = UNet2DConditionModel(
+        sample_size=8, in_channels=channels, out_channels=4, block_out_channels=(16, 32), layers_per_block=1,
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"), up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
+        cross_attention_dim=32, attention_head_dim=2, norm_num_groups=8,
+    )  # fmt: skip
+    vae = AutoencoderKL(
+        block_out_channels=(8, 8, 16), down_block_types=("DownEncoderBlock2D",) * 3,
+        up_block_types=("UpDecoderBlock2D",) * 3, layers_per_block=1, latent_channels=4, norm_num_groups=4,
+        sample_size=SIDE, scaling_factor=0.7,
+    )  # fmt: skip
+    pipeline = StableDiffusionInpaintPipeline(
+        vae=vae,
+        text_encoder=CLIPTextModel(text),
+        tokenizer=tokenizer,
+        unet=unet,
+        scheduler=DDIMScheduler(**SCHEDULES[prediction], prediction_type=prediction, clip_sample=False, steps_offset=1),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+    pipeline.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def inpainting_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """9 channels, v-prediction."""
+    return write_pipeline(tmp_path_factory.mktemp("weights") / "nine", 9)
+
+
+@pytest.fixture(scope="session")
+def text_to_image_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """4 channels, noise prediction."""
+    return write_pipeline(tmp_path_factory.mktemp("weights") / "four", 4, "epsilon")
+
+
+@pytest.fixture
+def nine(inpainting_folder: Path) -> Diffusion:
+    """A fresh 9-channel model: tokens of other tests are not in it."""
+    open_diffusion.cache_clear()
+    return open_diffusion(str(inpainting_folder), FP32)
+
+
+@pytest.fixture
+def four(text_to_image_folder: Path) -> Diffusion:
+    """A fresh 4-channel model."""
+    open_diffusion.cache_clear()
+    return open_diffusion(str(text_to_image_folder), FP32)
+
+
+@pytest.fixture(scope="session")
+def segmenter_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A CLIPSegForImageSegmentation and its processor, 32 px."""
+    torch.manual_seed(0)
+    tokenizer, folder = tiny_tokenizer(), tmp_path_factory.mktemp("weights") / "clipseg"
+    text = {
+        "vocab_size": len(tokenizer), "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2,
+        "num_attention_heads": 2, "max_position_embeddings": 48, "bos_token_id": 0, "eos_token_id": 1,
+        "pad_token_id": 1,
+    }  # fmt: skip
+    vision = {
+        "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 3, "num_attention_heads": 2,
+        "image_size": SIDE, "patch_size": 4,
+    }  # fmt: skip
+    config = CLIPSegConfig(
+        text_config=text, vision_config=vision, projection_dim=16, reduce_dim=8, decoder_num_attention_heads=2,
+        decoder_intermediate_size=32, extract_layers=[0, 1, 2],
+    )  # fmt: skip
+    CLIPSegForImageSegmentation(config).save_pretrained(folder)
+    size = {"height": SIDE, "width": SIDE}
+    CLIPSegProcessor(ViTImageProcessor(size=size, do_resize=True), tokenizer).save_pretrained(folder)
+    return folder
+
+
+Tasks = Callable[..., list[Task]]
+
+
+@pytest.fixture
+def tasks() -> Tasks:
+    """Random images with a rectangle to repaint, aligned to a grid of 4 px."""
+
+    def make(count: int, height: int = SIDE, width: int = SIDE, prompt: str = "a bird") -> list[Task]:
+        rng = np.random.default_rng(7)
+        made = []
+        for number in range(count):
+            mask = np.zeros((height, width), np.bool_)
+            top, left = 4 * int(rng.integers(1, 3)), 4 * int(rng.integers(1, 3))
+            mask[top : top + 16, left : left + 12] = True
+            image = rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
+            made.append(Task(image, mask, 1, prompt, seed=100 + number))
+        return made
+
+    return make

@@ -1,0 +1,297 @@
+"""Files to pixels: every kind of image that people have, and every way in which one can be broken."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ddb.config import DataConfig
+from ddb.data import images
+from ddb.data.images import (
+    check,
+    decode,
+    mask_png,
+    pixel_store,
+    png_bytes,
+    portable,
+    read_image,
+    read_mask,
+    read_png,
+    resolve_inside,
+    square,
+)
+from ddb.data.sources import load_dataset
+from ddb.errors import DataError
+
+RED, HALF_RED = (200, 40, 20), (228, 148, 138)  # half transparent over white: (c * 128 + 255 * 127) / 255, rounded
+NOISE = np.random.default_rng(0).integers(0, 256, (24, 32, 3), dtype=np.uint8)
+
+
+def encoded(image: Image.Image, kind: str, **save: object) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **save)  # type: ignore[arg-type]
+    return buffer.getvalue()
+
+
+def plain(mode: str, colour: object) -> Image.Image:
+    return Image.new(mode, (16, 8), colour)  # type: ignore[arg-type]
+
+
+def palette(transparent: bool) -> bytes:
+    image = Image.new("P", (16, 8), 1)
+    image.putpalette([0, 0, 0, *RED])
+    return encoded(image, "PNG", **({"transparency": 1} if transparent else {}))
+
+
+MODES = {
+    "rgb png": (encoded(plain("RGB", RED), "PNG"), RED),
+    "rgb webp": (encoded(plain("RGB", RED), "WEBP", lossless=True), RED),
+    "grey png": (encoded(plain("L", 77), "PNG"), (77, 77, 77)),
+    "grey jpeg": (encoded(plain("L", 77), "JPEG"), (77, 77, 77)),
+    "one bit": (encoded(plain("1", 1), "PNG"), (255, 255, 255)),
+    "16 bit": (encoded(Image.fromarray(np.full((8, 16), 0x4D4D, np.uint16)), "PNG"), (77, 77, 77)),
+    "alpha": (encoded(plain("RGBA", (*RED, 128)), "PNG"), HALF_RED),
+    "alpha webp": (encoded(plain("RGBA", (*RED, 128)), "WEBP", lossless=True), HALF_RED),
+    "grey alpha": (encoded(plain("LA", (77, 0)), "PNG"), (255, 255, 255)),
+    "palette": (palette(False), RED),
+    "transparent palette": (palette(True), (255, 255, 255)),
+    "cmyk": (encoded(plain("CMYK", (0, 255, 255, 0)), "JPEG"), (255, 0, 0)),
+}
+
+
+@pytest.mark.parametrize("kind", MODES)
+def test_every_mode_becomes_rgb(kind: str) -> None:
+    data, expected = MODES[kind]
+    check(data, 50)
+    pixels = decode(data)
+    assert pixels.shape == (8, 16, 3) and pixels.dtype == np.uint8
+    assert np.abs(pixels.astype(int) - expected).max() <= 2  # JPEG rounds
+
+
+UPRIGHT = {  # orientation -> how an upright image is stored under it (EXIF 2.3, tag 0x0112)
+    1: lambda a: a,
+    2: lambda a: a[:, ::-1],
+    3: lambda a: a[::-1, ::-1],
+    4: lambda a: a[::-1],
+    5: lambda a: a.transpose(1, 0, 2),
+    6: lambda a: np.rot90(a, 1),
+    7: lambda a: np.rot90(a[::-1], 1),
+    8: lambda a: np.rot90(a, -1),
+}
+
+
+@pytest.mark.parametrize("orientation", UPRIGHT)
+@pytest.mark.parametrize("kind", ["PNG", "WEBP"])
+def test_orientation_is_applied_once(orientation: int, kind: str) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    stored = Image.fromarray(np.ascontiguousarray(UPRIGHT[orientation](NOISE)))
+    data = encoded(stored, kind, exif=exif, **({"lossless": True} if kind == "WEBP" else {}))
+    assert np.array_equal(decode(data), NOISE)
+    again, _ = portable(data)
+    assert np.array_equal(decode(again), NOISE)
+    with Image.open(io.BytesIO(again)) as image:  # a reader that knows nothing of EXIF
+        assert np.array_equal(np.asarray(image.convert("RGB")), NOISE)
+
+
+@pytest.mark.parametrize("kind", MODES)
+def test_portable_files_look_the_same_to_a_plain_reader(kind: str) -> None:
+    data, _ = MODES[kind]
+    out, suffix = portable(data)
+    assert suffix in (".png", ".webp", ".jpg")
+    with Image.open(io.BytesIO(out)) as image:
+        assert image.mode == "RGB" and np.array_equal(np.asarray(image), decode(data))
+    assert (out == data) == (kind in ("rgb png", "rgb webp"))
+
+
+def frames(kind: str) -> bytes:
+    first, second = plain("RGB", RED), plain("RGB", (0, 0, 0))
+    return encoded(first, kind, save_all=True, append_images=[second], duration=100)
+
+
+def claims(side: int) -> bytes:
+    """A PNG of a few bytes whose header claims side x side pixels."""
+
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(bytes(1000))) + chunk(b"IEND", b"")
+
+
+JPEG, PNG, WEBP = (encoded(Image.fromarray(NOISE), kind) for kind in ("JPEG", "PNG", "WEBP"))
+BROKEN = {
+    "zero bytes": (b"", "empty"),
+    "text": (b"<html>not found</html>", "not a JPEG"),
+    "gif": (encoded(plain("P", 0), "GIF"), "not a JPEG"),
+    "tiff": (encoded(plain("RGB", RED), "TIFF"), "not a JPEG"),
+    "truncated jpeg": (JPEG[: len(JPEG) * 2 // 3], "damaged"),
+    "truncated png": (PNG[: len(PNG) // 2], "damaged"),
+    "truncated webp": (WEBP[: len(WEBP) // 2], "damaged"),
+    "header only": (PNG[:20], "damaged"),
+    "animated webp": (frames("WEBP"), "animation"),
+    "animated png": (frames("PNG"), "animation"),
+    "65 megapixels": (claims(8_062), r"65\.0 megapixels, more than data\.max_megapixels = 50"),
+    "3600 megapixels": (claims(60_000), "more than 178 megapixels"),
+    "few of its pixels": (claims(100), "damaged"),
+}
+
+
+@pytest.mark.parametrize("kind", BROKEN)
+def test_broken_files_are_refused_with_a_reason(kind: str) -> None:
+    data, reason = BROKEN[kind]
+    for refuse in (lambda: check(data, 50), lambda: decode(data, 50)):
+        with pytest.raises(DataError, match=reason):
+            refuse()
+
+
+def test_images_over_the_limit_are_refused_before_they_are_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = encoded(Image.new("RGB", (2000, 1000)), "PNG")
+    check(data, 2.0)
+    monkeypatch.setattr(Image.Image, "load", lambda self: pytest.fail("decoded"))
+    with pytest.raises(DataError, match=r"2\.0 megapixels, more than data\.max_megapixels = 1\.9"):
+        check(data, 1.9)
+
+
+def test_a_camera_jpeg_with_a_preview_is_a_photo() -> None:
+    """Telephones write MPO: a JPEG with more pictures behind the first."""
+    data = encoded(plain("RGB", RED), "MPO", save_all=True, append_images=[plain("RGB", (0, 0, 0))])
+    with Image.open(io.BytesIO(data)) as image:
+        assert image.format == "MPO"
+    assert np.abs(decode(data).astype(int) - RED).max() <= 2
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+def test_what_check_lets_pass_decodes_and_damage_never_escapes(kind: str) -> None:
+    """Random bytes changed, and tails cut off: either both agree that it is broken, or it decodes."""
+    rng = np.random.default_rng(0)
+    whole = {"JPEG": JPEG, "PNG": PNG, "WEBP": WEBP}[kind]
+    refused = 0
+    for trial in range(120):
+        data = bytearray(whole)
+        for place in rng.integers(0, len(data), int(rng.integers(1, 6))):
+            data[place] = int(rng.integers(256))
+        damaged = bytes(data[: int(rng.integers(1, len(data)))]) if trial % 2 else bytes(data)
+        try:
+            check(damaged, 50)
+        except DataError:
+            refused += 1
+            continue
+        assert decode(damaged, 50).ndim == 3
+    assert refused > 30
+
+
+def test_reading_names_the_file_and_the_reason(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(JPEG[:200])
+    with pytest.raises(DataError, match=r"a\.jpg: damaged"):
+        read_image(tmp_path, "a.jpg")
+    with pytest.raises(DataError, match=r"b\.jpg: No such file"):
+        read_image(tmp_path, "b.jpg")
+
+
+@pytest.mark.parametrize("path", ["../x.png", "a/../../x.png", "/etc/x.png", "C:/x.png", "C:\\x.png", "a/.."])
+def test_paths_stay_inside_the_root(tmp_path: Path, path: str) -> None:
+    with pytest.raises(DataError, match="not a path inside the data folder"):
+        resolve_inside(tmp_path, path)
+
+
+def test_links_may_not_lead_out_of_the_root(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    (root / "real").mkdir(parents=True)
+    (root / "real" / "a.png").write_bytes(PNG)
+    (tmp_path / "secret.png").write_bytes(PNG)
+    (root / "out.png").symlink_to(tmp_path / "secret.png")
+    (root / "up").symlink_to(tmp_path)
+    (root / "near.png").symlink_to(root / "real" / "a.png")
+    for path in ("out.png", "up/secret.png"):
+        with pytest.raises(DataError, match="leads out of the data folder"):
+            read_image(root, path)
+    assert np.array_equal(read_image(root, "near.png"), NOISE)
+    (tmp_path / "alias").symlink_to(root)
+    assert np.array_equal(read_image(tmp_path / "alias", "real/a.png"), NOISE)
+
+
+def test_png_and_masks_come_back_as_they_were() -> None:
+    assert np.array_equal(read_png(png_bytes(NOISE)), NOISE)
+    assert png_bytes(NOISE) == png_bytes(NOISE.copy())
+    mask = NOISE[..., 0] > 128
+    data = mask_png(mask)
+    assert np.array_equal(read_mask(data), mask)
+    with Image.open(io.BytesIO(data)) as image:
+        assert image.mode == "L" and set(np.unique(np.asarray(image)).tolist()) == {0, 255}
+
+
+def test_square_keeps_images_of_the_right_size_and_cuts_the_middle() -> None:
+    pixels = np.random.default_rng(1).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+    assert np.array_equal(square(pixels, 32), pixels)
+    wide = np.concatenate([np.zeros_like(pixels), pixels, np.zeros_like(pixels)], axis=1)
+    assert np.array_equal(square(wide, 32), pixels)
+    tall = np.full((90, 30, 3), 200, np.uint8)
+    assert square(tall, 64).shape == (64, 64, 3)
+    chequered = np.tile(np.array([[0, 255], [255, 0]], np.uint8), (64, 64))[..., None].repeat(3, axis=2)
+    assert np.abs(square(chequered, 16).astype(int) - 127).max() <= 2, "not antialiased"
+
+
+def test_pixel_store_decodes_each_image_once(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset = load_dataset(DataConfig(root=str(folder)))
+    ids = dataset.samples["id"].to_pylist()
+    opened: list[str] = []
+    real = images.read_image
+    monkeypatch.setattr(images, "read_image", lambda root, name: opened.append(name) or real(root, name))
+    store = pixel_store(dataset, ids, 8, tmp_path / "cache")
+    assert store.shape == (20, 8, 8, 3) and store.dtype == np.uint8 and not store.flags.writeable
+    for row in (0, 7, 19):
+        assert np.array_equal(store[row], square(read_image(folder, ids[row]), 8))
+    opened.clear()
+    some = [ids[5], ids[2], ids[2]]
+    assert np.array_equal(pixel_store(dataset, some, 8, tmp_path / "cache"), store[[5, 2, 2]])
+    assert np.array_equal(pixel_store(dataset.without_attributes(), ids[3:9], 8, tmp_path / "cache"), store[3:9])
+    assert isinstance(pixel_store(dataset, ids[3:9], 8, tmp_path / "cache"), np.memmap)
+    assert pixel_store(dataset, [], 8, tmp_path / "cache").shape == (0, 8, 8, 3)
+    assert not opened
+
+
+def test_pixel_store_is_made_anew_for_other_content(folder: Path, tmp_path: Path) -> None:
+    dataset = load_dataset(DataConfig(root=str(folder)))
+    name = dataset.samples["id"][0].as_py()
+    before = pixel_store(dataset, [name], 8, tmp_path / "cache").copy()
+    (folder / name).write_bytes(PNG)
+    after = pixel_store(load_dataset(DataConfig(root=str(folder))), [name], 8, tmp_path / "cache")
+    assert not np.array_equal(before, after)
+
+
+def test_pixel_store_says_which_file_broke_and_leaves_nothing(folder: Path, tmp_path: Path) -> None:
+    dataset = load_dataset(DataConfig(root=str(folder)))
+    (folder / "cat" / "3.png").write_bytes(b"")
+    with pytest.raises(DataError, match=r"3\.png: the file is empty"):
+        pixel_store(dataset, ["cat/1.png"], 8, tmp_path / "cache")
+    assert not list((tmp_path / "cache").iterdir())
+
+
+def test_pixel_store_on_a_full_disk(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*args: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(images.os, "fsync", full)
+    with pytest.raises(DataError, match="cannot store .* GB of pixels there: No space left"):
+        pixel_store(load_dataset(DataConfig(root=str(folder))), ["cat/1.png"], 8, tmp_path / "cache")
+    assert not list((tmp_path / "cache").iterdir())
+
+
+def test_real_photographs_become_pixels(shared_data: Path, tmp_path: Path) -> None:
+    config = DataConfig(root=str(shared_data / "photos"), classes=("gas_pump", "golf_ball"))
+    dataset = load_dataset(config, tmp_path)
+    assert not dataset.quarantined
+    store = pixel_store(dataset, dataset.samples["id"].to_pylist(), 64, tmp_path)
+    assert len(store) == 160 and store.std(axis=(1, 2, 3)).min() > 5
+    with Image.open(shared_data / "photos" / dataset.samples["image"][0].as_py()) as image:
+        shorter = min(image.size)
+        expected = image.convert("RGB").resize([round(s * 64 / shorter) for s in image.size], Image.Resampling.BICUBIC)
+    left, top = (expected.width - 64) // 2, (expected.height - 64) // 2
+    assert np.array_equal(store[0], np.asarray(expected.crop((left, top, left + 64, top + 64))))

@@ -1,0 +1,90 @@
+"""Regions: they cover the object, have the asked shape, stay in the frame, and say why they are unusable."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.spatial import ConvexHull, Delaunay
+
+from ddb.config import SegmentConfig
+from ddb.data.masks import bounding_box, feather, region, shaped
+
+
+def blob(height: int, width: int, top: int, left: int, tall: int, wide: int) -> np.ndarray:
+    mask = np.zeros((height, width), np.bool_)
+    mask[top : top + tall, left : left + wide] = True
+    return mask
+
+
+blobs = st.builds(
+    lambda h, w, seed, share: np.random.default_rng(seed).random((h, w)) < share,
+    st.integers(2, 40), st.integers(2, 40), st.integers(0, 999), st.floats(0.01, 0.5),
+).filter(lambda mask: bool(mask.any()))  # fmt: skip
+
+
+@given(mask=blobs, shape=st.sampled_from(["tight", "dilated", "hull", "square"]), expand=st.floats(1, 3))
+def test_every_shape_covers_the_object(mask: np.ndarray, shape: str, expand: float) -> None:
+    settings = SegmentConfig(shape=shape, expand=expand, weights="w")  # type: ignore[arg-type]
+    assert (shaped(mask, settings) | ~mask).all()
+
+
+@given(mask=blobs)
+def test_the_hull_equals_scipys(mask: np.ndarray) -> None:
+    points = np.argwhere(mask)
+    if len(points) < 4 or min(np.ptp(points, axis=0)) == 0 or np.linalg.matrix_rank(points - points[0]) < 2:
+        return
+    inside = Delaunay(points[ConvexHull(points).vertices]).find_simplex(np.argwhere(np.ones_like(mask))) >= 0
+    ours = shaped(mask, SegmentConfig(shape="hull", expand=1, weights="w"))
+    differ = ours != inside.reshape(mask.shape)
+    assert not (differ & ~ours).any()  # nothing of the hull is missing
+    near = shaped(inside.reshape(mask.shape), SegmentConfig(shape="dilated", expand=1, weights="w"))
+    rim = np.pad(near, 1)
+    grown = rim[:-2, 1:-1] | rim[2:, 1:-1] | rim[1:-1, :-2] | rim[1:-1, 2:] | near
+    assert not (ours & ~grown).any()  # Pillow's outline adds at most the pixels that an edge touches
+
+
+def test_a_square_is_square_centred_and_grown() -> None:
+    found = shaped(blob(60, 80, 20, 30, 10, 20), SegmentConfig(shape="square", expand=1.5, weights="w"))
+    box = bounding_box(found)
+    assert (box.height, box.width) == (30, 30)
+    assert ((box.top + box.bottom) / 2, (box.left + box.right) / 2) == (25, 40)
+    assert found.sum() == 900
+
+
+def test_a_square_moves_into_the_frame_and_has_a_smallest_side() -> None:
+    found = shaped(blob(40, 60, 0, 57, 2, 3), SegmentConfig(shape="square", expand=1, min_side=0.5, weights="w"))
+    box = bounding_box(found)
+    assert (box.top, box.right, box.height, box.width) == (0, 60, 20, 20)
+    tall = shaped(blob(40, 100, 5, 5, 30, 90), SegmentConfig(shape="square", expand=1, weights="w"))
+    assert (bounding_box(tall).height, bounding_box(tall).width) == (40, 90)
+
+
+def test_dilation_is_a_disc_of_the_asked_radius() -> None:
+    dot = blob(21, 21, 10, 10, 1, 1)
+    found = shaped(dot, SegmentConfig(shape="dilated", expand=4, weights="w"))  # (4 - 1) / 2 = 1.5 px
+    rows, columns = np.indices(dot.shape) - 10
+    assert np.array_equal(found, rows**2 + columns**2 <= 1.5**2)
+
+
+def test_reasons() -> None:
+    settings = SegmentConfig(min_area=0.01, max_area=0.5, shape="square", expand=1.2, weights="w")
+    nothing = region(np.zeros((50, 50), np.bool_), settings, "bird")
+    assert (nothing.status, nothing.error) == ("no_mask", "no bird found")
+    assert region(blob(50, 50, 3, 3, 4, 4), settings).status == "too_small"
+    assert region(blob(50, 50, 3, 3, 40, 5), settings).status == "too_large"
+    usable = region(blob(50, 50, 3, 3, 10, 10), settings)
+    assert (usable.status, usable.error, usable.mask.sum()) == ("ok", "", 144)
+
+
+@given(mask=blobs, width=st.integers(0, 12))
+def test_the_feather_lies_inside_and_reaches_one(mask: np.ndarray, width: int) -> None:
+    weights = feather(mask, width)
+    assert np.array_equal(weights > 0, mask)
+    assert weights.max() == 1
+
+
+def test_the_feather_rises_from_the_edge_but_not_from_the_frame() -> None:
+    weights = feather(blob(9, 20, 0, 0, 9, 12), 3)
+    assert weights[4].tolist() == pytest.approx([1] * 9 + [0.75, 0.5, 0.25] + [0] * 8)

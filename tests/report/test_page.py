@@ -1,0 +1,198 @@
+"""The page as a reader and a browser meet it: complete in itself, escaped, true to metrics.json, never failing."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+import shutil
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ddb.errors import DDBError
+from ddb.report import pictures, write_report
+
+RunFolder = Callable[..., Path]
+HOSTILE = ("<script>alert(1)</script>", "a\"b' onload=x {{ 7*7 }} ]]>")
+
+
+class Page(HTMLParser):
+    """Every tag with its attributes, the text inside style and script, and all visible text."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str]]] = []
+        self.inline: dict[str, list[str]] = {"style": [], "script": []}
+        self.text = ""
+        self._inside = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, {name: value or "" for name, value in attrs}))
+        self._inside = tag
+
+    def handle_endtag(self, tag: str) -> None:
+        self._inside = ""
+
+    def handle_data(self, data: str) -> None:
+        if self._inside in self.inline:
+            self.inline[self._inside].append(data)
+        else:
+            self.text += f" {data.strip()}"
+
+    def all(self, tag: str) -> list[dict[str, str]]:
+        return [attributes for name, attributes in self.tags if name == tag]
+
+
+def read(run: Path) -> Page:
+    return Page(write_report(run).read_text("utf-8"))
+
+
+def test_nothing_is_loaded_from_outside(run_folder: RunFolder) -> None:
+    text = write_report(run_folder()).read_text("utf-8")
+    page = Page(text)
+    assert not re.search(r"https?:|//[a-z]|@import|url\(", re.sub(r"data:image/[a-z]+;base64,[\w+/=]+", "", text))
+    links = [
+        a[name] for _, a in page.tags for name in ("src", "href", "srcset", "data", "action", "poster") if name in a
+    ]
+    assert links
+    assert all(link.startswith(("data:image/", "#")) for link in links)
+    assert not {"link", "iframe", "object", "embed", "form", "base"} & {name for name, _ in page.tags}
+
+
+def test_policy_allows_exactly_the_inline_style_and_script(run_folder: RunFolder) -> None:
+    page = read(run_folder())
+    policy = next(a["content"] for a in page.all("meta") if a.get("http-equiv") == "Content-Security-Policy")
+    assert policy.startswith("default-src 'none'; img-src data:;")
+    assert "unsafe" not in policy
+    for kind in ("style", "script"):
+        (inline,) = page.inline[kind]
+        digest = base64.b64encode(hashlib.sha256(inline.encode()).digest()).decode()
+        assert f"{kind}-src 'sha256-{digest}'" in policy
+    assert not [name for _, a in page.tags for name in a if name == "style" or name.startswith("on")]
+
+
+def test_hostile_names_are_shown_and_never_run(run_folder: RunFolder) -> None:
+    run = run_folder(classes=HOSTILE, attributes=("<img src=x>", "&amp;"))
+    (run / "config.yaml").write_text(json.dumps({"name": "</title><script>", "note": "<b>"}))
+    page = read(run)
+    assert len(page.all("script")) == 1
+    assert len(page.inline["script"]) == 1
+    assert not [a for a in page.all("img") if a.get("src") == "x"]
+    for words in (*HOSTILE, "<img src=x>", "&amp;", "</title><script>", "<b>"):
+        assert words in page.text
+
+
+def test_figures_are_those_of_metrics_json(run_folder: RunFolder) -> None:
+    run = run_folder()
+    page = read(run)
+    metrics = json.loads((run / "metrics.json").read_text())
+    shown = {float(a["value"]) for a in page.all("data")}
+    for side in ("before", "after"):
+        expected = {value for name, value in metrics[side].items() if name != "groups"}
+        expected |= {group["accuracy"] for group in metrics[side]["groups"]}
+        expected |= {metrics[name][side] for name in ("in_distribution", "flip_rate", "shortcut_reliance")}
+        assert expected <= shown
+    assert "Worst-group accuracy rose from 41.7% to 87.3%" in page.text
+    low, high = (metrics["before"]["groups"][2][end] for end in ("low", "high"))
+    assert f"{100 * low:.1f}–{100 * high:.1f}" in page.text
+
+
+@pytest.mark.parametrize("done", range(9))
+def test_every_half_finished_run_has_a_page(run_folder: RunFolder, done: int) -> None:
+    names = ("erm", "invert", "segment", "inpaint", "score", "prune", "retrain", "evaluate")
+    page = read(run_folder(stages=names[:done], per_direction=2))
+    assert ("of 8 stages done" in page.text) == (done < 8)
+    assert ("Losses of the plain classifier" in page.text) == (done >= 1)
+    assert ("Kept" in page.text) == (done >= 6)
+    assert ("Counterfactuals" in page.text) == (done >= 4)
+
+
+def test_without_tokens_sources_or_descriptions(run_folder: RunFolder) -> None:
+    run = run_folder(tokens=False, per_direction=3)
+    shutil.rmtree(run.parent / "data")
+    for name in ("dataset.json", "samples.parquet", "environment.json", "events.jsonl", "config.yaml"):
+        (run / name).unlink()
+    page = read(run)
+    assert "No token was learned for this class." in page.text
+    assert "class 0 → class 1" in page.text
+    assert page.text.count("none") >= 6
+    assert [a for a in page.all("img") if a["alt"].startswith("Counterfactual")]
+
+
+def test_classes_stand_in_for_groups_where_no_attribute_is_known(run_folder: RunFolder) -> None:
+    run = run_folder(attributes=())
+    metrics = json.loads((run / "metrics.json").read_text())
+    for side in ("before", "after"):
+        metrics[side] |= {"worst_group_accuracy": None, "adjusted_mean_accuracy": None}
+        metrics[side]["groups"] = [g | {"attribute": None} for g in metrics[side]["groups"] if g["attribute"] == 0]
+    (run / "metrics.json").write_text(json.dumps(metrics))
+    page = read(run)
+    assert "Worst-class accuracy rose from 41.7% to 87.3%" in page.text
+    assert "Worst-group" not in page.text
+    assert "forest" not in page.text
+
+
+def test_warnings_name_what_a_reader_must_know(run_folder: RunFolder) -> None:
+    run = run_folder()
+    summary = {"from_label": 0, "to_label": 1, "psi_rule": "quantile", "rho_rule": "value", "fallback": ["psi"]}
+    (run / "6-prune" / "summary.json").write_text(json.dumps([summary]))
+    about = json.loads((run / "dataset.json").read_text())
+    about["quarantined"] = [{"path": "train/broken.jpg", "row": None, "reason": "the file is empty"}]
+    (run / "dataset.json").write_text(json.dumps(about))
+    page = read(run)
+    why = "the ψ rule as set would have pruned nearly everything"
+    assert f"landbird → waterbird: {why}; the rule “quantile” was used." in page.text
+    assert "Rules used, landbird → waterbird: ψ quantile, ρ value." in page.text
+    assert "1 image was unreadable and left out, train/broken.jpg: the file is empty." in page.text
+
+
+def test_leak_test_is_reported_and_warned_of_only_where_it_leaks(run_folder: RunFolder) -> None:
+    run = run_folder(per_direction=2)
+    page = read(run)
+    assert (
+        "Leak test: a probe tells real from generated images with AUROC 0.87, and so the class with at most 0.62"
+        in page.text
+    )
+    assert "epoch 14, chosen by accuracy on validation counterfactuals" in page.text
+    assert "traces of the generator" not in page.text
+    metrics = json.loads((run / "metrics.json").read_text())
+    metrics["leak"]["by_attribute"][1]["label_auroc"] = 0.93
+    metrics["leak"]["leaks"] = True
+    (run / "metrics.json").write_text(json.dumps(metrics))
+    assert (
+        "among training images of “lake”, traces of the generator alone tell the class (AUROC 0.93)" in read(run).text
+    )
+
+
+def test_every_picture_and_chart_has_words(run_folder: RunFolder) -> None:
+    page = read(run_folder())
+    assert all(a["alt"] for a in page.all("img"))
+    assert all(a.get("aria-label") or a.get("aria-hidden") == "true" for a in page.all("svg"))
+
+
+def test_photographs_do_not_make_a_heavy_page(run_folder: RunFolder) -> None:
+    run = run_folder(per_direction=14, side=pictures.THUMB)
+    noise = np.random.default_rng(0).integers(
+        0, 256, (pictures.THUMB, pictures.THUMB, 3), dtype=np.uint8
+    )  # nothing compresses worse
+    for path in (run.parent / "data" / "train").iterdir():
+        Image.fromarray(noise).save(path)
+    assert write_report(run).stat().st_size < 4_000_000
+
+
+def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DDBError, match="not a run folder"):
+        write_report(tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_same_run_gives_the_same_page(run_folder: RunFolder) -> None:
+    run = run_folder(per_direction=2)
+    assert write_report(run).read_bytes() == write_report(run).read_bytes()

@@ -1,0 +1,150 @@
+"""Inpaint: who is planned, seeds, prompts, donors, and rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from shutil import copytree
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from ddb.backends import Painted, Task
+from ddb.config import InpaintConfig
+from ddb.data.images import mask_png, read_image, read_mask, read_png
+from ddb.data.table import Dataset
+from ddb.records import MASKS, PREDICTIONS, TOKENS, candidate_id
+from ddb.stages import inpaint
+
+COPY = InpaintConfig(backend="copy_paste", feather=1, per_class=4, batch_size=3, weights="")
+
+
+@dataclass
+class Recorder:
+    """A generator that paints the mask white and remembers its tasks."""
+
+    wants_donor: bool = False
+    identity: str = "recorder"
+    tasks: list[Task] = field(default_factory=list)
+
+    def paint(self, tasks: Sequence[Task]) -> list[Painted]:
+        self.tasks += tasks
+        return [Painted(np.where(task.mask[..., None], 255, task.image).astype(np.uint8), task.mask) for task in tasks]
+
+
+@pytest.fixture
+def folder(squares: Dataset, run_folder: Any) -> Any:
+    """ERM, masks of the last four training images of each class, no tokens."""
+    rows, masks = [], []
+    square = np.zeros((32, 32), np.bool_)
+    square[8:24, 8:24] = True
+    wide = np.zeros_like(square)
+    wide[4:28, 4:28] = True
+    for n, row in enumerate(squares.samples.to_pylist()):
+        if row["split"] == "test":
+            continue
+        rows.append(
+            {"id": row["id"], "label": row["label"], "split": row["split"], "loss": 1 / (n + 1),
+             "probabilities": [0.5, 0.5], "correct": True, "status": "ok", "error": ""}
+        )  # fmt: skip
+        if row["split"] == "train" and n >= 40:
+            status = "no_mask" if n == 46 else "ok"
+            masks.append(
+                {"id": row["id"], "object_mask": mask_png(square), "mask": mask_png(wide), "score": 1.0, "area": 0.5,
+                 "status": status, "error": ""}
+            )  # fmt: skip
+    run_folder.tables["erm"] = pa.Table.from_pylist(rows, schema=PREDICTIONS)
+    run_folder.tables["segment"] = pa.Table.from_pylist(masks, schema=MASKS)
+    run_folder.tables["invert"] = tokens({})
+    return run_folder
+
+
+def tokens(names: Mapping[int, str]) -> pa.Table:
+    rows = [
+        {"id": str(label), "label": label, "token": names.get(label, ""), "file": f"t{label}" if label in names else "",
+         "representatives": [], "masks": [], "losses": [], "previews": [], "status": "ok", "error": ""}
+        for label in (0, 1)
+    ]  # fmt: skip
+    return pa.Table.from_pylist(rows, schema=TOKENS)
+
+
+def test_usable_sources_of_both_directions_are_planned(squares: Dataset, folder: Any) -> None:
+    plan = inpaint.stage(squares, COPY, 0, "cpu", "fp32").plan(folder)
+    dark = [candidate_id(f"train_0{n}.png", 1, 0) for n in (44, 42, 40)]  # 46 has no mask
+    red = [candidate_id(f"train_0{n}.png", 0, 0) for n in (47, 45, 43, 41)]
+    assert plan == dark + red
+
+
+def test_retries_are_appended_and_planned_once(squares: Dataset, folder: Any) -> None:
+    def retry(tables: object) -> list[tuple[str, int]]:
+        return [("train_044.png", 1), ("train_044.png", 1), ("train_041.png", 2)]
+
+    first = inpaint.stage(squares, COPY, 0, "cpu", "fp32").plan(folder)
+    plan = inpaint.stage(squares, COPY, 0, "cpu", "fp32", retry).plan(folder)
+    assert plan == [*first, candidate_id("train_044.png", 1, 1), candidate_id("train_041.png", 0, 2)]
+
+
+def test_rows_hold_the_image_and_what_made_it(squares: Dataset, folder: Any) -> None:
+    table = folder.run(inpaint.stage(squares, COPY, 0, "cpu", "fp32"))
+    for row in table.to_pylist():
+        source, changed = read_image(squares.root, row["source_id"]), read_mask(row["changed"])
+        assert np.array_equal(read_png(row["image"])[~changed], source[~changed])
+        assert row["from_label"] == 1 - row["to_label"]
+        assert row["from_label"] == int(row["source_id"][6:9]) % 2
+        assert (row["status"], row["model"]) == ("ok", "copy_paste")
+    red_now = read_png(table.filter(pa.compute.equal(table["to_label"], 1)).to_pylist()[0]["image"])
+    assert red_now[12:20, 12:20, 0].min() > 150  # the donor is a red square, the source a dark one
+
+
+def test_a_row_does_not_depend_on_its_batch_and_seeds_follow_the_run(squares: Dataset, folder: Any) -> None:
+    whole = folder.run(inpaint.stage(squares, COPY, 0, "cpu", "fp32"))
+    assert folder.run(inpaint.stage(squares, COPY, 0, "cpu", "fp32"), batch_size=1) == whole
+    other = folder.run(inpaint.stage(squares, COPY, 1, "cpu", "fp32"))
+    assert len({*whole["seed"].to_pylist(), *other["seed"].to_pylist()}) == 14
+
+
+def test_prompts_hold_the_targets_token_or_its_name(
+    squares: Dataset, folder: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorder, opened = Recorder(), {}
+
+    def open_generator(settings: object, device: str, precision: str, files: Mapping[str, Path]) -> Recorder:
+        opened.update(files)
+        return recorder
+
+    monkeypatch.setattr(inpaint, "open_generator", open_generator)
+    folder.tables["invert"] = tokens({1: "<ddb-1>"})
+    table = folder.run(inpaint.stage(squares, COPY, 0, "cpu", "fp32"))
+    assert opened == {"<ddb-1>": folder.folder("invert") / "t1"}
+    assert {task.prompt for task in recorder.tasks} == {"a photo of a <ddb-1> square", "a photo of a dark square"}
+    assert all(task.donor is None for task in recorder.tasks)
+    assert table["prompt"].to_pylist() == [task.prompt for task in recorder.tasks]
+    assert [task.seed for task in recorder.tasks] == table["seed"].to_pylist()
+
+
+def test_class_names_cannot_pose_as_tokens(squares: Dataset) -> None:
+    odd = replace(squares, classes=("<ddb-1>", "sea_gull"))
+    assert inpaint.prompt(COPY, "", odd, 0) == "a photo of a ddb-1 square"
+    assert inpaint.prompt(COPY, "", odd, 1) == "a photo of a sea gull square"
+
+
+def test_ids_with_separators_come_apart_again() -> None:
+    assert inpaint.split_id(candidate_id("a>1#2/b.png", 3, 4)) == ("a>1#2/b.png", 3, 4)
+
+
+def test_an_unreadable_source_and_a_class_without_donors_are_error_rows(
+    squares: Dataset, folder: Any, tmp_path: Path
+) -> None:
+    broken = replace(squares, root=Path(copytree(squares.root, tmp_path / "images")))
+    (broken.root / "train_044.png").write_bytes(b"gone")
+    masks = folder.tables["segment"].to_pylist()
+    for row in masks:
+        row["status"] = "ok" if row["id"] in ("train_044.png", "train_042.png") else "no_mask"
+    folder.tables["segment"] = pa.Table.from_pylist(masks, schema=MASKS)
+    rows = {row["id"]: row for row in folder.run(inpaint.stage(broken, COPY, 0, "cpu", "fp32")).to_pylist()}
+    assert {row["status"] for row in rows.values()} == {"error"}
+    assert "train_044.png" in rows["train_044.png>1#0"]["error"]
+    assert "no image of class red" in rows["train_042.png>1#0"]["error"]

@@ -1,0 +1,136 @@
+"""Invert: who stands for a class, what the token is learned from, and what a row holds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from ddb.backends import Found, Image, Learned, Lesson, Painted, Task
+from ddb.config import InpaintConfig, InvertConfig, SegmentConfig
+from ddb.data.images import read_image, read_mask, read_png
+from ddb.data.table import Dataset
+from ddb.errors import DataError
+from ddb.records import PREDICTIONS
+from ddb.stages import invert
+
+SEGMENT = SegmentConfig(backend="given", masks="unused", shape="square", expand=1.25, weights="")
+PAINT = InpaintConfig(backend="latent_diffusion", weights="somebody/model")
+LEARN = InvertConfig(representatives=6)
+
+
+@dataclass
+class Studio:
+    """Segmenter, inverter and generator in one, with a memory."""
+
+    blind: tuple[str, ...] = ()
+    identity: str = "studio"
+    wants_donor: bool = False
+    lessons: list[Lesson] = field(default_factory=list)
+    tasks: list[Task] = field(default_factory=list)
+
+    def segment(self, ids: Sequence[str], images: Sequence[Image], phrase: str) -> list[Found]:
+        found = []
+        for name in ids:
+            mask = np.zeros((32, 32), np.bool_)
+            mask[8:24, 8:24] = name not in self.blind
+            found.append(Found(mask, 1.0))
+        return found
+
+    def learn(self, lesson: Lesson, folder: Path) -> Learned:
+        self.lessons.append(lesson)
+        file = folder / f"token-{lesson.label}.safetensors"
+        file.write_bytes(b"vectors")
+        return Learned(f"<ddb-{lesson.label}>", file, [2.0, 1.0])
+
+    def load_tokens(self, files: dict[str, Path]) -> None: ...
+
+    def paint(self, tasks: Sequence[Task]) -> list[Painted]:
+        self.tasks += tasks
+        return [Painted(255 - task.image, task.mask) for task in tasks]
+
+
+@pytest.fixture
+def erm(squares: Dataset, run_folder: Any) -> Any:
+    """Losses that rise with the row number."""
+    rows = [
+        {"id": row["id"], "label": row["label"], "split": row["split"], "loss": float(n), "probabilities": [0.5, 0.5],
+         "correct": True, "status": "ok", "error": ""}
+        for n, row in enumerate(squares.samples.to_pylist()) if row["split"] != "test"
+    ]  # fmt: skip
+    run_folder.tables["erm"] = pa.Table.from_pylist(rows, schema=PREDICTIONS)
+    return run_folder
+
+
+def use(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> Studio:
+    for name in ("open_inverter", "open_generator", "open_segmenter"):
+        monkeypatch.setattr(invert, name, lambda *args: studio)
+    return studio
+
+
+def run(dataset: Dataset, folder: Any, learn: InvertConfig = LEARN) -> list[dict[str, Any]]:
+    return folder.run(invert.stage(dataset, learn, SEGMENT, PAINT, 0, "cpu", "fp32")).to_pylist()
+
+
+def test_tokens_are_learned_from_the_hardest_images_inside_their_regions(
+    squares: Dataset, erm: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    studio = use(Studio(), monkeypatch)
+    rows = run(squares, erm)
+    assert [row["representatives"] for row in rows] == [
+        [f"train_{n:03d}.png" for n in range(46, 35, -2)],
+        [f"train_{n:03d}.png" for n in range(47, 36, -2)],
+    ]
+    assert [(row["token"], row["file"], row["losses"]) for row in rows] == [
+        ("<ddb-0>", "token-0.safetensors", [2.0, 1.0]),
+        ("<ddb-1>", "token-1.safetensors", [2.0, 1.0]),
+    ]
+    assert np.array_equal(studio.lessons[1].images[0], read_image(squares.root, "train_047.png"))
+    assert all(mask is not None and mask.sum() == 400 for mask in studio.lessons[0].masks)  # 16 * 1.25 squared
+    assert all(read_mask(mask).sum() == 256 for mask in rows[0]["masks"])
+    assert studio.lessons[0].seed != studio.lessons[1].seed
+
+
+def test_previews_are_painted_into_the_other_class(squares: Dataset, erm: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    studio = use(Studio(), monkeypatch)
+    rows = run(squares, erm)
+    assert [len(row["previews"]) for row in rows] == [4, 4]
+    assert {task.prompt for task in studio.tasks[:4]} == {"a photo of a <ddb-0> square"}
+    other = read_image(squares.root, "train_047.png")
+    assert np.array_equal(read_png(rows[0]["previews"][0]), 255 - other)
+
+
+def test_representatives_without_a_mask_are_left_out_of_the_lesson(
+    squares: Dataset, erm: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    studio = use(Studio(blind=("train_046.png", "train_042.png")), monkeypatch)
+    rows = run(squares, erm)
+    assert len(rows[0]["representatives"]) == len(rows[0]["masks"]) == 6
+    assert len(studio.lessons[0].images) == 4
+    every = tuple(squares.samples["image"].to_pylist())
+    studio = use(Studio(blind=every), monkeypatch)
+    rows = run(squares, erm)
+    assert studio.lessons[0].masks == [None] * 6  # no mask at all: whole images are better than nothing
+    assert rows[0]["previews"] == []
+
+
+@pytest.mark.parametrize("how", ["copy_paste", "no representatives"])
+def test_no_token_where_none_is_wanted(how: str, squares: Dataset, erm: Any, tmp_path: Path) -> None:
+    learn = LEARN if how == "copy_paste" else InvertConfig(representatives=0)
+    paint = InpaintConfig(backend="copy_paste", weights="") if how == "copy_paste" else PAINT
+    rows = erm.run(invert.stage(squares, learn, SEGMENT, paint, 0, "cpu", "fp32")).to_pylist()
+    assert [(row["token"], row["file"], row["previews"], row["status"]) for row in rows] == [("", "", [], "ok")] * 2
+    assert [len(row["representatives"]) for row in rows] == [learn.representatives] * 2
+
+
+def test_a_class_of_unreadable_images_is_named(
+    squares: Dataset, erm: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    use(Studio(), monkeypatch)
+    with pytest.raises(DataError, match="class dark: no representative can be read"):
+        run(replace(squares, root=tmp_path), erm)

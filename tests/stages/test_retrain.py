@@ -1,0 +1,95 @@
+"""Retraining: what it learns from, what it holds out, and where it starts."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+import pytest
+import torch
+
+from ddb.backends.timm_classifier import load_classifier
+from ddb.config import RetrainConfig
+from ddb.errors import ConfigError
+from ddb.learn import fit
+from ddb.stages import erm, retrain
+
+SHORT = RetrainConfig(epochs=2, batch_size=16, lr=0.02, generated_batch=4)
+
+
+@pytest.fixture
+def ready(painted, squares, tiny_erm):
+    painted.run(erm.stage(squares, tiny_erm, 0, "cpu", "fp32"))
+    return painted
+
+
+def weights(folder, stage):
+    return load_classifier(folder.folder(stage) / "classifier").classifier.model.state_dict()
+
+
+def run(folder, squares, settings, tiny_erm):
+    return folder.run(retrain.stage(squares, settings, tiny_erm, 0, "cpu", "fp32")).to_pylist()[0]
+
+
+def test_row_says_which_epoch_and_why(ready, squares, tiny_erm):
+    row = run(ready, squares, SHORT, tiny_erm)
+    history = fit.read_history(ready.folder("retrain"))
+    values = [epoch["figures"][0] for epoch in history["epochs"]]
+    assert (row["selection"], row["status"]) == ("worst_class", "ok")
+    assert row["value"] == pytest.approx(max(values))
+    assert values[row["epoch"] - 1] == max(values)
+    assert not (ready.folder("retrain") / fit.CHECKPOINT).exists()
+
+
+def test_last_layer_only_leaves_the_body(ready, squares, tiny_erm):
+    run(ready, squares, SHORT.model_copy(update={"last_layer_only": True, "selection": "last"}), tiny_erm)
+    before, after = weights(ready, "erm"), weights(ready, "retrain")
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert changed == {"fc.weight", "fc.bias"}
+
+
+def test_starts_differ(ready, squares, tiny_erm, tmp_path):
+    frozen = SHORT.model_copy(update={"epochs": 1, "lr": 1e-12, "weight_decay": 0.0, "selection": "last"})
+    run(ready, squares, frozen, tiny_erm)
+    name = "layer1.0.conv1.weight"
+    torch.testing.assert_close(weights(ready, "retrain")[name], weights(ready, "erm")[name])
+    (ready.folder("retrain") / "classifier" / "classifier.json").unlink()
+    run(ready, squares, frozen.model_copy(update={"start": "pretrained"}), tiny_erm)
+    assert not torch.allclose(weights(ready, "retrain")[name], weights(ready, "erm")[name])
+
+
+def test_counterfactual_selection_holds_pairs_out(ready, squares, tiny_erm, monkeypatch):
+    seen = {}
+
+    def spy(classifier, material, *rest):
+        seen["material"], seen["figures"] = material, material.validate(classifier)
+        return real(classifier, material, *rest)
+
+    real = retrain.fit
+    monkeypatch.setattr(retrain, "fit", spy)
+    run(ready, squares, SHORT.model_copy(update={"selection": "counterfactual"}), tiny_erm)
+    sources = ready.table("inpaint")["source_id"].to_pylist()
+    apart = [retrain.held_out(source) for source in sources]
+    assert 0 < sum(apart) < len(apart) / 2
+    assert sum(len(term.images.labels) for term in seen["material"].terms) == len(apart) - sum(apart)
+    assert 0 <= seen["figures"][0] <= seen["figures"][1] <= 1
+
+
+def test_a_class_without_counterfactuals_is_said_and_left_out(ready, squares, tiny_erm, caplog):
+    rows = ready.table("prune").to_pylist()
+    targets = ready.table("inpaint")["to_label"].to_pylist()
+    kept = [{**row, "keep": to == 1} for row, to in zip(rows, targets, strict=True)]
+    ready.tables["prune"] = pa.Table.from_pylist(kept, schema=ready.table("prune").schema)
+    row = run(ready, squares, SHORT, tiny_erm)
+    assert row["status"] == "ok"
+    assert "class 0" in caplog.text
+
+
+def test_gammas_must_fit_the_classes(squares, tiny_erm):
+    with pytest.raises(ConfigError, match="3 weights for 2 classes"):
+        retrain.stage(squares, RetrainConfig(gammas=(1.0, 2.0, 3.0)), tiny_erm, 0, "cpu", "fp32")
+
+
+@pytest.mark.slow
+def test_counterfactuals_turn_the_classifier_to_the_object(ready, squares, tiny_erm):
+    settings = SHORT.model_copy(update={"epochs": 12, "lr": 0.05})
+    row = run(ready, squares, settings, tiny_erm)
+    assert row["value"] == 1.0

@@ -1,0 +1,102 @@
+"""The oracle: a classifier of body plans trained on balanced renders, the judge of what a counterfactual shows.
+
+    python tools/pocket/oracle.py --out build/pocket/oracle
+
+It sees plans and places in equal shares, colours at random, and slight blur and noise, so that the softness of a
+decoder does not decide. It serves checks and benchmarks only and never enters a run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+import timm
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from ddb.pocket.world import render, sample_scene
+
+PLANS = ("landbird", "waterbird")
+BATCH = 64
+
+
+def build_oracle() -> nn.Module:
+    return timm.create_model("resnet10t", num_classes=2, channels=[32, 64, 128, 256], stem_width=24)
+
+
+def balanced_renders(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """uint8 NHWC images and plan indices; every (plan, place) cell has the same share."""
+    rng = np.random.default_rng(seed)
+    cells = [(plan, place) for plan in (0, 1) for place in ("forest", "lake")]
+    picks = [cells[i % 4] for i in range(count)]
+    images = [render(sample_scene(rng, plan=PLANS[plan], place=place)).image for plan, place in picks]
+    return np.stack(images), np.array([plan for plan, _ in picks])
+
+
+def as_input(images: np.ndarray) -> Tensor:
+    """uint8 NHWC -> float NCHW, centred."""
+    return torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float() / 127.5 - 1
+
+
+def soften(x: Tensor, rng: np.random.Generator) -> Tensor:
+    """Blur half of the batches and add a little noise."""
+    if rng.random() < 0.5:
+        width = float(rng.uniform(0.3, 1.0))
+        taps = torch.exp(-0.5 * (torch.arange(-2.0, 3.0) / width) ** 2)
+        kernel = (taps[:, None] * taps[None, :] / taps.sum() ** 2).expand(3, 1, 5, 5)
+        x = nn.functional.conv2d(nn.functional.pad(x, (2, 2, 2, 2), mode="replicate"), kernel, groups=3)
+    return x + 0.04 * float(rng.random()) * torch.randn(x.shape)
+
+
+def train_oracle(out: Path, count: int, epochs: int, seed: int) -> float:
+    """Train on `count` renders; returns the accuracy on 2,000 unseen ones and writes the weights."""
+    torch.manual_seed(seed)
+    rng = np.random.default_rng(seed)
+    images, labels = balanced_renders(count, seed + 100)
+    model = build_oracle().to(memory_format=torch.channels_last)
+    steps = epochs * (count // BATCH)
+    optimiser = torch.optim.AdamW(model.parameters(), lr=2e-3, weight_decay=0.05)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 2e-3, total_steps=steps)
+    for _ in range(epochs):
+        order = rng.permutation(count)[: count // BATCH * BATCH].reshape(-1, BATCH)
+        for rows in order:
+            x = soften(as_input(images[rows]), rng)
+            x = torch.roll(x, tuple(int(v) for v in rng.integers(-3, 4, size=2)), dims=(2, 3))
+            loss = nn.functional.cross_entropy(model(x), torch.from_numpy(labels[rows]))
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+            optimiser.step()
+            schedule.step()
+    unseen, truth = balanced_renders(2000, seed + 999)
+    accuracy = float((judge(model, unseen) == truth).mean())
+    out.mkdir(parents=True, exist_ok=True)
+    save_file({k: v.contiguous() for k, v in model.state_dict().items()}, out / "oracle.safetensors")
+    (out / "oracle.json").write_text(json.dumps({"test_accuracy": accuracy, "images": count, "epochs": epochs}))
+    return accuracy
+
+
+def load_oracle(folder: Path) -> nn.Module:
+    model = build_oracle()
+    model.load_state_dict(load_file(folder / "oracle.safetensors"))
+    return model.eval()
+
+
+@torch.no_grad()
+def judge(model: nn.Module, images: np.ndarray) -> np.ndarray:
+    """Plan indices (0 landbird, 1 waterbird) of uint8 NHWC images."""
+    model.eval()
+    return np.concatenate([model(as_input(images[i : i + 250])).argmax(1).numpy() for i in range(0, len(images), 250)])
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--count", type=int, default=8000)
+    parser.add_argument("--epochs", type=int, default=5)
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args()
+    print(f"oracle accuracy on unseen balanced renders: {train_oracle(args.out, args.count, args.epochs, args.seed):.4f}")
