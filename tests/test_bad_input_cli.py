@@ -121,3 +121,14 @@ def test_run_folder_that_is_a_file(monkeypatch, capsys, tmp_path) -> None:
     draw(tmp_path / "data" / "dog", 8, seed=2)
     text = fails(monkeypatch, capsys, "run", "photos", "--data", str(tmp_path / "data"), "--out", str(tmp_path / "out"))
     assert str(tmp_path / "out") in text
+
+
+def test_check_finds_what_does_not_fit_the_data(monkeypatch, capsys, tmp_path) -> None:
+    for seed, name in enumerate(("cat", "dog", "fox")):
+        draw(tmp_path / name, 8, seed=seed)
+    settings = ["--set", "erm.selection=worst_group", "--set", "retrain.gammas=[1, 2]"]
+    masks = ["--set", "segment.backend=given", "--set", f"segment.masks={tmp_path / 'nowhere'}"]
+    text = fails(monkeypatch, capsys, "check", "photos", "--data", str(tmp_path), *settings, *masks)
+    assert "erm.selection" in text
+    assert "2 weights for 3 classes" in text
+    assert "segment.masks" in text

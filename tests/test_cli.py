@@ -74,6 +74,14 @@ def test_every_verb_has_help(
     assert "Usage: " in capsys.readouterr().out
 
 
+def test_overview_is_not_cut_short(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert call(monkeypatch, "--help") == 0
+    overview = capsys.readouterr().out
+    assert "..." not in overview
+    assert all(text in overview for text in cli.STAGE_HELP.values())
+
+
 def test_help_is_quick_and_imports_nothing_heavy() -> None:
     code = (
         "import sys; from ddb.cli import app\n"

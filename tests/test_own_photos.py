@@ -61,10 +61,13 @@ def test_photos_run_from_folder_to_report(
     metrics = json.loads((out / "metrics.json").read_text())
     for when in ("before", "after"):
         assert {"worst_group_accuracy", "mean_accuracy", "worst_class_accuracy", "ece", "auroc"} <= set(metrics[when])
-        assert sum(group["n"] for group in metrics[when]["groups"]) == pq.read_table(out / "8-evaluate").num_rows
+        assert (
+            sum(group["n"] for group in metrics[when]["groups"])
+            == pq.read_table(out / "8-evaluate" / "part-00000.parquet").num_rows
+        )
     assert metrics["counts"]["generated"] > 0
     assert (out / "report.html").stat().st_size > 10_000
-    candidates = pq.read_table(out / "4-inpaint").to_pylist()
+    candidates = pq.read_table(out / "4-inpaint" / "part-00000.parquet").to_pylist()
     assert {(row["from_label"], row["to_label"]) for row in candidates} == {(0, 1), (1, 0)}
 
     capsys.readouterr()

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,8 @@ def finished(tmp_path: Path) -> Path:
     for number, stage in enumerate(STAGES, 1):
         folder = run / f"{number}-{stage}"
         folder.mkdir(parents=True)
+        plan = {"fingerprint": "f", "planned": 0, "settings": {}, "needs": {}}
+        (folder / "plan.json").write_text(json.dumps(plan))
         (folder / "done.json").write_text('{"fingerprint": "f", "digest": "d", "rows": 1, "errors": 0}')
     (run / "balanced" / "train").mkdir(parents=True)
     (run / "balanced" / "train" / "a.png").write_bytes(b"pixels")

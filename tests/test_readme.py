@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import re
 import shlex
 from collections.abc import Iterator
@@ -67,6 +68,12 @@ def test_python_compiles_and_names_exist(page: str, text: str) -> None:
     ]
     for name in used:
         assert getattr(ddb, name) is not None, f"{page}: ddb.{name}"
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("ddb"):
+            module = importlib.import_module(node.module or "")
+            for alias in node.names:
+                if not hasattr(module, alias.name):
+                    importlib.import_module(f"{node.module}.{alias.name}")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

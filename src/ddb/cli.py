@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from ddb.config import RunConfig
 
 STAGE_HELP = {
-    "erm": "Train the plain classifier and rank every image by its loss.",
-    "invert": "Learn a token for each class from the images that the plain classifier finds hardest.",
-    "segment": "Find the causal part of the images that counterfactuals are made from.",
-    "inpaint": "Repaint the causal part as another class: the counterfactuals.",
-    "score": "Score every counterfactual with the plain classifier (psi and rho).",
+    "erm": "Train the plain classifier; rank images by their loss.",
+    "invert": "Learn a token for each class from its hardest images.",
+    "segment": "Find the part of each image that makes its class.",
+    "inpaint": "Repaint that part as another class: the counterfactuals.",
+    "score": "Score each counterfactual with the plain classifier.",
     "prune": "Decide which counterfactuals are kept.",
-    "retrain": "Retrain the classifier with the kept counterfactuals.",
+    "retrain": "Retrain the classifier with the kept ones as well.",
     "evaluate": "Measure both classifiers on the test images, per group.",
 }
 
@@ -80,7 +80,7 @@ for _name, _help in STAGE_HELP.items():
 
 @app.command()
 def check(source: Source, data: Data = None, overrides: Set = None, device: Device = None) -> None:
-    """Report every fault of the settings and the data, before anything is computed."""
+    """Report every fault of settings and data; compute nothing."""
     from ddb.preflight import check as check_all
 
     for line in check_all(source, overrides or (), data=data, device=device):
@@ -101,7 +101,7 @@ def status(
 
 @app.command()
 def export(run_folder: Run, folder: Annotated[Path, typer.Argument(metavar="DIR", help="New folder.")]) -> None:
-    """Copy the balanced data set and the retrained classifier out of a run folder."""
+    """Copy the balanced data and the classifier out of a run."""
     from ddb.product import export_product
 
     print(export_product(run_folder, folder))
@@ -136,7 +136,7 @@ def pocket_write(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="New folder.")],
     overrides: Set = None,
 ) -> None:
-    """Draw the built-in data set into a folder, in Waterbirds' layout; sizes by --set data.pocket.train=N."""
+    """Draw the built-in data set into a folder, in Waterbirds' layout. Its size: --set data.pocket.train=N."""
     from ddb.pocket.datasets import write_pocket_waterbirds
 
     print(write_pocket_waterbirds(folder, _config("pocket-waterbirds", overrides, None, None, None).data.pocket))

@@ -76,9 +76,9 @@ def _fault_of(one: Callable[[], object]) -> str | None:
 def _conflicts(config: RunConfig, dataset: Dataset) -> list[str]:
     """Settings that do not fit this data set."""
     faults = []
-    if not any(value is not None for value in dataset.split("val")["attribute"].to_pylist()):
+    if None in dataset.split("val")["attribute"].to_pylist():
         faults = [
-            f"{section}.selection: worst_group needs attributes on validation images; use worst_class"
+            f'{section}.selection: "worst_group" needs the attribute of every validation image; use "worst_class"'
             for section in ("erm", "retrain")
             if getattr(config, section).selection == "worst_group"
         ]

@@ -39,9 +39,31 @@ def test_the_donors_object_replaces_the_old_one(task: Task) -> None:
     assert not (painted.image == GREY).all(axis=2).any()
     blue = painted.image[..., 2] > 150
     rows, columns = np.nonzero(blue)
-    assert np.ptp(rows) + 1 == pytest.approx(28, abs=2)  # as high as the region
-    assert np.ptp(columns) + 1 == pytest.approx(28 * 4 / 10, abs=2)  # its own shape kept
+    assert np.ptp(rows) + 1 == pytest.approx(20, abs=2)  # 10 px of 20 were its height, so 20 of 40 are
+    assert np.ptp(columns) + 1 == pytest.approx(8, abs=2)  # its own shape kept
     assert not painted.image[blue, 0].any()  # the grey around it is not mixed in
+
+
+def test_background_about_a_known_object_stays(task: Task) -> None:
+    """Where the old object is known, it alone is filled in: the texture beside it is the source's own."""
+    image = task.image.copy()
+    image[7, 5] = image[32, 30] = (9, 99, 9)
+    old = (image == RED).all(axis=2)
+    (painted,) = CopyPaste(edge=0).paint([replace(task, image=image, old=old)])
+    assert not (painted.image == RED).all(axis=2).any()
+    assert np.array_equal(painted.image[7, 5], image[7, 5])
+    assert np.array_equal(painted.image[32, 30], image[32, 30])
+    (blind,) = CopyPaste(edge=0).paint([replace(task, image=image)])
+    assert not np.array_equal(blind.image[32, 30], image[32, 30])
+
+
+@pytest.mark.parametrize(("side", "expected"), [(4, 28), (400, 14)])
+def test_objects_are_fitted_to_the_region(side: int, expected: int, task: Task) -> None:
+    """An object that fills its image fills the region; one that is tiny in its image still takes half of it."""
+    donor = scene(GREY, BLUE, (slice(0, 4), slice(0, 4)), (side, side))
+    (painted,) = CopyPaste(edge=0).paint([replace(task, donor=donor)])
+    rows, _ = np.nonzero(painted.image[..., 2] > 150)
+    assert np.ptp(rows) + 1 == pytest.approx(expected, abs=2)
 
 
 def test_the_feather_lies_inside_the_mask(task: Task) -> None:

@@ -1,7 +1,7 @@
 """Pretrain the pocket's slim ResNet on attributes of birds whose parts are mixed at random: the stand-in for ImageNet.
 
     python tools/pocket/pool.py --out build/pocket/chimeras --count 40000 --seed 7 --chimeras-only
-    python tools/pocket/train_backbone.py --pool build/pocket/chimeras --out build/pocket/backbone --minutes 8
+    python tools/pocket/train_backbone.py --pool build/pocket/chimeras --out build/pocket/backbone --steps 400
 
 It learns colour, size, facing, place and the lengths of parts, never a body plan: in its training images every part is
 long or short by its own coin. `config.json` beside the weights holds the timm architecture and the normalisation.
@@ -59,15 +59,15 @@ def read_targets(pool: Path) -> tuple[Tensor, Tensor]:
     return torch.tensor(classes), (lengths - lengths.mean(0)) / lengths.std(0)
 
 
-def attribute_loss(output: Tensor, classes: Tensor, lengths: Tensor) -> Tensor:
-    """Mean of the cross-entropies and of the squared errors of the lengths."""
+def attribute_loss(output: Tensor, classes: Tensor, lengths: Tensor, length_weight: float) -> Tensor:
+    """Mean of the cross-entropies plus `length_weight` times the mean squared error of the lengths."""
     widths = [len(names) for names in CLASSES.values()] + [2, len(LENGTHS)]
     parts = output.split(widths, dim=1)
     terms = [nn.functional.cross_entropy(parts[i], classes[:, i]) for i in range(4)]
-    return torch.stack(terms).mean() + nn.functional.mse_loss(parts[4], lengths)
+    return torch.stack(terms).mean() + length_weight * nn.functional.mse_loss(parts[4], lengths)
 
 
-def train(pool: Path, out: Path, minutes: float, lr: float, seed: int) -> None:
+def train(pool: Path, out: Path, steps: int, length_weight: float, lr: float, seed: int) -> None:
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
     images = np.load(pool / "images.npy", mmap_mode="r")
@@ -78,20 +78,19 @@ def train(pool: Path, out: Path, minutes: float, lr: float, seed: int) -> None:
     model = AttributeNet().to(memory_format=torch.channels_last)
     optimiser = torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=0.05, fused=True)
     held_out = 2000
-    start, step, history, running = time.time(), 0, [], []
-    while (done := (time.time() - start) / (60 * minutes)) < 1:
+    start, history, running = time.time(), [], []
+    for step in range(1, steps + 1):
         for group in optimiser.param_groups:
-            group["lr"] = lr * min(1, (step + 1) / 100) * (0.5 * (1 + np.cos(np.pi * done)) + 0.01)
+            group["lr"] = lr * min(1, step / 50) * (0.5 * (1 + np.cos(np.pi * step / steps)) + 0.01)
         rows = np.sort(rng.integers(held_out, len(images), size=BATCH))
         x = (torch.from_numpy(images[rows]).permute(0, 3, 1, 2).float() / 255 - shift) / scale
         dy, dx = rng.integers(-4, 5, size=2)  # shift the batch: position carries no class
         x = torch.roll(x, (int(dy), int(dx)), dims=(2, 3))
         x = x + 0.1 * rng.random() * torch.randn_like(x)
-        loss = attribute_loss(model(x.contiguous(memory_format=torch.channels_last)), classes[rows], lengths[rows])
+        loss = attribute_loss(model(x.contiguous(memory_format=torch.channels_last)), classes[rows], lengths[rows], length_weight)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         optimiser.step()
-        step += 1
         running.append(float(loss.detach()))
         if step % 100 == 0:
             record = {"step": step, "images": step * BATCH, "minutes": (time.time() - start) / 60, "loss": float(np.mean(running))}
@@ -125,8 +124,9 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pool", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--minutes", type=float, default=8)
+    parser.add_argument("--steps", type=int, default=400)
+    parser.add_argument("--length-weight", type=float, default=1.0)
     parser.add_argument("--lr", type=float, default=3e-3)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
-    train(args.pool, args.out, args.minutes, args.lr, args.seed)
+    train(args.pool, args.out, args.steps, args.length_weight, args.lr, args.seed)

@@ -81,14 +81,15 @@ def prompt_for(row: dict, subject: np.ndarray, rng: np.random.Generator) -> tupl
     return f"{article}{rng.choice(ABSENT)}", empty
 
 
-def train(pool: Path, tokenizer_folder: Path, out: Path, minutes: float, lr: float, seed: int) -> None:
+def train(pool: Path, tokenizer_folder: Path, out: Path, minutes: float, lr: float, seed: int, start_from: Path | None) -> None:
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
     images = np.load(pool / "images.npy", mmap_mode="r")
     subjects = np.load(pool / "masks.npy", mmap_mode="r")
     rows = json.loads((pool / "rows.json").read_text())
     tokenizer = CLIPTokenizer.from_pretrained(tokenizer_folder)
-    model = build_segmenter(tokenizer)
+    model = CLIPSegForImageSegmentation.from_pretrained(start_from) if start_from else build_segmenter(tokenizer)
+    model.train()
     ema = torch.optim.swa_utils.AveragedModel(model, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.99))
     optimiser = torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=0.01, fused=True)
     start, step, history, running = time.time(), 0, [], []
@@ -144,5 +145,6 @@ if __name__ == "__main__":
     parser.add_argument("--minutes", type=float, default=12)
     parser.add_argument("--lr", type=float, default=1e-3)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--start-from", type=Path, help="a segmenter folder to go on from")
     args = parser.parse_args()
-    train(args.pool, args.tokenizer, args.out, args.minutes, args.lr, args.seed)
+    train(args.pool, args.tokenizer, args.out, args.minutes, args.lr, args.seed, args.start_from)

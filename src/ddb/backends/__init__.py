@@ -36,6 +36,8 @@ class Task:
     prompt: str
     seed: int
     donor: tuple[Image, Mask] | None = None
+    old: Mask | None = None
+    """The object that has to go, inside `mask`; None: all of it. For generators that do not repaint the whole mask."""
 
 
 @dataclass(frozen=True)

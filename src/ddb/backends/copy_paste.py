@@ -1,6 +1,6 @@
-"""Counterfactuals without any model: the object of another image, cut out, scaled into the region and feathered.
+"""Counterfactuals without any model: the object of another image, cut out, fitted into the region and feathered.
 
-The old object is painted over first with its surroundings mirrored at the region's edge. A baseline generator.
+The old object is painted over first with its surroundings, mirrored at its edge. A baseline generator.
 """
 
 from __future__ import annotations
@@ -17,6 +17,10 @@ from ddb.backends import Image, Mask, Painted, Task
 from ddb.data.masks import bounding_box, feather
 
 Floats = npt.NDArray[np.float32]
+LEAST_FIT = 0.5
+"""Objects keep their size relative to their image, but take at least this share of the region's box, at most all."""
+RIM = 2
+"""Pixels about the old object that are painted over with it: its mask is seldom exact."""
 
 
 @dataclass(frozen=True)
@@ -37,8 +41,10 @@ class CopyPaste:
         pixels, cover = cut_out(*task.donor)
         if np.random.default_rng(task.seed).random() < 0.5:
             pixels, cover = pixels[:, ::-1], cover[:, ::-1]
-        filled = fill(task.image, task.mask).astype(np.float32)
-        painted = _put(filled, task.mask, pixels, cover)
+        hole = task.mask if task.old is None else task.mask & ndimage.binary_dilation(task.old, iterations=RIM)
+        filled = fill(task.image, hole).astype(np.float32)
+        natural = min(task.mask.shape) / min(task.donor[1].shape)
+        painted = _put(filled, task.mask, pixels, cover, natural)
         weights = feather(task.mask, self.edge)[..., None]
         old = task.image.astype(np.float32)
         result = np.where(weights > 0, np.rint(old + weights * (painted - old)), old)
@@ -54,7 +60,7 @@ def cut_out(image: Image, mask: Mask) -> tuple[Image, Mask]:
 
 
 def fill(image: Image, mask: Mask) -> Image:
-    """Repaint the region with what surrounds it: every pixel mirrored at the nearest pixel outside."""
+    """Repaint the hole with what surrounds it: every pixel mirrored at the nearest pixel outside."""
     if mask.all():
         return np.broadcast_to(image.mean(axis=(0, 1)).astype(np.uint8), image.shape).copy()
     nearest = ndimage.distance_transform_edt(mask, return_distances=False, return_indices=True)
@@ -67,16 +73,17 @@ def fill(image: Image, mask: Mask) -> Image:
     return filled
 
 
-def _put(canvas: Floats, mask: Mask, pixels: Image, cover: Mask) -> Floats:
-    """Scale the object into the region's bounding box (its shape kept), centred, standing on the box's lower edge."""
+def _put(canvas: Floats, mask: Mask, pixels: Image, cover: Mask, natural: float) -> Floats:
+    """Put the object into the middle of the region's bounding box, scaled by `natural` within what fits there."""
     box = bounding_box(mask)
-    scale = min(box.height / cover.shape[0], box.width / cover.shape[1])
+    fit = min(box.height / cover.shape[0], box.width / cover.shape[1])
+    scale = min(max(natural, LEAST_FIT * fit), fit)
     height, width = max(1, round(cover.shape[0] * scale)), max(1, round(cover.shape[1] * scale))
     size, smooth = (width, height), PillowImage.Resampling.BILINEAR
     scaled = np.asarray(PillowImage.fromarray(np.ascontiguousarray(pixels)).resize(size, smooth), np.float32)
     shades = PillowImage.fromarray(np.ascontiguousarray(cover).astype(np.uint8) * 255).resize(size, smooth)
     share = np.asarray(shades, np.float32)[..., None] / 255
-    top, left = box.bottom - height, box.left + (box.width - width) // 2
+    top, left = box.top + (box.height - height) // 2, box.left + (box.width - width) // 2
     under = canvas[top : top + height, left : left + width]
     canvas[top : top + height, left : left + width] = under + share * (scaled - under)
     return canvas

@@ -17,7 +17,7 @@ from transformers import CLIPTextModel, CLIPTokenizer
 from transformers.utils import logging as transformers_logging
 
 from ddb.backends.latent_diffusion_prompts import Prompts
-from ddb.backends.weights import find_folder, identity
+from ddb.backends.weights import find_folder, found_identity
 from ddb.errors import ModelError
 from ddb.learn.device import Runtime
 from ddb.pocket.models import diffusion_folder
@@ -84,7 +84,7 @@ def open_diffusion(weights: str, runtime: Runtime) -> Diffusion:
         prompts=Prompts(tokenizer, encoder.to(runtime.device)),
         schedule=schedule,
         runtime=runtime,
-        identity=identity(weights, diffusion_folder),
+        identity=found_identity(weights, diffusion_folder, folder),
     )
 
 

@@ -30,6 +30,7 @@ HELD_OUT_PAIRS = 48
 """Fixed (image, time, noise) triples of the held-out loss; times spread evenly over the schedule."""
 NORM_LIMIT = 2.0
 """Vectors stay below this many times the 95% quantile of the norms in the embedding table."""
+FP16_GRADIENT_SCALE = 2.0**12
 INIT_NOISE = 0.01
 """Share of an initial vector's norm that is added as noise, so that several vectors can part."""
 
@@ -103,7 +104,7 @@ class TextualInversion:
             hidden = prompts.embed(ids, {token: vectors})
             loss = denoising_loss(self.model, hidden, batch, times, noise)
             optimiser.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
+            (loss * self._gradient_scale()).backward()  # type: ignore[no-untyped-call]
             optimiser.step()
             _clamp(vectors, limit)
             if step % settings.check_every == 0 or step == settings.steps:
@@ -113,6 +114,10 @@ class TextualInversion:
                 if losses[-1] < best_loss:
                     best, best_loss = vectors.detach().clone(), losses[-1]
         return best, losses
+
+    def _gradient_scale(self) -> float:
+        """Keeps gradients inside float16's range; AdamW's steps do not depend on it."""
+        return FP16_GRADIENT_SCALE if self.model.runtime.dtype == torch.float16 else 1.0
 
     def _times(self) -> int:
         return int(self.model.schedule.get("num_train_timesteps", 1000))

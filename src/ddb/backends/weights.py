@@ -38,6 +38,12 @@ def identity(weights: str, pocket: Callable[[], Path]) -> str:
     return f"{'pocket' if weights == 'pocket' else folder.name}@{_hash(folder)}"
 
 
+def found_identity(weights: str, pocket: Callable[[], Path], folder: Path) -> str:
+    """`identity`, and for hub weights the commit as well: the hub's cache names its folders so."""
+    name = identity(weights, pocket)
+    return f"{name}@{folder.name[:12]}" if name == weights else name
+
+
 @lru_cache(maxsize=16)
 def _hash(folder: Path) -> str:
     """SHA-256 over names and contents of the configuration, tokenizer and weight files, 12 hex digits."""

@@ -76,7 +76,7 @@ def share_outside(attributions: Floats, masks: Masks) -> npt.NDArray[np.float64]
     size = np.abs(attributions).astype(np.float64)
     total = size.sum(axis=(1, 2))
     outside: npt.NDArray[np.float64] = (size * ~masks).sum(axis=(1, 2))
-    return np.divide(outside, total, out=np.zeros(len(size)), where=total > 0)
+    return outside / np.where(total > 0, total, 1)
 
 
 def mask_at_input(mask: npt.NDArray[np.bool_], side: int, reach: float = 2.0) -> npt.NDArray[np.bool_]:

@@ -187,7 +187,8 @@ def _ellipse(cx: float, cy: float, rx: float, ry: float) -> np.ndarray:
 
 def _rotate(points: np.ndarray, angle: float) -> np.ndarray:
     c, s = math.cos(angle), math.sin(angle)
-    return points @ np.array([[c, s], [-s, c]])
+    turned: np.ndarray = points @ np.array([[c, s], [-s, c]])
+    return turned
 
 
 def _scale(colour: tuple[int, int, int], factor: float) -> tuple[int, int, int]:

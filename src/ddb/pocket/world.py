@@ -135,7 +135,8 @@ def _place(shapes: list[Shape], position: tuple[float, float]) -> np.ndarray:
     room = np.maximum(64 - 6 - (high - low), 0)
     # Keep to the middle part of the room: subjects at the very edge leave no background on one side.
     share = 0.15 + 0.7 * np.asarray(position)
-    return 3 - low + share * room
+    offset: np.ndarray = 3 - low + share * room
+    return offset
 
 
 def _rasterise(

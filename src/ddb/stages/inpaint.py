@@ -132,6 +132,7 @@ class _Painter:
             prompt=prompt(self.settings, self.tokens.get(to_label, ""), self.dataset, to_label),
             seed=seed,
             donor=self._donor(to_label, seed) if self.generator.wants_donor else None,
+            old=read_mask(self.objects[source]),
         )
 
     def _donor(self, label: int, seed: int) -> tuple[Image, Mask]:
