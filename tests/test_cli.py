@@ -1,9 +1,9 @@
 from __future__ import annotations
 
 import json
+import resource
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -77,7 +77,7 @@ def test_every_verb_has_help(
 def test_overview_is_not_cut_short(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     assert call(monkeypatch, "--help") == 0
-    overview = capsys.readouterr().out
+    overview = capsys.readouterr().out.split("Commands:")[1]
     assert "..." not in overview
     assert all(text in overview for text in cli.STAGE_HELP.values())
 
@@ -91,12 +91,11 @@ def test_help_is_quick_and_imports_nothing_heavy() -> None:
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert out.splitlines()[-1] == "[]"
-    times = []
-    for _ in range(3):
-        start = time.perf_counter()
-        subprocess.run([*PYTHON, "--help"], capture_output=True, check=True)
-        times.append(time.perf_counter() - start)
-    assert min(times) < 0.5
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run([*PYTHON, "--help"], capture_output=True, check=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    # Processor time, not the clock's: the machine may be busy with other tests.
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 0.5
 
 
 def test_importing_ddb_imports_no_torch() -> None:

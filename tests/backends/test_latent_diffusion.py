@@ -20,6 +20,8 @@ from ddb.backends.latent_diffusion import LatentDiffusion, canvas, encode
 from ddb.backends.latent_diffusion_geometry import paste_back, take, window
 from ddb.backends.latent_diffusion_loading import Diffusion, open_diffusion
 from ddb.backends.latent_diffusion_sampling import SCHEDULERS, build_scheduler, sample
+from ddb.backends.registry import generator_identity
+from ddb.backends.weights import found_identity
 from ddb.config import InpaintConfig
 from ddb.errors import ConfigError, ModelError
 from ddb.learn.device import Runtime
@@ -210,6 +212,13 @@ def test_hub_weights_that_cannot_be_had_say_what_to_do(monkeypatch: pytest.Monke
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(ModelError, match=r"somebody/model.*folder as `weights`"):
         open_diffusion("somebody/model", FP32)
+
+
+def test_the_identity_is_known_without_loading_and_names_a_hub_commit(nine: Diffusion, inpainting_folder: Path) -> None:
+    assert generator_identity(PAINT.model_copy(update={"weights": str(inpainting_folder)})) == nine.identity
+    assert generator_identity(PAINT.model_copy(update={"weights": "somebody/model"})) == "somebody/model"
+    snapshot = Path("models--somebody--model/snapshots/0123456789abcdef")
+    assert found_identity("somebody/model", Path, snapshot) == "somebody/model@0123456789ab"
 
 
 def test_bfloat16_painting_stays_near_float32(inpainting_folder: Path, nine: Diffusion, tasks: Tasks) -> None:

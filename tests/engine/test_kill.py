@@ -36,7 +36,7 @@ def unbroken(root: Path) -> dict[str, str]:
 
 def wait_for_rows(root: Path, rows: int) -> None:
     """Until `numbers` has begun with its row number `rows`."""
-    log, limit = root.parent / f"{root.name}.computed", time.monotonic() + 30
+    log, limit = root.parent / f"{root.name}.computed", time.monotonic() + 120
     while not log.exists() or len(log.read_text().split()) < rows:
         assert time.monotonic() < limit, "the toy run did not begin"
         time.sleep(0.005)
@@ -45,7 +45,7 @@ def wait_for_rows(root: Path, rows: int) -> None:
 @pytest.mark.slow
 def test_killed_before_any_file_operation(tmp_path: Path) -> None:
     process = start(tmp_path, "--every-operation")
-    out, errors = process.communicate(timeout=100)
+    out, errors = process.communicate(timeout=300)
     assert process.returncode == 0, errors
     assert int(out) > 60  # parts, renames, syncs, removals of three stages
 
@@ -61,7 +61,7 @@ def test_killed_at_random_times(tmp_path: Path) -> None:
         process.communicate()
         begun, kills = len(toy.computed(root)), kills + 1
     process = start(root)
-    _, errors = process.communicate(timeout=30)
+    _, errors = process.communicate(timeout=120)
     assert process.returncode == 0, errors
     assert toy.tree(root) == wanted
     assert len(toy.computed(root)) <= 18 + 4 * kills
@@ -74,7 +74,7 @@ def test_interrupted(tmp_path: Path, number: signal.Signals, code: int) -> None:
     wait_for_rows(root, 5)  # in the second batch
     process.send_signal(number)
     began = time.monotonic()
-    _, errors = process.communicate(timeout=20)
+    _, errors = process.communicate(timeout=120)
     assert time.monotonic() - began < 2
     assert process.returncode == code
     assert errors.count("\n") == 1
@@ -82,7 +82,7 @@ def test_interrupted(tmp_path: Path, number: signal.Signals, code: int) -> None:
     (part,) = (root / "1-numbers").glob("part-*.parquet")
     assert pq.read_table(part)["id"].to_pylist() == ["0", "1", "2", "3"]
     assert '"event": "interrupted"' in (root / "events.jsonl").read_text()
-    _, errors = start(root).communicate(timeout=30)
+    _, errors = start(root).communicate(timeout=120)
     assert toy.tree(root) == wanted
 
 
@@ -104,8 +104,8 @@ def test_rows_that_wait_for_their_part_are_written_when_interrupted(
 
 def test_disk_full_during_a_part(tmp_path: Path) -> None:
     wanted, root = unbroken(tmp_path / "unbroken"), tmp_path / "run"
-    process = start(root, "--largest-file", "40000")  # rows 0-7 fit, rows 8-11 have 48 kB of blobs
-    _, errors = process.communicate(timeout=30)
+    process = start(root, "--largest-file", "30000")  # rows 0-7 fit, rows 8-11 have 38 kB of blobs
+    _, errors = process.communicate(timeout=120)
     assert process.returncode == 1
     assert str(root / "1-numbers") in errors
     assert "no room left" in errors
@@ -113,7 +113,7 @@ def test_disk_full_during_a_part(tmp_path: Path) -> None:
     assert not list(root.rglob("*.tmp"))
     assert list(toy.Workspace(root, toy.NAMES).rows("numbers")) == [str(n) for n in range(8)]
     process = start(root)
-    assert process.wait(30) == 0
+    assert process.wait(120) == 0
     assert toy.tree(root) == wanted
     assert toy.computed(root).count("7") == 1
 
@@ -122,6 +122,6 @@ def test_a_second_process_is_kept_out(tmp_path: Path) -> None:
     workspace = toy.Workspace(tmp_path, toy.NAMES)
     with workspace.locked():
         process = start(tmp_path)
-        _, errors = process.communicate(timeout=30)
+        _, errors = process.communicate(timeout=120)
     assert process.returncode == 1
     assert "another ddb process" in errors
