@@ -59,7 +59,9 @@ def run_variant(base: Path, out: Path, config: RunConfig, shared: Sequence[str])
 
 def run_oracle(base: Path, out: Path, seed: int) -> Path:
     """Like `run_variant`, but the renderer draws the counterfactuals."""
-    config = settings(seed, "invert.representatives=0", "segment.backend=given", f"segment.masks={_masks(base)}", *NO_PRUNING)
+    config = settings(
+        seed, "invert.representatives=0", "segment.backend=given", f"segment.masks={_masks(base)}", *NO_PRUNING
+    )
     for name in ("cache", "1-erm"):
         if not (out / name).exists():
             shutil.copytree(base / name, out / name)
@@ -156,7 +158,10 @@ def interval(values: Sequence[float]) -> str:
 
 def table(results: list[dict[str, dict[str, float]]]) -> str:
     """The table in Markdown."""
-    lines = ["| method | worst-group accuracy | mean accuracy | in-distribution accuracy | counterfactuals |", "|---|---|---|---|---|"]
+    lines = [
+        "| method | worst-group accuracy | mean accuracy | in-distribution accuracy | counterfactuals |",
+        "|---|---|---|---|---|",
+    ]
     for name in results[0]:
         column: Callable[[str], list[float]] = lambda key, name=name: [r[name][key] for r in results]  # noqa: E731
         cells = [interval(column(key)) for key in ("wga", "mean", "in_distribution")]
@@ -166,7 +171,9 @@ def table(results: list[dict[str, dict[str, float]]]) -> str:
 
 def bars(results: list[dict[str, dict[str, float]]]) -> dict[str, bool]:
     """The figures that the project holds itself to."""
-    mean = {name: {key: float(np.mean([r[name][key] for r in results])) for key in results[0][name]} for name in results[0]}
+    mean = {
+        name: {key: float(np.mean([r[name][key] for r in results])) for key in results[0][name]} for name in results[0]
+    }
     return {
         "ERM in-distribution >= 0.93": mean["erm"]["in_distribution"] >= 0.93,
         "ERM worst group <= 0.60": mean["erm"]["wga"] <= 0.60,

@@ -27,15 +27,15 @@ TIMES = ("events.jsonl", "report.html", ".lock")
 """Files of a run folder that may hold times."""
 
 
-def configuration(data: Path, **changes: Any) -> RunConfig:
-    """`data`: a folder that `draw` made. `changes` replace whole sections' keys: erm={"epochs": 2}."""
+def configuration(birds: Path, **changes: Any) -> RunConfig:
+    """`birds`: a folder that `draw` made. `changes` replace keys of a section: erm={"epochs": 1}."""
     fit = {"epochs": 2, "batch_size": 16, "augment": {"blur": 0.2, "colour": 0.2, "noise": 4}}
     tree: dict[str, Any] = {
         "name": "miniature",
         "device": "cpu",
-        "data": {"source": "waterbirds", "root": str(data), "phrase": "bird"},
+        "data": {"source": "waterbirds", "root": str(birds), "phrase": "bird"},
         "erm": {**fit, "backbone": "test_resnet", "weights": "none", "image_size": 32, "selection": "worst_group"},
-        "segment": {"backend": "given", "masks": str(data / "masks"), "batch_size": 8},
+        "segment": {"backend": "given", "masks": str(birds / "masks"), "batch_size": 8},
         "inpaint": {"backend": "copy_paste", "image_size": 64, "batch_size": 6},
         "score": {"batch_size": 8, "maps": 2, "ig_steps": 4},
         "prune": {"max_rounds": 2},

@@ -156,16 +156,14 @@ def _hand_over(workspace: Workspace, dataset: Dataset, progress: Progress) -> No
     from ddb.data.export import export_balanced
     from ddb.report.page import write_report
 
-    made_from = {
-        name: (done.digest if (done := workspace.done(name)) else "") for name in ("segment", "inpaint", "prune")
-    }
+    tables = ("inpaint", "prune", "score", "segment")
+    made_from: dict[str, Any] = {name: files.read_json(workspace.folder(name) / "done.json") for name in tables}
+    made_from["data"] = dataset.fingerprint
     marker, out = workspace.root / PRODUCT, workspace.root / "balanced"
     if files.read_json(marker) != made_from or not out.is_dir():
         marker.unlink(missing_ok=True)
         progress.say("balanced: writing the training images and the kept counterfactuals")
-        candidates, verdicts, scores, masks = (
-            workspace.table(name) for name in ("inpaint", "prune", "score", "segment")
-        )
+        candidates, verdicts, scores, masks = map(workspace.table, tables)
         export_balanced(dataset, candidates, verdicts, scores, masks, out)
         files.write_json(marker, made_from)
     figures = (workspace.folder("evaluate") / "metrics.json").read_bytes()

@@ -30,8 +30,8 @@ class Tables(Protocol):
 class Stage:
     """`settings` is JSON-able and holds everything that decides the rows apart from the needed stages' results:
     config section, backend identity, seed, data fingerprint. `open` builds models (once a worker); `finish` writes
-    artefacts that need all rows (idempotent: repeated after a kill). `row_needs` are the needed stages of which a row reads
-    the row of its own id alone: such a table may grow without making the rows made before stale."""
+    artefacts that need all rows (idempotent: repeated after a kill). `row_needs` are the needed stages of which a row
+    reads the row of its own id alone: such a table may grow without making the rows made before stale."""
 
     name: str
     schema: pa.Schema

@@ -20,6 +20,7 @@ def test_rate_and_time_left() -> None:
         facts("erm", done=60, planned=100, new=20, errors=0, seconds=10)
         == "erm: 60/100 rows (60%), 2.0 rows/s, 0:20 left"
     )
+    assert facts("invert", 1, 2, 1, 0, 40) == "invert: 1/2 rows (50%), 40.0 s/row, 0:40 left"
     assert facts("erm", 0, 100, 0, 0, 1).endswith("? left")
     assert facts("erm", 5, 10, 5, 2, 5).endswith("2 with an error")
 

@@ -56,7 +56,9 @@ def counterfactual_figures(run: Path, oracle_folder: Path) -> dict[str, float]:
     for to_label in sorted({row["to_label"] for row in candidates}):
         direction = np.array([row["to_label"] == to_label for row in candidates])
         figures[f"agreement_to_{to_label}"] = float(agrees[direction].mean())
-        figures[f"agreement_kept_to_{to_label}"] = float(agrees[direction & is_kept].mean()) if (direction & is_kept).any() else 0.0
+        figures[f"agreement_kept_to_{to_label}"] = (
+            float(agrees[direction & is_kept].mean()) if (direction & is_kept).any() else 0.0
+        )
         figures[f"kept_share_to_{to_label}"] = float(is_kept[direction].mean())
     figures["pixels_changed_outside_mask"] = float(_changed_outside(run, candidates, images))
     return figures

@@ -1,6 +1,6 @@
 """Encode the pool once for the diffusion training: latents, masks at latent size and latents of the masked images.
 
-    python tools/pocket/encode.py --pool build/pocket/pool --vae build/pocket/vae --out build/pocket/latents
+python tools/pocket/encode.py --pool build/pocket/pool --vae build/pocket/vae --out build/pocket/latents
 """
 
 from __future__ import annotations
@@ -11,9 +11,8 @@ from pathlib import Path
 import numpy as np
 import torch
 from diffusers import AutoencoderKL
-from torch import Tensor, nn
-
 from masks import training_mask
+from torch import Tensor, nn
 
 MASKS_PER_IMAGE = 2
 BATCH = 128

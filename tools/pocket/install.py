@@ -1,6 +1,6 @@
 """Put trained weights into the package as float16 safetensors, and their loss curves and figures beside the scripts.
 
-    python tools/pocket/install.py --build build/pocket
+python tools/pocket/install.py --build build/pocket
 """
 
 from __future__ import annotations
@@ -24,13 +24,20 @@ def install(build: Path, figures: Path) -> None:
     for name in ("diffusion", "segmenter", "backbone"):
         shutil.rmtree(WEIGHTS / name, ignore_errors=True)
     options = {"safety_checker": None, "dtype": torch.float16}
-    StableDiffusionInpaintPipeline.from_pretrained(build / "diffusion", **options).save_pretrained(WEIGHTS / "diffusion")
-    CLIPSegForImageSegmentation.from_pretrained(build / "segmenter", dtype=torch.float16).save_pretrained(WEIGHTS / "segmenter")
+    StableDiffusionInpaintPipeline.from_pretrained(build / "diffusion", **options).save_pretrained(
+        WEIGHTS / "diffusion"
+    )
+    CLIPSegForImageSegmentation.from_pretrained(build / "segmenter", dtype=torch.float16).save_pretrained(
+        WEIGHTS / "segmenter"
+    )
     for file in ("processor_config.json", "tokenizer.json", "tokenizer_config.json"):
         shutil.copyfile(build / "segmenter" / file, WEIGHTS / "segmenter" / file)
     (WEIGHTS / "backbone").mkdir(parents=True)
     state = load_file(build / "backbone" / "model.safetensors")
-    save_file({k: (v.half() if v.is_floating_point() else v) for k, v in state.items()}, WEIGHTS / "backbone/model.safetensors")
+    save_file(
+        {k: (v.half() if v.is_floating_point() else v) for k, v in state.items()},
+        WEIGHTS / "backbone/model.safetensors",
+    )
     shutil.copyfile(build / "backbone" / "config.json", WEIGHTS / "backbone" / "config.json")
     figures.mkdir(parents=True, exist_ok=True)
     for name in CURVES:

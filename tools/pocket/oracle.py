@@ -1,9 +1,9 @@
-"""The oracle: a classifier of body plans trained on balanced renders, the judge of what a counterfactual shows.
+"""The oracle: a classifier of body plans (or no bird) trained on balanced renders, the judge of counterfactuals.
 
     python tools/pocket/oracle.py --out build/pocket/oracle
 
-It sees plans and places in equal shares, colours at random, and slight blur and noise, so that the softness of a
-decoder does not decide. It serves checks and benchmarks only and never enters a run.
+It sees landbirds, waterbirds and empty places in equal shares on both places, colours at random, and slight blur and
+noise, so that the softness of a decoder does not decide. It serves checks and benchmarks only and never enters a run.
 """
 
 from __future__ import annotations
@@ -21,20 +21,25 @@ from torch import Tensor, nn
 from ddb.pocket.world import render, sample_scene
 
 PLANS = ("landbird", "waterbird")
+NOTHING = 2
+"""The answer for a picture without a bird: it agrees with no intended class."""
 BATCH = 64
 
 
 def build_oracle() -> nn.Module:
-    return timm.create_model("resnet10t", num_classes=2, channels=[32, 64, 128, 256], stem_width=24)
+    return timm.create_model("resnet10t", num_classes=3, channels=[32, 64, 128, 256], stem_width=24)
 
 
 def balanced_renders(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """uint8 NHWC images and plan indices; every (plan, place) cell has the same share."""
+    """uint8 NHWC images and answers (plan index or NOTHING); every (answer, place) cell has the same share."""
     rng = np.random.default_rng(seed)
-    cells = [(plan, place) for plan in (0, 1) for place in ("forest", "lake")]
-    picks = [cells[i % 4] for i in range(count)]
-    images = [render(sample_scene(rng, plan=PLANS[plan], place=place)).image for plan, place in picks]
-    return np.stack(images), np.array([plan for plan, _ in picks])
+    cells = [(answer, place) for answer in (0, 1, NOTHING) for place in ("forest", "lake")]
+    picks = [cells[i % len(cells)] for i in range(count)]
+    images = [
+        render(sample_scene(rng, plan=[*PLANS, None][answer], place=place, empty=answer == NOTHING)).image
+        for answer, place in picks
+    ]
+    return np.stack(images), np.array([answer for answer, _ in picks])
 
 
 def as_input(images: np.ndarray) -> Tensor:
@@ -87,7 +92,7 @@ def load_oracle(folder: Path) -> nn.Module:
 
 @torch.no_grad()
 def judge(model: nn.Module, images: np.ndarray) -> np.ndarray:
-    """Plan indices (0 landbird, 1 waterbird) of uint8 NHWC images."""
+    """Answers (0 landbird, 1 waterbird, 2 no bird) for uint8 NHWC images."""
     model.eval()
     return np.concatenate([model(as_input(images[i : i + 250])).argmax(1).numpy() for i in range(0, len(images), 250)])
 
@@ -99,4 +104,6 @@ if __name__ == "__main__":
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
-    print(f"oracle accuracy on unseen balanced renders: {train_oracle(args.out, args.count, args.epochs, args.seed):.4f}")
+    print(
+        f"oracle accuracy on unseen balanced renders: {train_oracle(args.out, args.count, args.epochs, args.seed):.4f}"
+    )

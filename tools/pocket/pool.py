@@ -1,6 +1,6 @@
 """Render the pictures that the pocket weights are trained on: images, masks, captions and attributes, in one folder.
 
-    python tools/pocket/pool.py --out build/pocket/pool --count 60000
+python tools/pocket/pool.py --out build/pocket/pool --count 60000
 """
 
 from __future__ import annotations

@@ -6,8 +6,7 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
-from tokenizers import Regex
+from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 MAX_TOKENS = 32
@@ -26,7 +25,11 @@ def build_tokenizer(captions: Iterable[str], folder: Path) -> CLIPTokenizer:
     )
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     trainer = trainers.BpeTrainer(
-        vocab_size=1200, special_tokens=SPECIAL, initial_alphabet=alphabet, end_of_word_suffix="</w>", show_progress=False
+        vocab_size=1200,
+        special_tokens=SPECIAL,
+        initial_alphabet=alphabet,
+        end_of_word_suffix="</w>",
+        show_progress=False,
     )
     bpe.train_from_iterator([*captions, *(" ".join([word] * 8) for word in MORE_WORDS)], trainer)
     model = json.loads(bpe.to_str())["model"]

@@ -87,13 +87,20 @@ def train(pool: Path, out: Path, steps: int, length_weight: float, lr: float, se
         dy, dx = rng.integers(-4, 5, size=2)  # shift the batch: position carries no class
         x = torch.roll(x, (int(dy), int(dx)), dims=(2, 3))
         x = x + 0.1 * rng.random() * torch.randn_like(x)
-        loss = attribute_loss(model(x.contiguous(memory_format=torch.channels_last)), classes[rows], lengths[rows], length_weight)
+        loss = attribute_loss(
+            model(x.contiguous(memory_format=torch.channels_last)), classes[rows], lengths[rows], length_weight
+        )
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         optimiser.step()
         running.append(float(loss.detach()))
         if step % 100 == 0:
-            record = {"step": step, "images": step * BATCH, "minutes": (time.time() - start) / 60, "loss": float(np.mean(running))}
+            record = {
+                "step": step,
+                "images": step * BATCH,
+                "minutes": (time.time() - start) / 60,
+                "loss": float(np.mean(running)),
+            }
             history.append(record)
             print(json.dumps(record), flush=True)
             running = []
@@ -108,14 +115,18 @@ def train(pool: Path, out: Path, steps: int, length_weight: float, lr: float, se
 
 
 @torch.no_grad()
-def evaluate(model: AttributeNet, images: np.ndarray, classes: Tensor, lengths: Tensor, shift: Tensor, scale: Tensor) -> dict[str, float]:
+def evaluate(
+    model: AttributeNet, images: np.ndarray, classes: Tensor, lengths: Tensor, shift: Tensor, scale: Tensor
+) -> dict[str, float]:
     """Held-out accuracy of the classes and R^2 of the lengths."""
     model.eval()
     x = (torch.from_numpy(np.array(images)).permute(0, 3, 1, 2).float() / 255 - shift) / scale
     output = torch.cat([model(part) for part in x.split(250)])
     parts = output.split([len(names) for names in CLASSES.values()] + [2, len(LENGTHS)], dim=1)
     names = [*CLASSES, "facing"]
-    figures = {f"{n}_accuracy": float((parts[i].argmax(1) == classes[:, i]).float().mean()) for i, n in enumerate(names)}
+    figures = {
+        f"{n}_accuracy": float((parts[i].argmax(1) == classes[:, i]).float().mean()) for i, n in enumerate(names)
+    }
     r2 = 1 - ((parts[4] - lengths) ** 2).mean(0) / lengths.var(0)
     return figures | {f"{n}_r2": float(v) for n, v in zip(LENGTHS, r2, strict=True)}
 

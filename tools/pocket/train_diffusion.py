@@ -17,12 +17,17 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from diffusers import DPMSolverMultistepScheduler, StableDiffusionInpaintPipeline, UNet2DConditionModel
-from diffusers import AutoencoderKL, DDPMScheduler
+from diffusers import (
+    AutoencoderKL,
+    DDPMScheduler,
+    DPMSolverMultistepScheduler,
+    StableDiffusionInpaintPipeline,
+    UNet2DConditionModel,
+)
 from diffusers.models.attention_processor import AttnProcessor
 from text import MAX_TOKENS, build_text_encoder, build_tokenizer
 from torch import Tensor, nn
-from transformers import CLIPTextModel, CLIPTokenizer
+from transformers import CLIPTokenizer
 
 EMPTY_CAPTIONS = 0.1
 OUTSIDE_WEIGHT = 0.03
@@ -123,7 +128,12 @@ def train(args: argparse.Namespace) -> None:
         running.append(float(loss.detach()))
         if state["step"] % 100 == 0:
             seen = state["step"] * args.batch
-            record = {"step": state["step"], "samples": seen, "minutes": state["minutes"], "loss": float(np.mean(running))}
+            record = {
+                "step": state["step"],
+                "samples": seen,
+                "minutes": state["minutes"],
+                "loss": float(np.mean(running)),
+            }
             state["history"].append(record)
             print(json.dumps(record), flush=True)
             running = []
@@ -145,7 +155,7 @@ def _set_lr(optimiser: torch.optim.Optimizer, args: argparse.Namespace, state: d
     factor = min(1.0, (state["step"] + 1) / 200)
     decay = 1.0 if done < 0.5 else 0.03 + 0.97 * 0.5 * (1 + np.cos(np.pi * (done - 0.5) / 0.5))
     for group in optimiser.param_groups:
-        group["lr"] = args.lr * factor * decay
+        group["lr"] = float(args.lr * factor * decay)
 
 
 def _save(args, tokenizer, both, ema, optimiser, state, checkpoint: Path) -> None:  # type: ignore[no-untyped-def]
@@ -155,7 +165,9 @@ def _save(args, tokenizer, both, ema, optimiser, state, checkpoint: Path) -> Non
         text_encoder=ema.module["text"],
         tokenizer=tokenizer,
         unet=ema.module["unet"],
-        scheduler=DPMSolverMultistepScheduler(**SCHEDULE, timestep_spacing="trailing", lambda_min_clipped=-5.1, steps_offset=1),
+        scheduler=DPMSolverMultistepScheduler(
+            **SCHEDULE, timestep_spacing="trailing", lambda_min_clipped=-5.1, steps_offset=1
+        ),
         safety_checker=None,
         feature_extractor=None,
         requires_safety_checker=False,
@@ -164,7 +176,8 @@ def _save(args, tokenizer, both, ema, optimiser, state, checkpoint: Path) -> Non
     (args.out / "history.json").write_text(json.dumps(state["history"]))
     fresh = checkpoint.with_suffix(".new")
     torch.save(
-        {"model": both.state_dict(), "ema": ema.state_dict(), "optimiser": optimiser.state_dict(), "state": state}, fresh
+        {"model": both.state_dict(), "ema": ema.state_dict(), "optimiser": optimiser.state_dict(), "state": state},
+        fresh,
     )
     shutil.move(fresh, checkpoint)
 

@@ -22,6 +22,8 @@ from transformers import CLIPSegConfig, CLIPSegForImageSegmentation, CLIPSegProc
 from ddb.pocket.birds import COLOURS
 
 BATCH = 24
+EMPTY_IN_BATCH = 5
+"""Pictures without a bird in every batch, besides those drawn by chance: the mask has to stay empty there."""
 ABSENT = ("cat", "dog", "face", "hair", "person", "object")
 MEAN, STD = 0.5, 0.5
 
@@ -40,14 +42,14 @@ def build_segmenter(tokenizer: CLIPTokenizer) -> CLIPSegForImageSegmentation:
             projection_dim=64,
             **ids,
         ),
-        vision_config=dict(
-            hidden_size=96,
-            intermediate_size=256,
-            num_hidden_layers=5,
-            num_attention_heads=3,
-            image_size=64,
-            patch_size=4,
-        ),
+        vision_config={
+            "hidden_size": 96,
+            "intermediate_size": 256,
+            "num_hidden_layers": 5,
+            "num_attention_heads": 3,
+            "image_size": 64,
+            "patch_size": 4,
+        },
         projection_dim=64,
         extract_layers=[1, 3, 4],
         reduce_dim=48,
@@ -81,12 +83,15 @@ def prompt_for(row: dict, subject: np.ndarray, rng: np.random.Generator) -> tupl
     return f"{article}{rng.choice(ABSENT)}", empty
 
 
-def train(pool: Path, tokenizer_folder: Path, out: Path, minutes: float, lr: float, seed: int, start_from: Path | None) -> None:
+def train(
+    pool: Path, tokenizer_folder: Path, out: Path, minutes: float, lr: float, seed: int, start_from: Path | None
+) -> None:
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
     images = np.load(pool / "images.npy", mmap_mode="r")
     subjects = np.load(pool / "masks.npy", mmap_mode="r")
     rows = json.loads((pool / "rows.json").read_text())
+    without_bird = np.array([i for i, row in enumerate(rows) if row["subject"] is None])
     tokenizer = CLIPTokenizer.from_pretrained(tokenizer_folder)
     model = CLIPSegForImageSegmentation.from_pretrained(start_from) if start_from else build_segmenter(tokenizer)
     model.train()
@@ -97,6 +102,7 @@ def train(pool: Path, tokenizer_folder: Path, out: Path, minutes: float, lr: flo
         for group in optimiser.param_groups:
             group["lr"] = lr * min(1, (step + 1) / 200) * (0.5 * (1 + np.cos(np.pi * done)) + 0.01)
         picks = rng.integers(len(images), size=BATCH)
+        picks[:EMPTY_IN_BATCH] = rng.choice(without_bird, EMPTY_IN_BATCH)
         prompts, masks = zip(*(prompt_for(rows[i], np.array(subjects[i]), rng) for i in picks), strict=True)
         ids = tokenizer(list(prompts), padding="max_length", max_length=8, return_tensors="pt").input_ids
         target = torch.from_numpy(np.stack(masks)).float()
@@ -112,7 +118,12 @@ def train(pool: Path, tokenizer_folder: Path, out: Path, minutes: float, lr: flo
         step += 1
         running.append(float(loss.detach()))
         if step % 100 == 0:
-            record = {"step": step, "images": step * BATCH, "minutes": (time.time() - start) / 60, "loss": float(np.mean(running))}
+            record = {
+                "step": step,
+                "images": step * BATCH,
+                "minutes": (time.time() - start) / 60,
+                "loss": float(np.mean(running)),
+            }
             history.append(record)
             print(json.dumps(record), flush=True)
             running = []

@@ -62,7 +62,9 @@ def reconstruction_loss(output: Tensor, target: Tensor, mask: Tensor) -> Tensor:
     return loss
 
 
-def crops(images: np.ndarray, masks: np.ndarray, rng: np.random.Generator, batch: int, size: int) -> tuple[Tensor, Tensor]:
+def crops(
+    images: np.ndarray, masks: np.ndarray, rng: np.random.Generator, batch: int, size: int
+) -> tuple[Tensor, Tensor]:
     """Random crops of `size` px whose corners lie on the latent grid (multiples of 4)."""
     rows = rng.integers(len(images), size=batch)
     corner = 4 * rng.integers(0, (64 - size) // 4 + 1, size=(batch, 2))

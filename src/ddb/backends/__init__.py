@@ -50,14 +50,16 @@ class Painted:
 
 @dataclass(frozen=True)
 class Lesson:
-    """What a token is learned from: images of one class, the regions that hold their causal part
-    (as repainted later; None: whole image), the superclass noun."""
+    """What a token is learned from: images of one class, the regions that are hidden from the model (None: the whole
+    image), the superclass noun. `objects`: the causal parts, where the loss counts in full (none given: it counts
+    alike in the whole region)."""
 
     label: int
     images: Sequence[Image]
     masks: Sequence[Mask | None]
     phrase: str
     seed: int
+    objects: Sequence[Mask | None] = ()
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """Learning a class token (paper, inversion; method section 3): every weight is frozen, only the token's vectors move.
 
-Loss: || target - UNet(z_t, t, text(prompt)) ||^2 inside the mask, target = noise or velocity as the model was trained.
+Loss: || target - UNet(z_t, t, text(prompt)) ||^2 inside the mask, target = noise or velocity as the model was trained;
+cells of the mask that hold no part of the object count little, else the token learns the object's usual background.
 Images are encoded once, mirrored ones too; a 9-channel UNet sees the hidden region and the rest of the image, as when
 it paints. The vectors with the lowest held-out loss, over fixed images, times and noise, are kept.
 """
@@ -8,6 +9,7 @@ it paints. The vectors with the lowest held-out loss, over fixed images, times a
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +19,7 @@ from diffusers import DDPMScheduler
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from ddb.backends import Learned, Lesson
+from ddb.backends import Learned, Lesson, Mask
 from ddb.backends.latent_diffusion import canvas, check_size
 from ddb.backends.latent_diffusion_geometry import take, window
 from ddb.backends.latent_diffusion_loading import Diffusion
@@ -31,6 +33,8 @@ HELD_OUT_PAIRS = 48
 NORM_LIMIT = 2.0
 """Vectors stay below this many times the 95% quantile of the norms in the embedding table."""
 FP16_GRADIENT_SCALE = 2.0**12
+BACKGROUND_WEIGHT = 0.1
+"""Weight of a masked cell without a part of the object, where the object is known; cells with one have weight 1."""
 INIT_NOISE = 0.01
 """Share of an initial vector's norm that is added as noise, so that several vectors can part."""
 
@@ -38,15 +42,16 @@ INIT_NOISE = 0.01
 @dataclass(frozen=True)
 class Views:
     """Encoded images and their mirror images, float32 on the device: latents and (9 channels) masked latents NChw,
-    mask N1hw (1 where the loss counts and the image is hidden)."""
+    mask N1hw (1 where the image is hidden) and weight N1hw (of each cell in the loss, 0 outside the mask)."""
 
     latents: Tensor
     mask: Tensor
+    weight: Tensor
     masked: Tensor | None
 
     def pick(self, rows: Tensor) -> Views:
         masked = None if self.masked is None else self.masked[rows]
-        return Views(self.latents[rows], self.mask[rows], masked)
+        return Views(self.latents[rows], self.mask[rows], self.weight[rows], masked)
 
 
 @dataclass(frozen=True)
@@ -137,7 +142,7 @@ class TextualInversion:
 
 
 def denoising_loss(model: Diffusion, hidden: Tensor, views: Views, times: Tensor, noise: Tensor) -> Tensor:
-    """Mean squared error inside the mask, every image counted alike. `hidden` [1, length, width], `times` int64 [B],
+    """Weighted mean squared error inside the mask, every image counted alike. `hidden` [1, length, width], `times` int64 [B],
     `noise` BChw; differentiable in `hidden`."""
     device = views.latents.device
     times, noise = times.to(device), noise.to(device)
@@ -151,7 +156,7 @@ def denoising_loss(model: Diffusion, hidden: Tensor, views: Views, times: Tensor
     kind = model.schedule.get("prediction_type", "epsilon")
     target = schedule.get_velocity(views.latents, noise, times) if kind == "v_prediction" else noise
     error = ((output - target) ** 2).mean(dim=1, keepdim=True)
-    loss: Tensor = ((views.mask * error).sum(dim=(1, 2, 3)) / views.mask.sum(dim=(1, 2, 3))).mean()
+    loss: Tensor = ((views.weight * error).sum(dim=(1, 2, 3)) / views.weight.sum(dim=(1, 2, 3))).mean()
     return loss
 
 
@@ -159,20 +164,32 @@ def encode_views(model: Diffusion, painting: InpaintConfig, lesson: Lesson, insi
     """Encode a lesson's images, then their mirror images: row i + n is image i mirrored. ValueError without images."""
     if not lesson.images:
         raise ValueError(f"class {lesson.label}: no image to learn a token from")
-    images, masks = [], []
-    for image, found in zip(lesson.images, lesson.masks, strict=True):
+    images, masks, objects = [], [], []
+    causal = lesson.objects or [None] * len(lesson.images)
+    for image, found, part in zip(lesson.images, lesson.masks, causal, strict=True):
         usable = inside_mask and found is not None and found.any()
         mask = found if usable and found is not None else np.ones(image.shape[:2], np.bool_)
-        square, hole = take(image, mask, window(mask, painting.crop), painting.image_size)
+        area = window(mask, painting.crop)
+        square, hole = take(image, mask, area, painting.image_size)
         images.append(square)
         masks.append(hole)
-    images += [np.ascontiguousarray(image[:, ::-1]) for image in images]
-    masks += [np.ascontiguousarray(mask[:, ::-1]) for mask in masks]
+        inside = mask if part is None else mask & part
+        objects.append(take(image, inside if inside.any() else mask, area, painting.image_size)[1])
+    images, masks, objects = (
+        [*arrays, *(np.ascontiguousarray(array[:, ::-1]) for array in arrays)] for arrays in (images, masks, objects)
+    )
     size = painting.batch_size
     parts = [canvas(model, images[at : at + size], masks[at : at + size], True) for at in range(0, len(images), size)]
-    known = [part.known for part in parts if part.known is not None]
+    known_latents = [part.known for part in parts if part.known is not None]
     masked = [part.masked for part in parts if part.masked is not None]
-    return Views(torch.cat(known), torch.cat([part.mask for part in parts]), torch.cat(masked) if masked else None)
+    mask_cells = torch.cat([part.mask for part in parts])
+    weight = mask_cells * (BACKGROUND_WEIGHT + (1 - BACKGROUND_WEIGHT) * _cells(objects, model.factor).to(mask_cells))
+    return Views(torch.cat(known_latents), mask_cells, weight, torch.cat(masked) if masked else None)
+
+
+def _cells(masks: Sequence[Mask], factor: int) -> Tensor:
+    """Masks at the latents' size, N1hw: 1 where any pixel of a cell is set."""
+    return torch.nn.functional.max_pool2d(torch.from_numpy(np.stack(masks))[:, None].float(), factor)
 
 
 def _split(images: int) -> tuple[Tensor, Tensor]:

@@ -92,7 +92,7 @@ class Bar:
         self._new, self._errors = self._new + rows, self._errors + errors
         rate = self._new / max(time.monotonic() - self._started, 1e-9)
         note = f"{self._errors} with an error" if self._errors else ""
-        self._bars.update(self._task, advance=rows, rate=f"{rate:.1f}/s", note=note)
+        self._bars.update(self._task, advance=rows, rate=pace(rate), note=note)
 
     def stop(self, state: str) -> None:
         if self._task is not None:
@@ -125,8 +125,13 @@ def facts(stage: str, done: int, planned: int, new: int, errors: int, seconds: f
     """`erm: 120/400 rows (30%), 12.1 rows/s, 0:23 left`. `new` rows were made in `seconds`."""
     rate = new / max(seconds, 1e-9)
     left = clock((planned - done) / rate) if rate else "?"
-    text = f"{stage}: {done}/{planned} rows ({done / max(planned, 1):.0%}), {rate:.1f} rows/s, {left} left"
+    text = f"{stage}: {done}/{planned} rows ({done / max(planned, 1):.0%}), {pace(rate)}, {left} left"
     return text + (f", {errors} with an error" if errors else "")
+
+
+def pace(rate: float) -> str:
+    """Rows a second, or seconds a row where that is more than one."""
+    return f"{rate:.1f} rows/s" if rate >= 1 or not rate else f"{1 / rate:.1f} s/row"
 
 
 def clock(seconds: float) -> str:

@@ -206,7 +206,7 @@ class Workspace:
         try:
             self.root.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise DDBError(f"{self.root}: cannot be made a run folder ({error.strerror}). Choose another --out.") from error
+            raise DDBError(f"{self.root}: cannot be made ({error.strerror}). Choose another --out.") from error
         with open(self.root / ".lock", "wb") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

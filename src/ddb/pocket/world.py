@@ -71,7 +71,7 @@ def sample_scene(
     place: str | None = None,
     empty: bool = False,
 ) -> Scene:
-    """Draw a scene. `plan` None samples a chimera of parts; `place` None samples one; `empty` leaves the subject out."""
+    """Draw a scene. `plan` None: a chimera of parts; `place` None: any place; `empty` leaves the subject out."""
     brightness, warmth = rng.uniform(0.84, 1.14), rng.uniform(-0.06, 0.06)
     return Scene(
         family=family,

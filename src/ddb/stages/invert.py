@@ -147,6 +147,7 @@ class _Inversion:
             masks=[example.region for example in masked or examples],
             phrase=self.dataset.phrase,
             seed=seed_of(self.seed, "invert", label),
+            objects=[example.object_mask for example in masked],
         )
         return studio.inverter.learn(lesson, self.folder)
 
