@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from ddb.backends import Lesson, Task
 from ddb.backends.latent_diffusion import LatentDiffusion
 from ddb.backends.latent_diffusion_loading import Diffusion, open_diffusion
-from ddb.backends.textual_inversion import TextualInversion, denoising_loss, encode_views
+from ddb.backends.textual_inversion import BACKGROUND_WEIGHT, TextualInversion, denoising_loss, encode_views
 from ddb.config import InpaintConfig, InvertConfig
 from ddb.errors import ModelError, StageFailed
 from ddb.learn.device import Runtime
@@ -184,3 +185,24 @@ def test_a_loss_that_is_not_finite_stops_with_the_step(nine: Diffusion, lesson: 
     with pytest.raises(StageFailed, match=r"<ddb-0>.*not finite at step"):
         TextualInversion(nine, LEARN, PAINT).learn(lesson, tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_the_loss_counts_the_object_and_little_of_its_background(nine: Diffusion, lesson: Lesson) -> None:
+    objects = [np.zeros_like(mask) for mask in lesson.masks if mask is not None]
+    for part, mask in zip(objects, lesson.masks, strict=True):
+        row, column = np.argwhere(mask)[0]
+        part[row, column] = True
+    aware = encode_views(nine, PAINT, replace(lesson, objects=objects), inside_mask=True)
+    plain = encode_views(nine, PAINT, lesson, inside_mask=True)
+    assert torch.equal(plain.weight, plain.mask)
+    assert torch.equal(aware.mask, plain.mask), "the object must not show in what the model sees"
+    assert torch.equal(aware.latents, plain.latents)
+    for weight, mask in zip(aware.weight, aware.mask, strict=True):
+        assert (weight == 1).sum() == 1
+        assert torch.allclose(weight[(mask > 0) & (weight < 1)], torch.tensor(BACKGROUND_WEIGHT))
+        assert (weight[mask == 0] == 0).all()
+
+
+def test_objects_are_ignored_where_the_whole_image_is_learned(nine: Diffusion, lesson: Lesson) -> None:
+    views = encode_views(nine, PAINT, replace(lesson, objects=lesson.masks), inside_mask=False)
+    assert (views.weight == 1).all()

@@ -142,8 +142,8 @@ class TextualInversion:
 
 
 def denoising_loss(model: Diffusion, hidden: Tensor, views: Views, times: Tensor, noise: Tensor) -> Tensor:
-    """Weighted mean squared error inside the mask, every image counted alike. `hidden` [1, length, width], `times` int64 [B],
-    `noise` BChw; differentiable in `hidden`."""
+    """Weighted mean squared error inside the mask, every image counted alike. `hidden` [1, length, width], `times`
+    int64 [B], `noise` BChw; differentiable in `hidden`."""
     device = views.latents.device
     times, noise = times.to(device), noise.to(device)
     schedule = DDPMScheduler.from_config(model.schedule)
@@ -173,7 +173,7 @@ def encode_views(model: Diffusion, painting: InpaintConfig, lesson: Lesson, insi
         square, hole = take(image, mask, area, painting.image_size)
         images.append(square)
         masks.append(hole)
-        inside = mask if part is None else mask & part
+        inside = mask & part if usable and part is not None else mask
         objects.append(take(image, inside if inside.any() else mask, area, painting.image_size)[1])
     images, masks, objects = (
         [*arrays, *(np.ascontiguousarray(array[:, ::-1]) for array in arrays)] for arrays in (images, masks, objects)
