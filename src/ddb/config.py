@@ -131,6 +131,9 @@ class InpaintConfig(Section):
     image_size: int = Field(512, ge=32, le=2048, description="side at which the generator works, pixels")
     steps: PositiveInt = Field(25, description="denoising steps")
     guidance: float = Field(7.5, ge=1, le=30, description="classifier-free guidance scale; 1: off")
+    against: Literal["nothing", "source"] = Field(
+        "nothing", description="what guidance leads away from: the empty prompt (paper), or the source's own class"
+    )
     strength: float = Field(1.0, gt=0, le=1, description="share of the noise schedule that is run")
     scheduler: Literal["ddim", "dpmpp", "unipc", "euler", "pndm"] = Field("dpmpp", description="sampler")
     template: str = Field("a photo of a {token} {phrase}", description="prompt; must hold {token} and {phrase}")

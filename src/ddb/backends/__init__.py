@@ -38,6 +38,8 @@ class Task:
     donor: tuple[Image, Mask] | None = None
     old: Mask | None = None
     """The object that has to go, inside `mask`; None: all of it. For generators that do not repaint the whole mask."""
+    against: str = ""
+    """The prompt that guidance leads away from; may hold learned tokens."""
 
 
 @dataclass(frozen=True)

@@ -51,7 +51,7 @@ class LatentDiffusion:
             self.model,
             self.settings,
             torch.stack([prompts.encode(task.prompt) for task in tasks]),
-            prompts.encode(""),
+            torch.stack([prompts.encode(task.against) for task in tasks]),
             self._noise([task.seed for task in tasks]),
             canvas(self.model, [s[0] for s in squares], [s[1] for s in squares], self.settings.strength < 1),
         )

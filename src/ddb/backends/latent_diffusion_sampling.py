@@ -67,10 +67,10 @@ def planned_steps(settings: InpaintConfig) -> int:
 
 @torch.no_grad()
 def sample(
-    model: Diffusion, settings: InpaintConfig, text: Tensor, empty: Tensor, noise: Tensor, canvas: Canvas
+    model: Diffusion, settings: InpaintConfig, text: Tensor, against: Tensor, noise: Tensor, canvas: Canvas
 ) -> Tensor:
-    """Denoise a batch: `text` [B, length, width] prompts, `empty` [length, width] the unconditional one, `noise` BChw
-    of unit variance -> scaled latents BChw, float32."""
+    """Denoise a batch: `text` [B, length, width] prompts, `against` (the same shape, or one for all) the prompts that
+    guidance leads away from, `noise` BChw of unit variance -> scaled latents BChw, float32."""
     scheduler = build_scheduler(model.schedule, settings.scheduler)
     scheduler.set_timesteps(settings.steps, device=model.runtime.device)
     skipped = (settings.steps - planned_steps(settings)) * scheduler.order
@@ -83,7 +83,7 @@ def sample(
     else:
         latents = noise * scheduler.init_noise_sigma
     guided = settings.guidance > 1
-    hidden = (torch.cat([empty.expand_as(text), text]) if guided else text).to(model.runtime.dtype)
+    hidden = (torch.cat([against.expand_as(text), text]) if guided else text).to(model.runtime.dtype)
     beside = torch.cat([canvas.mask, _needed(canvas.masked)], dim=1) if model.inpainting else None
     for index, time in enumerate(times):
         inputs = scheduler.scale_model_input(latents, time)

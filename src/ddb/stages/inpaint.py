@@ -129,11 +129,15 @@ class _Painter:
             image=self._image(source),
             mask=read_mask(self.masks[source]),
             to_label=to_label,
-            prompt=prompt(self.settings, self.tokens.get(to_label, ""), self.dataset, to_label),
+            prompt=self._prompt(to_label),
             seed=seed,
             donor=self._donor(to_label, seed) if self.generator.wants_donor else None,
             old=read_mask(self.objects[source]),
+            against=self._prompt(self.samples[source].label) if self.settings.against == "source" else "",
         )
+
+    def _prompt(self, label: int) -> str:
+        return prompt(self.settings, self.tokens.get(label, ""), self.dataset, label)
 
     def _donor(self, label: int, seed: int) -> tuple[Image, Mask]:
         pool = self.donors[label]

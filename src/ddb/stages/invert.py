@@ -59,7 +59,7 @@ def stage(
             "invert": settings.model_dump(mode="json"),
             "segment": segmentation.model_dump(mode="json", exclude={"batch_size", "weights"}),
             "segmenter": segmenter_identity(segmentation),
-            "inpaint": painting.model_dump(mode="json", exclude={"per_class", "batch_size", "weights"}),
+            "inpaint": painting.model_dump(mode="json", exclude={"per_class", "batch_size", "weights", "against"}),
             "generator": generator_identity(painting),
             "phrase": dataset.phrase,
             "seed": seed,
