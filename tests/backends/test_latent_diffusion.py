@@ -35,7 +35,8 @@ def ours(model: Diffusion, config: InpaintConfig, items: list[Task]) -> torch.Te
     noise = torch.cat([torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(t.seed)) for t in items])
     text = torch.stack([model.prompts.encode(t.prompt) for t in items])
     board = canvas(model, [t.image for t in items], [t.mask for t in items], config.strength < 1)
-    return sample(model, config, text, model.prompts.encode(""), noise, board)
+    against = torch.stack([model.prompts.encode(t.against) for t in items])
+    return sample(model, config, text, against, noise, board)
 
 
 def theirs(folder: Path, model: Diffusion, config: InpaintConfig, items: list[Task]) -> torch.Tensor:
@@ -47,6 +48,7 @@ def theirs(folder: Path, model: Diffusion, config: InpaintConfig, items: list[Ta
     holes = torch.from_numpy(np.stack([t.mask for t in items]))[:, None].float()
     output = pipe(
         prompt=[t.prompt for t in items],
+        negative_prompt=[t.against for t in items],
         image=encode(model, images),
         mask_image=holes,
         masked_image_latents=encode(model, images * (1 - holes)),
@@ -83,6 +85,17 @@ def test_strength_and_guidance_equal_diffusers_pipeline(
     config = PAINT.model_copy(update={"strength": strength, "guidance": guidance, "steps": 8})
     items = tasks(2)
     torch.testing.assert_close(ours(model, config, items), theirs(folder, model, config, items), atol=1e-4, rtol=1e-4)
+
+
+def test_leading_away_from_a_prompt_equals_diffusers_negative_prompt(
+    nine: Diffusion, inpainting_folder: Path, tasks: Tasks
+) -> None:
+    items = [replace(task, against=text) for task, text in zip(tasks(2), ("a photo of a cat", ""), strict=True)]
+    told = ours(nine, PAINT, items)
+    torch.testing.assert_close(told, theirs(inpainting_folder, nine, PAINT, items), atol=1e-4, rtol=1e-4)
+    plain = ours(nine, PAINT, tasks(2))
+    assert not torch.allclose(told[0], plain[0], atol=1e-3)
+    torch.testing.assert_close(told[1], plain[1], atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize("channels", ["nine", "four"])

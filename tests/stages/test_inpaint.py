@@ -125,6 +125,21 @@ def test_prompts_hold_the_targets_token_or_its_name(
     assert [task.seed for task in recorder.tasks] == table["seed"].to_pylist()
 
 
+@pytest.mark.parametrize(
+    ("against", "expected"),
+    [("nothing", {""}), ("source", {"a photo of a <ddb-1> square", "a photo of a dark square"})],
+)
+def test_guidance_leads_away_from_nothing_or_the_sources_class(
+    against: str, expected: set[str], squares: Dataset, folder: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorder = Recorder()
+    monkeypatch.setattr(inpaint, "open_generator", lambda *_: recorder)
+    folder.tables["invert"] = tokens({1: "<ddb-1>"})
+    folder.run(inpaint.stage(squares, COPY.model_copy(update={"against": against}), 0, "cpu", "fp32"))
+    assert {task.against for task in recorder.tasks} == expected
+    assert all(task.against != task.prompt for task in recorder.tasks)
+
+
 def test_class_names_cannot_pose_as_tokens(squares: Dataset) -> None:
     odd = replace(squares, classes=("<ddb-1>", "sea_gull"))
     assert inpaint.prompt(COPY, "", odd, 0) == "a photo of a ddb-1 square"
