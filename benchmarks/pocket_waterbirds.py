@@ -18,12 +18,14 @@ import json
 import math
 import shutil
 import statistics
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy import stats
 
 from ddb import pipeline
 from ddb.config import RunConfig
@@ -34,15 +36,12 @@ from ddb.engine.progress import open_progress
 from ddb.engine.runner import run_stage
 from ddb.engine.workspace import Workspace
 from ddb.learn.seeds import seed_of
-from ddb.pocket.datasets import oracle, read_scenes
+from ddb.pocket.datasets import CLASSES, oracle, read_scenes
 from ddb.records import OK
 from ddb.stage import Row, Stage, Tables, Worker
 from ddb.stages.inpaint import split_id
 
-PLANS = ("landbird", "waterbird")
 NO_PRUNING = ("prune.psi=off", "prune.rho=off", "prune.max_rounds=1")
-# Two-sided 95% quantiles of Student's t by degrees of freedom.
-T95 = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9: 2.262}
 
 
 def settings(seed: int, *more: str) -> RunConfig:
@@ -51,10 +50,15 @@ def settings(seed: int, *more: str) -> RunConfig:
 
 def run_variant(base: Path, out: Path, config: RunConfig, shared: Sequence[str]) -> Path:
     """Run `config` in `out`, taking the finished stages `shared` over from `base`."""
+    take_over(base, out, shared)
+    return pipeline.run(config, out)
+
+
+def take_over(base: Path, out: Path, shared: Sequence[str]) -> None:
+    """Copy the drawn images and finished stages that `out` does not have yet."""
     for name in ("cache", *shared):
         if not (out / name).exists():
             shutil.copytree(base / name, out / name)
-    return pipeline.run(config, out)
 
 
 def run_oracle(base: Path, out: Path, seed: int) -> Path:
@@ -62,14 +66,12 @@ def run_oracle(base: Path, out: Path, seed: int) -> Path:
     config = settings(
         seed, "invert.representatives=0", "segment.backend=given", f"segment.masks={_masks(base)}", *NO_PRUNING
     )
-    for name in ("cache", "1-erm"):
-        if not (out / name).exists():
-            shutil.copytree(base / name, out / name)
+    take_over(base, out, ("1-erm",))
     workspace = Workspace(out, pipeline.STAGES)
     dataset = load_dataset(config.data, out / "cache")
     stages = pipeline.build_stages(config, dataset, workspace)
     stages["inpaint"] = _rendered(stages["inpaint"], dataset.root, seed)
-    progress = open_progress(_log())
+    progress = open_progress(sys.stderr)
     for name in pipeline.STAGES:
         run_stage(workspace, stages[name], progress)
     shutil.copyfile(workspace.folder("evaluate") / "metrics.json", out / "metrics.json")
@@ -83,7 +85,7 @@ def _rendered(stage: Stage, root: Path, seed: int) -> Stage:
     def row(name: str) -> Row:
         source, to_label, variant = split_id(name)
         item_seed = seed_of(seed, source, to_label, variant)
-        image = oracle(scenes[source], PLANS[to_label], item_seed).image
+        image = oracle(scenes[source], CLASSES[to_label], item_seed).image
         changed = (image != read_image(root, source)).any(axis=2)
         return {
             "id": name,
@@ -137,14 +139,9 @@ def _figures(run: Path, when: str) -> dict[str, float]:
     return {
         "wga": metrics[when]["worst_group_accuracy"],
         "mean": metrics[when]["mean_accuracy"],
-        "in_distribution": _familiar(metrics["in_distribution"], when),
+        "in_distribution": metrics["in_distribution"][when],
         "kept": float(metrics["counts"]["kept"]) if when == "after" else 0.0,
     }
-
-
-def _familiar(value: dict[str, Any], when: str) -> float:
-    inner = value[when]
-    return float(inner["mean_accuracy"] if isinstance(inner, dict) else inner)
 
 
 def interval(values: Sequence[float]) -> str:
@@ -152,7 +149,7 @@ def interval(values: Sequence[float]) -> str:
     mean = statistics.fmean(values)
     if len(values) < 2:
         return f"{mean:.3f}"
-    half = T95[min(len(values) - 1, 9)] * statistics.stdev(values) / math.sqrt(len(values))
+    half = float(stats.t.ppf(0.975, len(values) - 1)) * statistics.stdev(values) / math.sqrt(len(values))
     return f"{mean:.3f} ± {half:.3f}"
 
 
@@ -183,12 +180,6 @@ def bars(results: list[dict[str, dict[str, float]]]) -> dict[str, bool]:
         "in-distribution down by <= 0.03": mean["erm"]["in_distribution"] - mean["ddb"]["in_distribution"] <= 0.03,
         "pruned beats unpruned": mean["ddb"]["wga"] > mean["unpruned"]["wga"],
     }
-
-
-def _log() -> Any:
-    import sys
-
-    return sys.stderr
 
 
 def main() -> None:

@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import time
 from pathlib import Path
 
 import numpy as np
 import timm
 import torch
+from curve import LossCurve
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -78,7 +78,7 @@ def train(pool: Path, out: Path, steps: int, length_weight: float, lr: float, se
     model = AttributeNet().to(memory_format=torch.channels_last)
     optimiser = torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=0.05, fused=True)
     held_out = 2000
-    start, history, running = time.time(), [], []
+    curve = LossCurve(BATCH)
     for step in range(1, steps + 1):
         for group in optimiser.param_groups:
             group["lr"] = lr * min(1, step / 50) * (0.5 * (1 + np.cos(np.pi * step / steps)) + 0.01)
@@ -93,17 +93,7 @@ def train(pool: Path, out: Path, steps: int, length_weight: float, lr: float, se
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         optimiser.step()
-        running.append(float(loss.detach()))
-        if step % 100 == 0:
-            record = {
-                "step": step,
-                "images": step * BATCH,
-                "minutes": (time.time() - start) / 60,
-                "loss": float(np.mean(running)),
-            }
-            history.append(record)
-            print(json.dumps(record), flush=True)
-            running = []
+        curve.add(step, float(loss.detach()))
     figures = evaluate(model, images[:held_out], classes[:held_out], lengths[:held_out], shift, scale)
     print(json.dumps(figures))
     out.mkdir(parents=True, exist_ok=True)
@@ -111,7 +101,7 @@ def train(pool: Path, out: Path, steps: int, length_weight: float, lr: float, se
     save_file(state, out / "model.safetensors")
     config = {"architecture": ARCHITECTURE, "model_args": MODEL_ARGS, "mean": mean.tolist(), "std": std.tolist()}
     (out / "config.json").write_text(json.dumps(config, indent=1))
-    (out / "history.json").write_text(json.dumps({"history": history, "figures": figures}))
+    (out / "history.json").write_text(json.dumps({"history": curve.history, "figures": figures}))
 
 
 @torch.no_grad()

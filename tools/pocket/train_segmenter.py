@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from curve import LossCurve
 from text import MAX_TOKENS
 from torch import Tensor, nn
 from transformers import CLIPSegConfig, CLIPSegForImageSegmentation, CLIPSegProcessor, CLIPTokenizer, ViTImageProcessor
@@ -97,7 +98,7 @@ def train(
     model.train()
     ema = torch.optim.swa_utils.AveragedModel(model, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.99))
     optimiser = torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=0.01, fused=True)
-    start, step, history, running = time.time(), 0, [], []
+    start, step, curve = time.time(), 0, LossCurve(BATCH)
     while (done := (time.time() - start) / (60 * minutes)) < 1:
         for group in optimiser.param_groups:
             group["lr"] = lr * min(1, (step + 1) / 200) * (0.5 * (1 + np.cos(np.pi * done)) + 0.01)
@@ -116,20 +117,10 @@ def train(
         optimiser.step()
         ema.update_parameters(model)
         step += 1
-        running.append(float(loss.detach()))
-        if step % 100 == 0:
-            record = {
-                "step": step,
-                "images": step * BATCH,
-                "minutes": (time.time() - start) / 60,
-                "loss": float(np.mean(running)),
-            }
-            history.append(record)
-            print(json.dumps(record), flush=True)
-            running = []
-            if step % 500 == 0:
-                save(ema.module, tokenizer, out, history)
-    save(ema.module, tokenizer, out, history)
+        curve.add(step, float(loss.detach()))
+        if step % 500 == 0:
+            save(ema.module, tokenizer, out, curve.history)
+    save(ema.module, tokenizer, out, curve.history)
 
 
 def segmentation_loss(logits: Tensor, target: Tensor) -> Tensor:
