@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageDraw
 from scipy import ndimage
 
 from ddb.config import SegmentConfig
@@ -18,6 +17,8 @@ from ddb.records import OK
 
 Mask = npt.NDArray[np.bool_]
 NO_MASK, TOO_SMALL, TOO_LARGE = "no_mask", "too_small", "too_large"
+ROUNDING = 1e-9
+"""Pixels that an edge passes through exactly belong to the hull whatever interpolation makes of them."""
 
 
 @dataclass(frozen=True)
@@ -122,22 +123,27 @@ def _dilated(mask: Mask, radius: float) -> Mask:
 
 
 def _hull(mask: Mask) -> Mask:
-    """The convex hull of a non-empty mask."""
+    """The convex hull of a non-empty mask: every pixel whose centre lies in the hull of the set pixels' centres."""
     rows = np.flatnonzero(mask.any(axis=1))
     first = mask[rows].argmax(axis=1)
     last = mask.shape[1] - 1 - mask[rows, ::-1].argmax(axis=1)
-    left, right = (
-        list(zip(first.tolist(), rows.tolist(), strict=True)),
-        list(zip(last.tolist(), rows.tolist(), strict=True)),
-    )
-    outline = _chain(left) + _chain(right[::-1])
-    canvas = Image.new("L", (mask.shape[1], mask.shape[0]), 0)
-    ImageDraw.Draw(canvas).polygon(outline, fill=1, outline=1)
-    return np.asarray(canvas).astype(np.bool_) | mask
+    between = np.arange(rows[0], rows[-1] + 1)
+    left, right = _side(first, rows, between), -_side(-last, rows, between)
+    columns = np.arange(mask.shape[1])
+    hull = np.zeros_like(mask)
+    hull[between] = (columns >= left[:, None] - ROUNDING) & (columns <= right[:, None] + ROUNDING)
+    return hull
+
+
+def _side(x: npt.NDArray[np.int64], y: npt.NDArray[np.int64], at: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    """Smallest x of the convex hull of the points (x, y) at the heights `at`; y rises."""
+    corners = _chain(list(zip(x.tolist(), y.tolist(), strict=True)))
+    edge: npt.NDArray[np.float64] = np.interp(at, [y for _, y in corners], [x for x, _ in corners])
+    return edge
 
 
 def _chain(points: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    """The convex side of a chain of (x, y) points (Andrew's monotone chain; one sense of rotation)."""
+    """Corners of the convex hull on the side of small x; points (x, y), y rising (Andrew's monotone chain)."""
     chain: list[tuple[int, int]] = []
     for x, y in points:
         while len(chain) >= 2:
