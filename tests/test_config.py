@@ -133,6 +133,17 @@ def test_list_written_without_brackets_says_how() -> None:
         load_config("photos", ["data.classes=tench,church"])
 
 
+@pytest.mark.parametrize(("text", "value"), [("40", 40), ("[1300, 0]", (1300, 0)), ("", None)])
+def test_budgets_are_a_number_or_one_for_each_class(text: str, value: object) -> None:
+    assert load_config("photos", [f"inpaint.per_class={text}"]).inpaint.per_class == value
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "many", "1.5", "[]", "[1, -1]", "[1, many]", "true"])
+def test_a_wrong_budget_is_one_fault(text: str) -> None:
+    with pytest.raises(ConfigError, match=r"^photos: inpaint\.per_class: should be a number above 0, or a list"):
+        load_config("photos", [f"inpaint.per_class={text}"])
+
+
 @pytest.mark.parametrize("value", [".nan", "nan", "1e999"])
 def test_numbers_must_be_finite(value: str) -> None:
     with pytest.raises(ConfigError, match="prune.rho_threshold"):

@@ -14,6 +14,7 @@ from ddb.data.sources import load_dataset
 from ddb.data.table import Dataset
 from ddb.errors import ConfigError, DDBError
 from ddb.learn.device import open_accelerator
+from ddb.learn.selection import counts
 from ddb.pocket import models
 from ddb.records import SPLITS
 
@@ -85,6 +86,9 @@ def _conflicts(config: RunConfig, dataset: Dataset) -> list[str]:
     gammas, classes = config.retrain.gammas, len(dataset.classes)
     if len(gammas) != classes and len(set(gammas)) != 1:
         faults.append(f"retrain.gammas: {len(gammas)} weights for {classes} classes; give one for each class")
+    asked = config.inpaint.per_class
+    if asked is not None and (fault := _fault_of(lambda: counts(asked, classes))):
+        faults.append(fault)
     return faults
 
 

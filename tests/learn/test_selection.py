@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ddb.errors import ConfigError
 from ddb.learn import selection
 from ddb.records import PREDICTIONS
 
@@ -72,6 +73,14 @@ def test_budgets_of_two_classes_are_the_smaller_size():
     rows = [(f"a{n}", 0, "train", 0.1, EVEN) for n in range(7)] + [(f"b{n}", 1, "train", 0.1, EVEN) for n in range(3)]
     assert selection.budgets(predictions(rows), 2, None) == {(0, 1): 3, (1, 0): 3}
     assert selection.budgets(predictions(rows), 2, 5) == {(0, 1): 5, (1, 0): 3}  # class 1 has no more than 3 images
+
+
+def test_budgets_may_differ_from_class_to_class():
+    rows = [(f"a{n}", 0, "train", 0.1, EVEN) for n in range(7)] + [(f"b{n}", 1, "train", 0.1, EVEN) for n in range(9)]
+    assert selection.budgets(predictions(rows), 2, [5, 0]) == {(0, 1): 5, (1, 0): 0}
+    assert selection.budgets(predictions(rows), 2, [2, 100]) == {(0, 1): 2, (1, 0): 9}
+    with pytest.raises(ConfigError, match=r"inpaint\.per_class: 3 numbers for 2 classes"):
+        selection.budgets(predictions(rows), 2, [1, 2, 3])
 
 
 def test_budgets_of_three_classes_are_shared_by_confusion():

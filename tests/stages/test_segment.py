@@ -63,6 +63,14 @@ def test_the_majority_is_segmented_and_rows_hold_mask_and_region(
     assert (row["status"], row["error"], row["score"]) == ("ok", "", 1.0)
 
 
+def test_each_class_may_have_a_number_of_its_own(squares: Dataset, run_folder: Any, masks: Path) -> None:
+    run_folder.tables["erm"] = ranked(squares)
+    painting = PAINT.model_copy(update={"per_class": (2, 0)})
+    ids = segment.stage(squares, settings(masks), painting, "cpu", "fp32").plan(run_folder)
+    labels = dict(zip(squares.samples["id"].to_pylist(), squares.samples["label"].to_pylist(), strict=True))
+    assert [labels[name] for name in ids] == [0, 0]
+
+
 def test_an_unusable_mask_is_a_result_with_a_reason(squares: Dataset, run_folder: Any, masks: Path) -> None:
     run_folder.tables["erm"] = ranked(squares)
     (masks / "train_047.png").write_bytes(mask_png(np.zeros((32, 32), np.bool_)))

@@ -6,12 +6,14 @@ table's order.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
+
+from ddb.errors import ConfigError
 
 Direction = tuple[int, int]
 """(from_label, to_label)"""
@@ -58,21 +60,38 @@ def confusion(predictions: pa.Table, label: int, classes: int) -> npt.NDArray[np
     return np.full(classes, 1.0 / classes)
 
 
-def budgets(predictions: pa.Table, classes: int, per_class: int | None) -> dict[Direction, int]:
-    """Counterfactuals to make in every direction.
+PerClass = int | Sequence[int] | None
+"""config.inpaint.per_class: counterfactuals made from every class, from each class, or as many as the sizes ask for."""
 
-    A class gives `per_class` (default: its size), split over its targets in proportion to the confusion; never more
-    than its size. Without `per_class` a class also takes no more than its own size: A->B gets min(n_A, n_B).
+
+def budgets(predictions: pa.Table, classes: int, per_class: PerClass) -> dict[Direction, int]:
+    """Counterfactuals to make in every direction. ConfigError for a list of another length than `classes`.
+
+    A class gives `per_class` (or its own number of it; default: its size), split over its targets in proportion to the
+    confusion; never more than its size. Without `per_class` a class also takes no more than its own size: A->B gets
+    min(n_A, n_B).
     """
     sizes = np.bincount(_labels(_split(predictions, "train")), minlength=classes)
+    asked = sizes if per_class is None else counts(per_class, classes)
     wanted: dict[Direction, float] = {}
     for label in range(classes):
         chosen = targets(predictions, label, classes)
         share = confusion(predictions, label, classes)[chosen] + 1e-9
-        given = min(per_class or sizes[label], sizes[label])
+        given = min(asked[label], sizes[label])
         wanted |= {(label, to): given * s for to, s in zip(chosen, share / share.sum(), strict=True)}
     scale = _inbound_scale(wanted, sizes) if per_class is None else {}
     return {(i, j): int(n * scale.get(j, 1.0) + 0.5) for (i, j), n in wanted.items()}
+
+
+def counts(per_class: int | Sequence[int], classes: int) -> Sequence[int]:
+    """Counterfactuals that each class is asked for. ConfigError for a list of another length than `classes`."""
+    if isinstance(per_class, int):
+        return [per_class] * classes
+    if len(per_class) != classes:
+        raise ConfigError(
+            f"inpaint.per_class: {len(per_class)} numbers for {classes} classes; give one for each class."
+        )
+    return per_class
 
 
 def _inbound_scale(wanted: Mapping[Direction, float], sizes: npt.NDArray[np.integer]) -> dict[int, float]:

@@ -21,7 +21,7 @@ from ddb.data.images import mask_png, png_bytes, read_image, read_mask
 from ddb.data.table import Dataset
 from ddb.errors import DataError
 from ddb.learn.seeds import seed_of
-from ddb.learn.selection import budgets, majority, targets
+from ddb.learn.selection import PerClass, budgets, majority, targets
 from ddb.records import CANDIDATES, ERROR, OK, candidate_id
 from ddb.stage import Row, Stage, Tables, Worker
 
@@ -58,7 +58,7 @@ def stage(
     )
 
 
-def plan(dataset: Dataset, tables: Tables, per_class: int | None, retry: Retry | None) -> list[str]:
+def plan(dataset: Dataset, tables: Tables, per_class: PerClass, retry: Retry | None) -> list[str]:
     """Candidate ids: direction by direction, lowest ERM loss first; retries after them."""
     predictions, classes = tables.table("erm"), len(dataset.classes)
     masks = tables.table("segment").select(["id", "status"]).to_pylist()

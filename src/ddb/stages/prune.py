@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 
 from ddb.config import PruneConfig
 from ddb.learn import selection
-from ddb.learn.selection import Direction
+from ddb.learn.selection import Direction, PerClass
 from ddb.records import OK, VERDICTS
 from ddb.stage import Row, Stage, Tables, Worker
 
@@ -42,7 +42,7 @@ class Judged:
     rho_rule: str
 
 
-def stage(settings: PruneConfig, classes: int, per_class: int | None) -> Stage:
+def stage(settings: PruneConfig, classes: int, per_class: PerClass) -> Stage:
     """`classes` and `per_class` (config.inpaint) give the budget of kept images in every direction."""
 
     def judge(tables: Tables) -> list[Judged]:

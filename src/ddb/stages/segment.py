@@ -10,13 +10,13 @@ from pathlib import Path
 
 from ddb.backends import Found, Image
 from ddb.backends.given_masks import check_complete, open_given_masks
-from ddb.backends.registry import open_segmenter, segmenter_identity
+from ddb.backends.registry import open_segmenter, segmentation_facts, segmenter_identity
 from ddb.config import InpaintConfig, SegmentConfig
 from ddb.data.images import mask_png, read_image
 from ddb.data.masks import region
 from ddb.data.table import Dataset
 from ddb.errors import DataError
-from ddb.learn.selection import budgets, majority
+from ddb.learn.selection import PerClass, budgets, majority
 from ddb.records import ERROR, MASKS
 from ddb.stage import Row, Stage, Tables, Worker
 
@@ -48,8 +48,8 @@ def stage(dataset: Dataset, settings: SegmentConfig, painting: InpaintConfig, de
         schema=MASKS,
         needs=("erm",),
         settings={
-            "segment": settings.model_dump(mode="json", exclude={"batch_size", "weights"}),
-            "segmenter": segmenter_identity(settings),
+            "segment": segmentation_facts(settings),
+            "segmenter": segmenter_identity(settings, dataset.split("train")["image"].to_pylist()),
             "phrase": dataset.phrase,
             "precision": precision,
             "data": dataset.fingerprint,
@@ -60,7 +60,7 @@ def stage(dataset: Dataset, settings: SegmentConfig, painting: InpaintConfig, de
     )
 
 
-def sources(tables: Tables, classes: int, per_class: int | None) -> list[str]:
+def sources(tables: Tables, classes: int, per_class: PerClass) -> list[str]:
     """Ids of the images that counterfactuals are made from: class by class, lowest ERM loss first."""
     predictions = tables.table("erm")
     needed = budgets(predictions, classes, per_class)
