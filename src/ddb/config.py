@@ -39,18 +39,57 @@ class PocketConfig(Section):
 
 
 class DataConfig(Section):
-    source: Literal["pocket", "waterbirds", "folder", "table"] = Field(
+    source: Literal[
+        "pocket",
+        "waterbirds",
         "folder",
-        description="pocket: drawn by ddb; waterbirds: metadata.csv; folder: class folders; table: CSV/Parquet",
+        "table",
+        "celeba",
+        "metashift",
+        "wilds",
+        "subpopbench",
+        "huggingface",
+        "auto",
+    ] = Field(
+        "folder",
+        description="pocket: drawn by ddb; folder: class folders; table: CSV/Parquet; auto: what `ddb data inspect` "
+        "finds; others: layouts of docs/datasets.md",
     )
     root: str = Field("", description="folder (or CSV/Parquet file) that holds the data; unused by the pocket source")
+    target: str = Field(
+        "", description="attribute or column that is the label; empty: the usual one (celeba: Blond_Hair)"
+    )
+    attribute: str = Field(
+        "", description="attribute or column that groups are made with; empty: the usual one (celeba: Male)"
+    )
+    variant: Literal["", "pooled", "cabinet-bed", "bag-box", "bench-bike", "boat-surfboard"] = Field(
+        "", description="metashift: dogs to train on (empty: bench-bike, as DISC); pooled: folders' splits forgotten"
+    )
     classes: tuple[str, ...] = Field((), description="classes to use, in label order; empty: all, sorted by name")
     phrase: str = Field("object", min_length=1, description="superclass noun, in prompts and for segmentation")
     val_share: float = Field(0.15, gt=0, lt=0.9, description="share held out where the data has no validation split")
     test_share: float = Field(0.2, gt=0, lt=0.9, description="share held out where the data has no test split")
     split_seed: int = Field(0, ge=0, description="seed of a split made here")
+    val_from: Literal["train", "test"] = Field(
+        "train", description="images that a missing validation split is taken from (test: as DISC does for MetaShift)"
+    )
     max_megapixels: float = Field(50, gt=0, description="larger images are quarantined, in millions of pixels")
+    decode_once: bool = Field(
+        True, description="keep decoded pixels on disk (images x side x side x 3 bytes); false: decode at every use"
+    )
     pocket: PocketConfig = PocketConfig()
+
+    @model_validator(mode="after")
+    def _no_setting_without_effect(self) -> Self:
+        if self.source in ("pocket", "waterbirds", "folder", "metashift"):
+            for name in ("target", "attribute"):
+                if getattr(self, name):
+                    raise ValueError(f"source {self.source!r} has no choice of {name}: leave `{name}` empty")
+        if self.target and self.target == self.attribute:
+            raise ValueError(f"target and attribute are both {self.target!r}: name two")
+        if self.variant and self.source not in ("metashift", "auto"):
+            raise ValueError(f"variant {self.variant!r} is for source metashift alone")
+        return self
 
 
 class Augment(Section):
@@ -110,6 +149,11 @@ class InvertConfig(Section):
     init: str = Field("", description="word whose embedding the vectors start from; empty: the phrase")
     inside_mask: bool = Field(True, description="learn from the causal part alone, not from its usual background")
     check_every: PositiveInt = Field(50, description="steps between held-out losses; the best vectors are kept")
+    rows: Literal["fp32", "bf16"] = Field("fp32", description="precision in which a token's vectors are kept and used")
+    tokens: dict[str, str] = Field(
+        default_factory=dict,
+        description="tokens from elsewhere, not learned: class name -> safetensors file in diffusers' form",
+    )
 
 
 SEGMENTER_STARTS: dict[str, dict[str, str | float]] = {
@@ -181,7 +225,9 @@ class InpaintConfig(Section):
         "nothing", description="what guidance leads away from: the empty prompt (paper), or the source's own class"
     )
     strength: float = Field(1.0, gt=0, le=1, description="share of the noise schedule that is run")
-    scheduler: Literal["ddim", "dpmpp", "unipc", "euler", "pndm"] = Field("dpmpp", description="sampler")
+    scheduler: Literal["ddim", "dpmpp", "unipc", "euler", "pndm", "lcm"] = Field(
+        "dpmpp", description="sampler; lcm: for latent consistency models, up to 50 steps, 4-8 are enough"
+    )
     template: str = Field("a photo of a {token} {phrase}", description="prompt; must hold {token} and {phrase}")
     crop: bool = Field(False, description="zoom in on the mask, paint there at full resolution, paste back")
     feather: int = Field(2, ge=0, le=64, description="width of the soft edge inside the mask, pixels of the image")

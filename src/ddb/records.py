@@ -49,7 +49,7 @@ TOKENS = _stage(  # 2-invert: a row per class; id = str(label)
     ("previews", pa.list_(pa.binary())),  # four PNG images painted with the token
 )
 
-MASKS = _stage(  # 3-segment: a row per source image; status no_mask | too_small | too_large where unusable
+MASKS = _stage(  # 3-segment: a row per source; status no_mask | too_small | too_large | touches_border where unusable
     ("object_mask", pa.binary()),  # PNG at image size, 255 = causal part as found
     ("mask", pa.binary()),  # PNG at image size, 255 = repaint (object mask after shape, dilation, expansion)
     ("score", pa.float32()),  # the segmenter's confidence in [0, 1]

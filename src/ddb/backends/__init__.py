@@ -18,11 +18,28 @@ Mask = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
+class Detection:
+    """A box in pixels of the image, (left, top, right, bottom), which may reach beyond it; its score in [0, 1]."""
+
+    box: tuple[float, float, float, float]
+    score: float
+
+
+@dataclass(frozen=True)
+class Detected:
+    """Boxes above a detector's thresholds; `score` in [0, 1]: the best of them, or the best of all if none is above."""
+
+    boxes: tuple[Detection, ...]
+    score: float
+
+
+@dataclass(frozen=True)
 class Found:
-    """What a segmenter found: `mask` may be empty; `score` in [0, 1]; `ids` lets given masks look their file up."""
+    """What a segmenter found: `mask` may be empty; `score` in [0, 1]; `boxes` that the mask was made from, if any."""
 
     mask: Mask
     score: float
+    boxes: tuple[Detection, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -73,6 +90,14 @@ class Learned:
     losses: list[float] = field(default_factory=list)
 
 
+class Detector(Protocol):
+    """Finds boxes, for a segmenter that makes masks in them."""
+
+    def detect(self, images: Sequence[Image], phrase: str) -> list[Detected]:
+        """One result an image, in order; item n depends on image n alone."""
+        ...
+
+
 class Segmenter(Protocol):
     """Finds the causal part."""
 
@@ -81,7 +106,9 @@ class Segmenter(Protocol):
         """Name and weights hash: enters fingerprints."""
         ...
 
-    def segment(self, ids: Sequence[str], images: Sequence[Image], phrase: str) -> list[Found]: ...
+    def segment(self, ids: Sequence[str], images: Sequence[Image], phrase: str) -> list[Found]:
+        """One result an image, in order; item n depends on image n alone. `ids` lets given masks look their file up."""
+        ...
 
 
 class Generator(Protocol):
@@ -105,6 +132,6 @@ class Inverter(Protocol):
         """Learn a token and write it under `folder`."""
         ...
 
-    def load_tokens(self, files: dict[str, Path]) -> None:
-        """Make learned tokens (name -> file) usable in prompts; a prompt with an unknown token is refused."""
+    def adopt(self, label: int, file: Path, folder: Path) -> Learned:
+        """Take the token of a class from a file made elsewhere, and write it under `folder` as `learn` does."""
         ...

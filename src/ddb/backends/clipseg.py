@@ -4,23 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from torch import Tensor
 from transformers import AutoImageProcessor, AutoTokenizer, CLIPSegForImageSegmentation
 from transformers.utils import logging
 
 from ddb.backends import Found, Image
-from ddb.backends.weights import find_folder, identity
+from ddb.backends.segmenter_weights import kind_of, load_model, part_folder, readable, weights_identity
 from ddb.config import SegmentConfig
-from ddb.errors import ModelError
 from ddb.learn.device import Runtime
-from ddb.pocket.models import segmenter_folder
+from ddb.learn.halving import in_halves
 
-PATTERNS = ("*.json", "*.txt", "model.safetensors")
+PROCESSOR = {"backend": "torchvision", "trust_remote_code": False}
 
 
 @dataclass(frozen=True)
@@ -39,14 +36,14 @@ class ClipSeg:
     @torch.no_grad()
     def segment(self, ids: Sequence[str], images: Sequence[Image], phrase: str) -> list[Found]:
         """Pixels whose probability exceeds the threshold. Score: their mean probability; the highest if none does."""
-        found: list[Found] = []
-        for at in range(0, len(images), self.batch_size):
-            batch = list(images[at : at + self.batch_size])
-            pixels = self.processor(batch, return_tensors="pt").pixel_values.to(self.device)
+
+        def work(batch: Sequence[Image]) -> list[Found]:
+            pixels = self.processor(list(batch), return_tensors="pt", input_data_format="channels_last").pixel_values
             condition = self._condition(phrase).expand(len(batch), -1)
-            logits = self.model(pixel_values=pixels, conditional_embeddings=condition).logits
-            found += [self._found(one, image) for one, image in zip(logits, batch, strict=True)]
-        return found
+            logits = self.model(pixel_values=pixels.to(self.device), conditional_embeddings=condition).logits
+            return [self._found(one, image) for one, image in zip(logits, batch, strict=True)]
+
+        return in_halves(work, images, self.batch_size, "segment.batch_size", "take smaller images")
 
     def _found(self, logits: Tensor, image: Image) -> Found:
         """Probabilities at the model's size HW -> a mask at the image's size."""
@@ -64,21 +61,12 @@ class ClipSeg:
 
 
 def open_clipseg(settings: SegmentConfig, runtime: Runtime) -> ClipSeg:
-    """Load CLIPSeg. ModelError if the weights are missing, gated or damaged."""
-    model, processor, tokenizer = _open(settings.weights, runtime.device)
-    name = f"clipseg:{identity(settings.weights, segmenter_folder)}"
-    return ClipSeg(model, processor, tokenizer, settings.threshold, settings.batch_size, runtime.device, name)
-
-
-@lru_cache(maxsize=1)
-def _open(weights: str, device: torch.device) -> tuple[Any, Any, Any]:
+    """Load CLIPSeg. ModelError if the weights are missing, gated, damaged or another architecture's."""
     logging.disable_progress_bar()
-    folder = find_folder(weights, segmenter_folder, PATTERNS)
-    try:
-        model = CLIPSegForImageSegmentation.from_pretrained(folder, use_safetensors=True, dtype=torch.float32)
-        processor = AutoImageProcessor.from_pretrained(folder, backend="torchvision", trust_remote_code=False)
-        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ModelError(f"{folder}: no usable CLIPSeg there, download it again. ({reason[:200]})") from error
-    return model.eval().requires_grad_(False).to(device), processor, tokenizer
+    folder = part_folder(settings, "weights")
+    kind_of(folder, settings, "weights")
+    model = load_model(CLIPSegForImageSegmentation, folder, runtime.device)
+    processor = readable(folder, lambda: AutoImageProcessor.from_pretrained(folder, **PROCESSOR))
+    tokenizer = readable(folder, lambda: AutoTokenizer.from_pretrained(folder, trust_remote_code=False))
+    name = weights_identity(settings)
+    return ClipSeg(model, processor, tokenizer, settings.threshold, settings.batch_size, runtime.device, name)

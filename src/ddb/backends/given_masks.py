@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -63,6 +67,17 @@ def open_given_masks(folder: str) -> GivenMasks:
     return GivenMasks(path, "given_masks")
 
 
+def masks_identity(folder: str, images: Sequence[str]) -> str:
+    """ "given_masks@" and 12 hex digits of a hash over the names and contents of the mask files that these images have;
+    a file that is not there counts as such. Files are read side by side, each once a process while it does not change.
+    """
+    root = Path(folder).expanduser()
+    paths = [resolve_inside(root, mask_name(name)) for name in images]
+    with ThreadPoolExecutor() as pool:
+        listed = sorted(zip(images, pool.map(_digest, paths), strict=True))
+    return f"given_masks@{hashlib.sha256(json.dumps(listed).encode()).hexdigest()[:12]}"
+
+
 def check_complete(masks: GivenMasks, ids: Sequence[str]) -> None:
     """DataError that counts the images without a mask and lists the first, before anything is computed."""
     missing = masks.missing(ids)
@@ -73,6 +88,20 @@ def check_complete(masks: GivenMasks, ids: Sequence[str]) -> None:
 def mask_name(image: str) -> str:
     """places/0001.jpg -> places/0001.png"""
     return PurePosixPath(image).with_suffix(".png").as_posix()
+
+
+def _digest(path: Path) -> str:
+    """SHA-256 of a file in hex; "" where it cannot be read."""
+    try:
+        facts = path.stat()
+        return _digest_of(path, facts.st_size, facts.st_mtime_ns)
+    except OSError:
+        return ""
+
+
+@lru_cache(maxsize=1 << 18)
+def _digest_of(path: Path, size: int, modified: int) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _listing(folder: Path, faults: Sequence[str]) -> str:

@@ -5,25 +5,50 @@ Model libraries are imported when a model is opened, so that planning and config
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ddb.backends import Generator, Inverter, Segmenter
 from ddb.backends.copy_paste import CopyPaste
-from ddb.backends.given_masks import open_given_masks
+from ddb.backends.given_masks import masks_identity, open_given_masks
+from ddb.backends.segmenter_weights import weights_identity
 from ddb.backends.weights import identity
 from ddb.config import InpaintConfig, InvertConfig, SegmentConfig
-from ddb.pocket.models import diffusion_folder, segmenter_folder
+from ddb.errors import ConfigError
+from ddb.pocket.models import diffusion_folder
+
+READ_BY_SOME = {
+    "grounded_sam": ("box_threshold", "text_threshold"),
+    "owlv2_sam": ("box_threshold",),
+    "sam3": ("box_threshold", "concept"),
+    "face_parsing": ("labels",),
+}
+"""Settings of single segmenters; all others are read by each, or were recorded from the beginning."""
 
 
 def open_segmenter(settings: SegmentConfig, device: str, precision: str) -> Segmenter:
-    """What finds the causal part. ModelError or DataError if it cannot be opened."""
+    """What finds the causal part. ModelError, DataError or ConfigError if it cannot be opened."""
     if settings.backend == "given":
         return open_given_masks(settings.masks)
-    from ddb.backends.clipseg import open_clipseg
     from ddb.learn.device import open_accelerator
 
-    return open_clipseg(settings, open_accelerator(device, precision))
+    runtime = open_accelerator(device, precision)
+    if settings.backend == "clipseg":
+        from ddb.backends.clipseg import open_clipseg
+
+        return open_clipseg(settings, runtime)
+    if settings.backend == "sam3":
+        from ddb.backends.sam3 import open_sam3
+
+        return open_sam3(settings, runtime)
+    if settings.backend == "face_parsing":
+        from ddb.backends.face_parsing import open_face_parsing
+
+        return open_face_parsing(settings, runtime)
+    from ddb.backends.detect_and_segment import open_detect_and_segment
+
+    return open_detect_and_segment(settings, runtime)
 
 
 def open_generator(
@@ -43,8 +68,8 @@ def open_generator(
 
 
 def open_inverter(settings: InvertConfig, painting: InpaintConfig, device: str, precision: str) -> Inverter | None:
-    """What learns tokens for the generator; None where none are learned."""
-    if painting.backend == "copy_paste" or settings.representatives == 0:
+    """What learns tokens for the generator, or takes given ones; None where there are none."""
+    if painting.backend == "copy_paste" or (settings.representatives == 0 and not settings.tokens):
         return None
     from ddb.backends.latent_diffusion_loading import open_diffusion
     from ddb.backends.textual_inversion import TextualInversion
@@ -53,9 +78,43 @@ def open_inverter(settings: InvertConfig, painting: InpaintConfig, device: str, 
     return TextualInversion(open_diffusion(painting.weights, open_accelerator(device, precision)), settings, painting)
 
 
-def segmenter_identity(settings: SegmentConfig) -> str:
-    """Names the segmenter and its weights in fingerprints, without loading it."""
-    return "given_masks" if settings.backend == "given" else f"clipseg:{identity(settings.weights, segmenter_folder)}"
+def segmenter_identity(settings: SegmentConfig, images: Sequence[str]) -> str:
+    """Names the segmenter in fingerprints, without loading it: its weights, or the content of the masks that are given
+    for `images` (paths below the data root)."""
+    if settings.backend == "given":
+        return masks_identity(settings.masks, images)
+    return weights_identity(settings)
+
+
+def segmentation_facts(settings: SegmentConfig) -> dict[str, object]:
+    """What decides masks and regions besides `segmenter_identity`, for fingerprints: settings that the backend does not
+    read are left out."""
+    unread = {name for names in READ_BY_SOME.values() for name in names} - set(READ_BY_SOME.get(settings.backend, ()))
+    elsewhere = {"batch_size", "weights", "detector", "mask_model"} | (
+        {"masks"} if settings.backend == "given" else set()
+    )
+    return settings.model_dump(mode="json", exclude=unread | elsewhere, exclude_none=True)
+
+
+def inversion_facts(settings: InvertConfig, classes: Sequence[str]) -> dict[str, object]:
+    """Settings of inversion for fingerprints: given tokens by the content of their files, precision where it is not the
+    first one. ConfigError if a class is unknown or a file is missing."""
+    facts = settings.model_dump(mode="json", exclude={"tokens", "rows"})
+    if settings.rows != "fp32":
+        facts["rows"] = settings.rows
+    if settings.tokens:
+        facts["tokens"] = {name: _token_hash(name, file, classes) for name, file in settings.tokens.items()}
+    return facts
+
+
+def _token_hash(name: str, file: str, classes: Sequence[str]) -> str:
+    path = Path(file).expanduser()
+    if name not in classes:
+        raise ConfigError(f"invert.tokens: no class is called {name!r} (classes: {', '.join(classes)}).")
+    if not path.is_file():
+        raise ConfigError(f"invert.tokens: {file}, the token of class {name}, is no file.")
+    parts = [part for part in (path, path.with_stem(f"{path.stem}_2")) if part.is_file()]
+    return hashlib.sha256(b"".join(part.read_bytes() for part in parts)).hexdigest()[:12]
 
 
 def generator_identity(settings: InpaintConfig) -> str:

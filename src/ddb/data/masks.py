@@ -16,7 +16,7 @@ from ddb.config import SegmentConfig
 from ddb.records import OK
 
 Mask = npt.NDArray[np.bool_]
-NO_MASK, TOO_SMALL, TOO_LARGE = "no_mask", "too_small", "too_large"
+NO_MASK, TOO_SMALL, TOO_LARGE, TOUCHES_BORDER = "no_mask", "too_small", "too_large", "touches_border"
 ROUNDING = 1e-9
 """Pixels that an edge passes through exactly belong to the hull whatever interpolation makes of them."""
 
@@ -49,7 +49,8 @@ class Box:
 
 
 def region(object_mask: Mask, settings: SegmentConfig, phrase: str = "object") -> Region:
-    """The region to repaint for an object, or the reason why there is none: no_mask, too_small, too_large."""
+    """The region to repaint for an object, or the reason why there is none: no_mask, too_small, touches_border,
+    too_large, looked for in this order."""
     if not object_mask.any():
         return Region(object_mask, NO_MASK, f"no {phrase} found")
     area = float(object_mask.mean())
@@ -57,6 +58,9 @@ def region(object_mask: Mask, settings: SegmentConfig, phrase: str = "object") -
         return Region(
             object_mask, TOO_SMALL, f"the {phrase} covers {area:.2%} of the image, min_area is {settings.min_area:.2%}"
         )
+    if settings.max_border is not None and (share := border_share(object_mask)) > settings.max_border:
+        words = f"{share:.0%} of the {phrase}'s outline lies on the image's border, max_border is"
+        return Region(object_mask, TOUCHES_BORDER, f"{words} {settings.max_border:.0%}")
     mask = shaped(object_mask, settings)
     area = float(mask.mean())
     if area > settings.max_area:
@@ -87,6 +91,15 @@ def bounding_box(mask: Mask) -> Box:
     """The smallest box that holds a non-empty mask."""
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     return Box(int(rows[0]), int(columns[0]), int(rows[-1]) + 1, int(columns[-1]) + 1)
+
+
+def border_share(mask: Mask) -> float:
+    """Share of a non-empty mask's outline, in sides of pixels, that lies on the frame: 0 inside, a third where a square
+    is cut in half, 1 where the mask is the whole image."""
+    framed = np.pad(mask, 1)
+    outline = int((framed[1:] != framed[:-1]).sum() + (framed[:, 1:] != framed[:, :-1]).sum())
+    on_frame = int(mask[0].sum() + mask[-1].sum() + mask[:, 0].sum() + mask[:, -1].sum())
+    return on_frame / outline
 
 
 def feather(mask: Mask, width: int) -> npt.NDArray[np.float32]:

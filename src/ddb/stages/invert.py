@@ -1,4 +1,5 @@
-"""Stage 2, invert: a token for every class, learned from its hardest images (paper, inversion; method sections 2, 3).
+"""Stage 2, invert: a token for every class, learned from its hardest images (paper, inversion; method sections 2, 3),
+or given (`invert.tokens`).
 
 The representatives are segmented here, so that the token is learned from the causal part and not from its background.
 Artefacts: `token-<label>.safetensors`, diffusers' format.
@@ -13,9 +14,11 @@ from pathlib import Path
 from ddb.backends import Generator, Image, Inverter, Learned, Lesson, Mask, Segmenter, Task
 from ddb.backends.registry import (
     generator_identity,
+    inversion_facts,
     open_generator,
     open_inverter,
     open_segmenter,
+    segmentation_facts,
     segmenter_identity,
 )
 from ddb.config import InpaintConfig, InvertConfig, SegmentConfig
@@ -56,9 +59,9 @@ def stage(
         schema=TOKENS,
         needs=("erm",),
         settings={
-            "invert": settings.model_dump(mode="json"),
-            "segment": segmentation.model_dump(mode="json", exclude={"batch_size", "weights"}),
-            "segmenter": segmenter_identity(segmentation),
+            "invert": inversion_facts(settings, dataset.classes),
+            "segment": segmentation_facts(segmentation),
+            "segmenter": segmenter_identity(segmentation, dataset.split("train")["image"].to_pylist()),
             "inpaint": painting.model_dump(mode="json", exclude={"per_class", "batch_size", "weights", "against"}),
             "generator": generator_identity(painting),
             "phrase": dataset.phrase,
@@ -100,22 +103,30 @@ class _Inversion:
     studio: _Studio | None
 
     def row(self, label: int) -> Row:
-        chosen = self._representatives(label)
+        given = self.settings.tokens.get(self.dataset.classes[label])
+        chosen = [] if given else self._representatives(label)
         row: Row = {"id": str(label), "label": label, "token": "", "file": "", "representatives": chosen}
         row |= {"masks": [b""] * len(chosen), "losses": [], "previews": [], "status": OK, "error": ""}
         if self.studio is None:
+            return row
+        if given:
+            learned = self.studio.inverter.adopt(label, Path(given).expanduser(), self.folder)
+            return row | self._token(self.studio, label, learned)
+        if self.settings.representatives == 0:
             return row
         examples = self._examples(self.studio, chosen)
         if not examples:
             raise DataError(f"class {self.dataset.classes[label]}: no representative can be read; look at stage erm.")
         learned = self._learn(self.studio, label, list(examples.values()))
         masks = [mask_png(examples[name].object_mask) if name in examples else b"" for name in chosen]
-        return row | {
+        return row | {"masks": masks} | self._token(self.studio, label, learned)
+
+    def _token(self, studio: _Studio, label: int, learned: Learned) -> Row:
+        return {
             "token": learned.token,
             "file": learned.file.name,
-            "masks": masks,
             "losses": learned.losses,
-            "previews": self._previews(self.studio, label, learned.token),
+            "previews": self._previews(studio, label, learned.token),
         }
 
     def _representatives(self, label: int) -> list[str]:
@@ -124,6 +135,8 @@ class _Inversion:
 
     def _examples(self, studio: _Studio, ids: Sequence[str]) -> dict[str, _Example]:
         """Readable images by id, segmented."""
+        if not ids:
+            return {}
         images: dict[str, Image] = {}
         paths = {name: self.dataset.samples["image"][self.dataset.rows[name]].as_py() for name in ids}
         for name in ids:
