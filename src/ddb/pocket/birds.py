@@ -11,7 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-COLOURS: dict[str, tuple[int, int, int]] = {
+from ddb.pocket.shapes import Shape, Tone, curve, ellipse, rotate, shaded, sized
+
+COLOURS: dict[str, Tone] = {
     "red": (196, 44, 40),
     "orange": (228, 128, 34),
     "yellow": (232, 206, 58),
@@ -22,7 +24,7 @@ COLOURS: dict[str, tuple[int, int, int]] = {
     "pink": (226, 132, 160),
 }
 SIZES: dict[str, float] = {"small": 0.84, "medium": 0.97, "large": 1.1}
-ACCENTS: tuple[tuple[int, int, int], ...] = ((226, 160, 40), (70, 62, 58), (200, 90, 50), (160, 150, 140))
+ACCENTS: tuple[Tone, ...] = ((226, 160, 40), (70, 62, 58), (200, 90, 50), (160, 150, 140))
 
 # Range of every part's length (u at size 1) under the two body plans: (short, long).
 PART_RANGES: dict[str, tuple[tuple[float, float], tuple[float, float]]] = {
@@ -57,16 +59,6 @@ class Bird:
     stride: float
     accent: int
     wing_shade: float
-
-
-@dataclass(frozen=True)
-class Shape:
-    """One filled shape: `kind` is "polygon" (n x 2 points) or "line" (polyline with `width` in u and round ends)."""
-
-    kind: str
-    points: np.ndarray
-    colour: tuple[int, int, int]
-    width: float = 0.0
 
 
 def sample_bird(rng: np.random.Generator, plan: str | None = None) -> Bird:
@@ -107,32 +99,25 @@ def caption_phrases(bird: Bird) -> dict[str, tuple[str, str]]:
 def outline(bird: Bird) -> list[Shape]:
     """The bird's shapes in drawing order, in the local frame, scaled by its size."""
     colour = COLOURS[bird.colour]
-    wing = _scale(colour, bird.wing_shade) if sum(colour) > 200 else (92, 90, 98)
+    wing = shaded(colour, bird.wing_shade) if sum(colour) > 200 else (92, 90, 98)
     accent = ACCENTS[bird.accent]
     half_w = 10.5 if bird.body_is_boat else 9.4
     half_h = half_w * bird.body
     turn = bird.tilt if not bird.body_is_boat else bird.tilt * 0.5
     shapes = [_tail(bird, half_w, half_h, turn, wing), *_legs(bird, half_w, half_h, accent)]
-    body = _boat(half_w, half_h) if bird.body_is_boat else _ellipse(0, 0, half_w, half_h)
-    shapes.append(Shape("polygon", _rotate(body, turn), colour))
+    body = _boat(half_w, half_h) if bird.body_is_boat else ellipse(0, 0, half_w, half_h)
+    shapes.append(Shape("polygon", rotate(body, turn), colour))
     shapes += _neck_and_head(bird, half_w, half_h, turn, colour, accent)
-    shapes.append(Shape("polygon", _rotate(_ellipse(-2.0, -0.4, half_w * 0.56, half_h * 0.5), turn), wing))
-    scale = SIZES[bird.size]
-    flip = -1.0 if bird.facing_left else 1.0
-    factor = np.array([scale * flip, scale])
-    return [Shape(s.kind, s.points * factor, s.colour, s.width * scale) for s in shapes]
+    shapes.append(Shape("polygon", rotate(ellipse(-2.0, -0.4, half_w * 0.56, half_h * 0.5), turn), wing))
+    return sized(shapes, SIZES[bird.size], bird.facing_left)
 
 
-def _neck_and_head(
-    bird: Bird, half_w: float, half_h: float, turn: float, colour: tuple[int, int, int], accent: tuple[int, int, int]
-) -> list[Shape]:
+def _neck_and_head(bird: Bird, half_w: float, half_h: float, turn: float, colour: Tone, accent: Tone) -> list[Shape]:
     angle = bird.neck_angle
-    root = _rotate(np.array([[half_w * 0.62, -half_h * 0.45]]), turn)[0]
+    root = rotate(np.array([[half_w * 0.62, -half_h * 0.45]]), turn)[0]
     reach = bird.neck + 3.4
     top = root + reach * np.array([math.cos(angle), -math.sin(angle)])
     bow = root + 0.5 * (top - root) + 0.18 * bird.neck * np.array([math.sin(angle), math.cos(angle)])
-    t = np.linspace(0, 1, 7)[:, None]
-    curve = (1 - t) ** 2 * root + 2 * t * (1 - t) * bow + t**2 * top
     head_r = 3.5 if bird.neck_is_long else 4.3
     base_h = 1.0 if bird.bill_is_flat else 2.1
     bill = np.array([[head_r * 0.7, -base_h], [head_r * 0.7 + bird.bill, 0.4], [head_r * 0.7, base_h]])
@@ -147,14 +132,14 @@ def _neck_and_head(
         )
     eye_tone = (245, 245, 240) if sum(colour) < 260 else (24, 22, 26)
     return [
-        Shape("line", curve, colour, 3.6 if bird.neck_is_long else 5.6),
+        Shape("line", curve(root, bow, top), colour, 3.6 if bird.neck_is_long else 5.6),
         Shape("polygon", top + bill, accent),
-        Shape("polygon", _ellipse(top[0], top[1], head_r, head_r * 0.92), colour),
-        Shape("polygon", _ellipse(top[0] + 1.3, top[1] - 0.7, 0.95, 0.95), eye_tone),
+        Shape("polygon", ellipse(top[0], top[1], head_r, head_r * 0.92), colour),
+        Shape("polygon", ellipse(top[0] + 1.3, top[1] - 0.7, 0.95, 0.95), eye_tone),
     ]
 
 
-def _legs(bird: Bird, half_w: float, half_h: float, accent: tuple[int, int, int]) -> list[Shape]:
+def _legs(bird: Bird, half_w: float, half_h: float, accent: Tone) -> list[Shape]:
     shapes = []
     for side in (-1.0, 1.0):
         hip = np.array([0.4 + side * 2.2, half_h * 0.7])
@@ -164,12 +149,12 @@ def _legs(bird: Bird, half_w: float, half_h: float, accent: tuple[int, int, int]
     return shapes
 
 
-def _tail(bird: Bird, half_w: float, half_h: float, turn: float, colour: tuple[int, int, int]) -> Shape:
+def _tail(bird: Bird, half_w: float, half_h: float, turn: float, colour: Tone) -> Shape:
     length = 5.0
     root = np.array([-half_w * 0.8, -half_h * 0.1])
     tip = root + length * np.array([-math.cos(bird.tail_angle), -math.sin(bird.tail_angle)])
     points = np.stack([root + [0, -2.4], tip + [0, -1.5], tip + [0, 1.5], root + [0, 2.4]])
-    return Shape("polygon", _rotate(points, turn), colour)
+    return Shape("polygon", rotate(points, turn), colour)
 
 
 def _boat(half_w: float, half_h: float) -> np.ndarray:
@@ -178,19 +163,3 @@ def _boat(half_w: float, half_h: float) -> np.ndarray:
     keel = np.stack([half_w * np.cos(t), half_h * np.sin(t) ** 0.8], axis=1)
     back = np.stack([-half_w * np.cos(t), -0.75 * half_h * np.sin(t)], axis=1)
     return np.concatenate([keel, back])
-
-
-def _ellipse(cx: float, cy: float, rx: float, ry: float) -> np.ndarray:
-    t = np.linspace(0, 2 * math.pi, 24, endpoint=False)
-    return np.stack([cx + rx * np.cos(t), cy + ry * np.sin(t)], axis=1)
-
-
-def _rotate(points: np.ndarray, angle: float) -> np.ndarray:
-    c, s = math.cos(angle), math.sin(angle)
-    turned: np.ndarray = points @ np.array([[c, s], [-s, c]])
-    return turned
-
-
-def _scale(colour: tuple[int, int, int], factor: float) -> tuple[int, int, int]:
-    r, g, b = (int(min(255, v * factor)) for v in colour)
-    return r, g, b

@@ -24,15 +24,13 @@ import numpy as np
 from ddb.config import PocketConfig
 from ddb.data.images import mask_png, png_bytes
 from ddb.errors import DataError
-from ddb.pocket.birds import Bird
-from ddb.pocket.world import Picture, Scene, counterfactual_scene, render, sample_scene
+from ddb.pocket.world import FAMILIES, Picture, Scene, counterfactual_scene, render, sample_scene
 
 CLASSES = ("landbird", "waterbird")
 ATTRIBUTES = ("land", "water")
 FOLDERS = ("001.landbird", "002.waterbird")
 METADATA = ("img_id", "img_filename", "y", "split", "place", "place_filename")
 _PLACES = ("forest", "lake")
-_SUBJECTS = {"bird": Bird}
 
 
 @dataclass(frozen=True)
@@ -140,6 +138,6 @@ def _sample(split: _Split, config: PocketConfig) -> Iterator[tuple[str, int, int
 
 
 def _scene(row: dict[str, Any]) -> Scene:
-    subject = None if row["subject"] is None else _SUBJECTS[row["family"]](**row["subject"])
+    subject = None if row["subject"] is None else FAMILIES[row["family"]].kind(**row["subject"])
     tuples = {"position": tuple(row["position"]), "gain": tuple(row["gain"])}
     return Scene(**{**row, "subject": subject, **tuples})

@@ -1,7 +1,10 @@
 """The pocket world's renderer: object and place in, image, causal mask, attributes and caption out.
 
+Three families, after the three benchmarks of the paper: birds on land or water, cats and dogs beside things of a room
+or of a park, hair on one of two types of face (the face is the place).
+
 A scene is data (`Scene`); `render` turns it into pixels and is a pure function of it, so the same scene with another
-body plan is the true counterfactual of an image: same background, light, position and noise, another animal.
+body plan is the true counterfactual of an image: same background, light, position and noise, another subject.
 A family of objects is one entry of `FAMILIES`: how to sample one, its shapes, and its words.
 """
 
@@ -14,9 +17,8 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
-from ddb.pocket import birds
-from ddb.pocket.birds import Shape
-from ddb.pocket.places import PLACE_PHRASES, PLACES
+from ddb.pocket import animals, birds, faces, hair, places, things
+from ddb.pocket.shapes import Shape
 
 SUPERSAMPLE = 3
 MASK_COVERAGE = 0.3
@@ -25,18 +27,36 @@ MASK_COVERAGE = 0.3
 
 @dataclass(frozen=True)
 class Family:
-    """A kind of object: `sample(rng, plan)` -> attributes, `outline(attributes)` -> shapes, words for captions."""
+    """A kind of object: `sample(rng, plan)` -> attributes, `outline(attributes)` -> shapes, words for captions, the
+    places where it is found. `countable`: "a" stands before the noun. `anchored`: its shapes need no placing."""
 
     noun: str
     plans: tuple[str, ...]
+    kind: type
     sample: Callable[[np.random.Generator, str | None], Any]
     outline: Callable[[Any], list[Shape]]
     phrases: Callable[[Any], dict[str, tuple[str, str]]]
+    places: tuple[str, ...]
+    countable: bool = True
+    anchored: bool = False
 
 
 FAMILIES: dict[str, Family] = {
-    "bird": Family("bird", tuple(birds.PLANS), birds.sample_bird, birds.outline, birds.caption_phrases),
-}
+    "bird": Family(
+        "bird", tuple(birds.PLANS), birds.Bird, birds.sample_bird, birds.outline, birds.caption_phrases,
+        tuple(places.PLACES),
+    ),
+    "animal": Family(
+        "animal", tuple(animals.PLANS), animals.Animal, animals.sample_animal, animals.outline, animals.caption_phrases,
+        tuple(things.PLACES),
+    ),
+    "hair": Family(
+        "hair", tuple(hair.PLANS), hair.Hair, hair.sample_hair, hair.outline, hair.caption_phrases,
+        tuple(faces.PLACES), countable=False, anchored=True,
+    ),
+}  # fmt: skip
+PLACES = {**places.PLACES, **things.PLACES, **faces.PLACES}
+PHRASES = {**places.PHRASES, **things.PHRASES, **faces.PHRASES}
 
 
 @dataclass(frozen=True)
@@ -76,7 +96,7 @@ def sample_scene(
     return Scene(
         family=family,
         subject=None if empty else FAMILIES[family].sample(rng, plan),
-        place=place or str(rng.choice(list(PLACES))),
+        place=place or str(rng.choice(list(FAMILIES[family].places))),
         place_seed=int(rng.integers(2**31)),
         position=(float(rng.random()), float(rng.random())),
         gain=(float(brightness * (1 + warmth)), float(brightness), float(brightness * (1 - warmth))),
@@ -96,8 +116,9 @@ def render(scene: Scene, size: int = 64) -> Picture:
     canvas = PLACES[scene.place](rng, side)
     cover = Image.new("L", (side, side), 0)
     if scene.subject is not None:
-        shapes = FAMILIES[scene.family].outline(scene.subject)
-        offset = _place(shapes, scene.position)
+        family = FAMILIES[scene.family]
+        shapes = family.outline(scene.subject)
+        offset = np.zeros(2) if family.anchored else _place(shapes, scene.position)
         _rasterise(ImageDraw.Draw(canvas), ImageDraw.Draw(cover), shapes, offset, side / 64)
     pixels = np.asarray(canvas.reduce(SUPERSAMPLE), np.float32)
     pixels = pixels * np.array(scene.gain, np.float32)
@@ -108,7 +129,7 @@ def render(scene: Scene, size: int = 64) -> Picture:
 
 def caption(scene: Scene, rng: np.random.Generator) -> str:
     """A sentence about a scene that names a random subset of what is there; never a body plan's name."""
-    place = PLACE_PHRASES[scene.place] if rng.random() < 0.5 else ""
+    place = PHRASES[scene.place] if rng.random() < 0.5 else ""
     if scene.subject is None:
         return f"a photo of {place.split(' ', 1)[1] if place else 'nothing'}"
     family = FAMILIES[scene.family]
@@ -119,13 +140,19 @@ def caption(scene: Scene, rng: np.random.Generator) -> str:
     if rng.random() < 0.5:  # adjectives before the noun, where a learned token will stand
         adjectives = looks + [adjective for adjective, _ in named]
         rng.shuffle(adjectives)
-        text = f"a photo of a {' '.join([*adjectives, family.noun])}"
+        text = f"a photo of {_with_article(family, [*adjectives, family.noun])}"
     else:
-        text = f"a photo of a {' '.join([*looks, family.noun])}"
+        text = f"a photo of {_with_article(family, [*looks, family.noun])}"
         if named:
             phrases = [phrase for _, phrase in named]
             text += " with " + " and ".join([", ".join(phrases[:-1]), phrases[-1]] if phrases[:-1] else phrases)
     return f"{text} {place}".strip()
+
+
+def _with_article(family: Family, words: list[str]) -> str:
+    """The words, "a" before them where the noun takes one, "an" before a vowel."""
+    article = ("an " if words[0][0] in "aeiou" else "a ") if family.countable else ""
+    return article + " ".join(words)
 
 
 def _place(shapes: list[Shape], position: tuple[float, float]) -> np.ndarray:
