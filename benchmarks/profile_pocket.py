@@ -1,0 +1,176 @@
+"""Where the time of `ddb run pocket-waterbirds` goes: the hot paths, their arithmetic and the rate that they reach.
+
+    python benchmarks/profile_pocket.py [--run runs/demo]
+
+Each row is measured alone, warmed up, median of several repetitions. GFLOP counts multiply-adds of matrix products,
+convolutions and attention as two operations (torch.utils.flop_counter). The last column sets the rate beside that of a
+large square matrix product in the same type on the same machine in the same minute. `--run` adds the stages' wall times.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from ddb.backends import Lesson
+from ddb.backends.latent_diffusion import canvas, decode, encode
+from ddb.backends.latent_diffusion_loading import open_diffusion
+from ddb.backends.registry import open_segmenter
+from ddb.backends.textual_inversion import denoising_loss, encode_views
+from ddb.backends.timm_classifier import create_classifier
+from ddb.config import RunConfig
+from ddb.config_load import load_config
+from ddb.data.images import png_bytes, read_png
+from ddb.data.masks import shaped
+from ddb.learn.attribution import integrated_gradients
+from ddb.learn.device import Runtime, open_accelerator
+from ddb.learn.predict import logits
+from ddb.pocket.world import render, sample_scene
+
+REPEATS = 7
+
+
+@dataclass(frozen=True)
+class Path_:
+    """A hot path: what it is, how many images a call handles, the call, and how many calls a run makes (about)."""
+
+    name: str
+    images: int
+    call: Callable[[], object]
+    dtype: torch.dtype
+    calls: int
+
+
+def seconds(call: Callable[[], object]) -> float:
+    call()
+    times = []
+    for _ in range(REPEATS):
+        start = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - start)
+    return statistics.median(times)
+
+
+def flops(call: Callable[[], object]) -> int:
+    with FlopCounterMode(display=False) as counter:
+        call()
+    return counter.get_total_flops()
+
+
+def peak(dtype: torch.dtype, side: int = 1536) -> float:
+    """FLOP/s of a square matrix product."""
+    a, b = (torch.randn(side, side).to(dtype) for _ in range(2))
+    return 2 * side**3 / seconds(lambda: a @ b)
+
+
+def paths(config: RunConfig, runtime: Runtime) -> list[Path_]:
+    rng = np.random.default_rng(0)
+    inpaint, invert, erm = config.inpaint, config.invert, config.erm
+    pictures = [render(sample_scene(rng, plan="landbird")) for _ in range(64)]
+    images = [picture.image for picture in pictures]
+    regions = [shaped(picture.mask, config.segment) for picture in pictures]
+    model = open_diffusion(inpaint.weights, runtime)
+    batch = inpaint.batch_size
+    text = model.prompts.encode("a photo of a bird")[None]
+    beside = canvas(model, images[:batch], regions[:batch], with_known=False)
+    pixels = torch.from_numpy(np.stack(images[:batch])).permute(0, 3, 1, 2).float() / 127.5 - 1
+    latents = encode(model, pixels)
+    assert beside.masked is not None
+    inputs = torch.cat([latents, beside.mask, beside.masked], dim=1).repeat(2, 1, 1, 1).to(runtime.dtype)
+    hidden = text.expand(2 * batch, -1, -1).to(runtime.dtype)
+
+    @torch.no_grad()
+    def denoise() -> None:
+        model.unet(inputs, torch.tensor(500), encoder_hidden_states=hidden, return_dict=False)
+
+    masks = [picture.mask for picture in pictures]
+    lesson = Lesson(0, images[:30], regions[:30], "bird", 0, masks[:30])
+    views = encode_views(model, inpaint, lesson, True).pick(torch.arange(invert.batch_size))
+    times, noise = torch.randint(1000, (invert.batch_size,)), torch.randn(views.latents.shape)
+
+    def learn() -> None:
+        denoising_loss(model, text.clone().requires_grad_(), views, times, noise).backward()
+
+    loaded = create_classifier(erm, ("a", "b"), 0)
+    stack = np.stack(images)
+    labels = np.zeros(64, np.int64)
+    network = loaded.classifier.on(runtime.device)
+
+    def train() -> None:
+        network.train().requires_grad_(True)
+        x = loaded.classifier.normalise(torch.from_numpy(stack).permute(0, 3, 1, 2).float())
+        with runtime.autocast():
+            out = network(x)
+        out.float().sum().backward()
+
+    exact = runtime.exact()
+    segmenter = open_segmenter(config.segment, "cpu", "fp32")
+    names = [str(i) for i in range(64)]
+    coded = [png_bytes(image) for image in images]
+    steps = inpaint.steps * 17
+    return [
+        Path_("inpaint: UNet, one step, with guidance", batch, denoise, runtime.dtype, steps),
+        Path_("inpaint: encode a batch (VAE)", batch, lambda: encode(model, pixels), torch.float32, 17),
+        Path_("inpaint: decode a batch (VAE)", batch, lambda: decode(model, latents), torch.float32, 17),
+        Path_("invert: one step, forward and back", invert.batch_size, learn, runtime.dtype, 2 * invert.steps),
+        Path_("erm, retrain: one step", 64, train, runtime.dtype, 6 * 75 + 5 * 75),
+        Path_("predict", 64, lambda: logits(loaded.classifier, stack, exact, 64), torch.float32, 150),
+        Path_(
+            "score: integrated gradients, 32 points", 64,
+            lambda: integrated_gradients(loaded.classifier, stack[::-1], stack, labels, exact, 32, "logit"),
+            torch.float32, 1,
+        ),
+        Path_("segment", 64, lambda: segmenter.segment(names, images, "bird"), torch.float32, 9),
+        Path_("PNG: write", 64, lambda: [png_bytes(image) for image in images], torch.float32, 9),
+        Path_("PNG: read", 64, lambda: [read_png(data) for data in coded], torch.float32, 9),
+    ]  # fmt: skip
+
+
+def stage_times(run: Path) -> None:
+    """Wall times from a run's own record."""
+    events = [json.loads(line) for line in (run / "events.jsonl").read_text().splitlines()]
+    print("\n| stage | seconds |\n|---|---|")
+    total = 0.0
+    for event in events:
+        if event.get("event") == "finished":
+            total += event["seconds"]
+            print(f"| {event['stage']} | {event['seconds']:.1f} |")
+    print(f"| sum | {total:.1f} |")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--run", type=Path)
+    args = parser.parse_args()
+    config = load_config("pocket-waterbirds")
+    runtime = open_accelerator("cpu", "auto")
+    print(f"{os.cpu_count()} cores, {torch.get_num_threads()} threads, torch {torch.__version__}, {runtime.dtype}\n")
+    peaks = {dtype: peak(dtype) for dtype in {torch.float32, runtime.dtype}}
+    print("| hot path | images | ms a call | images/s | GFLOP | GFLOP/s | of a matrix product's | s a run |")
+    print("|---|---|---|---|---|---|---|---|")
+    for path in paths(config, runtime):
+        took, work = seconds(path.call), flops(path.call)
+        rate = work / took
+        cells = [path.name, str(path.images), f"{1000 * took:.1f}", f"{path.images / took:.0f}"]
+        cells += (
+            [f"{work / 1e9:.2f}", f"{rate / 1e9:.0f}", f"{rate / peaks[path.dtype]:.0%}"] if work else ["", "", ""]
+        )
+        print(f"| {' | '.join(cells)} | {took * path.calls:.1f} |")
+    for dtype, value in peaks.items():
+        print(f"\nmatrix product in {dtype}: {value / 1e9:.0f} GFLOP/s")
+    if args.run:
+        stage_times(args.run)
+
+
+if __name__ == "__main__":
+    main()
