@@ -20,7 +20,8 @@ ALLOWED = {
     "records": (),
     "errors": (),
     "stage": (),
-    "config": (),
+    "config_data": (),
+    "config": ("config_data",),
     "config_load": ("config", "errors"),
     "presets": (),
     "pocket": (*BASE, "config", "pocket", "data.images"),
@@ -33,9 +34,21 @@ ALLOWED = {
     "preflight": (*BASE, "config", "config_load", "data", "learn", "backends", "pocket"),
     "environment": ("learn.device",),
     "refill": (*BASE, "config", "data", "learn", "stages", "engine.workspace"),
-    "pipeline": (*BASE, "config", "config_load", "data", "stages", "engine", "environment", "refill", "report"),
+    "crew": (*BASE, "engine", "learn.processes"),
+    "pipeline": (*BASE, "crew", "config", "config_load", "data", "stages", "engine", "environment", "refill", "report"),
     "product": (*BASE, "engine"),
-    "cli": (*BASE, "config", "config_load", "preflight", "pipeline", "product", "engine.state", "report", "pocket"),
+    "cli": (
+        *BASE,
+        "config",
+        "config_load",
+        "data",
+        "preflight",
+        "pipeline",
+        "product",
+        "engine.state",
+        "report",
+        "pocket",
+    ),
 }
 MODEL_LIBRARIES = {"timm", "diffusers", "transformers"}
 # What ddb imports under another name than the distribution's.
@@ -156,10 +169,12 @@ def test_libraries_that_are_imported_are_the_declared_ones() -> None:
 
 
 def test_nothing_is_unpickled() -> None:
-    """`torch.load` only with weights_only=True; no pickle, joblib or numpy pickles."""
+    """`torch.load` only with weights_only=True; no pickle, joblib or numpy pickles. One file may import pickle: it reads
+    MetaShift's published imageID_to_group.pkl with an Unpickler that resolves no name but set, frozenset and dict."""
     for path in FILES:
         tree = ast.parse(path.read_text("utf-8"))
-        assert not {"pickle", "joblib", "dill", "marshal"} & {name.partition(".")[0] for name in imports(path)}
+        unpicklers = {"pickle", "joblib", "dill", "marshal"} & {name.partition(".")[0] for name in imports(path)}
+        assert unpicklers <= ({"pickle"} if relative(path) == "data/restricted_unpickler.py" else set()), relative(path)
         for node in ast.walk(tree):
             if isinstance(node, ast.Call):
                 called = ast.unparse(node.func)

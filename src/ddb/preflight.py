@@ -11,12 +11,12 @@ from ddb.backends.given_masks import open_given_masks
 from ddb.config import DataConfig, RunConfig
 from ddb.config_load import faults_message, read_tree, tree_faults
 from ddb.data.sources import load_dataset
+from ddb.data.summary import summary
 from ddb.data.table import Dataset
 from ddb.errors import ConfigError, DDBError
 from ddb.learn.device import open_accelerator
 from ddb.learn.selection import counts
 from ddb.pocket import models
-from ddb.records import SPLITS
 
 
 def check(
@@ -43,7 +43,7 @@ def check(
         messages += [fault for one in _checks(config) if (fault := _fault_of(one))]
         if dataset is not None:
             messages += _conflicts(config, dataset)
-            lines = [*_data_lines(dataset), *_mask_lines(config, dataset)]
+            lines = [*summary(dataset), *_mask_lines(config, dataset)]
     if messages:
         raise ConfigError("\n".join(messages))
     return [*lines, f"{source}: nothing stands in the way of this run"]
@@ -90,18 +90,6 @@ def _conflicts(config: RunConfig, dataset: Dataset) -> list[str]:
     if asked is not None and (fault := _fault_of(lambda: counts(asked, classes))):
         faults.append(fault)
     return faults
-
-
-def _data_lines(dataset: Dataset) -> list[str]:
-    lines = [f"data: {len(dataset.classes)} classes in {dataset.root}"]
-    for split in SPLITS:
-        labels = dataset.split(split)["label"].to_pylist()
-        counts = ", ".join(f"{name} {labels.count(label)}" for label, name in enumerate(dataset.classes))
-        lines.append(f"  {split}: {len(labels)} images ({counts})")
-    if dataset.quarantined:
-        lines.append(f"  {len(dataset.quarantined)} files are set aside:")
-        lines += [f"    {item.path}: {item.reason}" for item in dataset.quarantined]
-    return lines
 
 
 def _mask_lines(config: RunConfig, dataset: Dataset) -> list[str]:

@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 from ddb.data.images import check
 from ddb.errors import DataError
 
+MISSING = "the file does not exist"
 _SCHEMA = pa.schema(
     [
         ("path", pa.string()),  # absolute
@@ -56,7 +57,7 @@ def check_files(paths: Iterable[Path], max_megapixels: float, cache: Path | None
                 return before
             return Checked(str(path), *stamp, *_judge(path.read_bytes(), max_megapixels))
         except FileNotFoundError:
-            return Checked(str(path), -1, -1, max_megapixels, "", "the file does not exist")
+            return Checked(str(path), -1, -1, max_megapixels, "", MISSING)
         except OSError as error:
             return Checked(str(path), -1, -1, max_megapixels, "", f"cannot be read: {error.strerror}")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from ddb.data.images import SUFFIXES
@@ -13,8 +14,9 @@ SPLIT_NAMES = {"train": "train", "val": "val", "valid": "val", "validation": "va
 _OTHER_IMAGES = (".gif", ".bmp", ".tif", ".tiff", ".heic", ".heif", ".avif", ".jp2", ".jfif", ".ppm")
 
 
-def list_folder(root: str) -> Listing:
+def list_folder(root: str, names: Mapping[str, str] = SPLIT_NAMES) -> Listing:
     """Every image below the class folders, sorted by path; a folder "train" at the top makes it a split layout.
+    `names`: folder of a split -> split.
 
     Hidden files and files that are no images are passed over; images of other formats, and images outside the class
     folders, are quarantined.
@@ -24,10 +26,10 @@ def list_folder(root: str) -> Listing:
     depth = 1 if (folder / "train").is_dir() else 0
     if depth:
         tops = sorted({path.parts[0] for path in folders})
-        known = ", ".join(SPLIT_NAMES)
-        faults += [f"folder {t!r} beside 'train' is no split: use {known}" for t in tops if t not in SPLIT_NAMES]
-        folders = [path for path in folders if path.parts[0] in SPLIT_NAMES]
-        files = [path for path in files if len(path.parts) == 1 or path.parts[0] in SPLIT_NAMES]
+        known = ", ".join(names)
+        faults += [f"folder {t!r} beside 'train' is no split: use {known}" for t in tops if t not in names]
+        folders = [path for path in folders if path.parts[0] in names]
+        files = [path for path in files if len(path.parts) == 1 or path.parts[0] in names]
     classes = sorted({path.parts[depth] for path in folders if len(path.parts) > depth})
     if not classes:
         faults.append("no class folders there: put the images of each class into a folder of their own")
@@ -38,7 +40,7 @@ def list_folder(root: str) -> Listing:
         elif not path.name.lower().endswith(SUFFIXES):
             quarantined.append(Quarantined(path.as_posix(), None, "not a JPEG, PNG or WebP image: convert it"))
         else:
-            split = SPLIT_NAMES[path.parts[0]] if depth else None
+            split = names[path.parts[0]] if depth else None
             entries.append(Entry(path.as_posix(), path.parts[depth], split=split))
     return Listing(folder, str(folder), entries, faults, tuple(classes), quarantined=tuple(quarantined))
 

@@ -26,7 +26,8 @@ class Entry:
 @dataclass(frozen=True)
 class Listing:
     """`where` names the source in messages. `classes` and `attributes` fix an order; empty: by name. `faults` are the
-    errors found so far: they are reported together with those of the next checks."""
+    errors found so far: they are reported together with those of the next checks. `notes`: what people should know
+    though nothing is wrong, a line each. `benchmark`: key into `published_counts.PUBLISHED`, "" where there is none."""
 
     root: Path
     where: str
@@ -35,6 +36,8 @@ class Listing:
     classes: tuple[str, ...] = ()
     attributes: tuple[str, ...] = ()
     quarantined: tuple[Quarantined, ...] = ()
+    notes: tuple[str, ...] = ()
+    benchmark: str = ""
 
 
 def data_error(where: str, faults: list[str]) -> DataError:
@@ -47,11 +50,16 @@ def data_error(where: str, faults: list[str]) -> DataError:
     return DataError("\n".join(lines))
 
 
-def existing_folder(root: str) -> Path:
-    """`data.root` as a folder that exists. DataError if it is empty, missing or a file."""
+def named(root: str) -> Path:
+    """`data.root` as a path. DataError if it is empty."""
     if not root:
         raise DataError("data.root is empty: name the folder that holds the images (--data FOLDER)")
-    folder = Path(root).expanduser()
+    return Path(root).expanduser()
+
+
+def existing_folder(root: str) -> Path:
+    """`data.root` as a folder that exists. DataError if it is empty, missing or a file."""
+    folder = named(root)
     if not folder.exists():
         raise DataError(f"data.root: folder {folder} does not exist")
     if not folder.is_dir():

@@ -1,8 +1,9 @@
-"""CSV and Parquet files that name images, read as text rows."""
+"""CSV, Parquet and JSON-lines files that name images, read as text rows."""
 
 from __future__ import annotations
 
 import csv
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ddb.errors import DataError
+
+PARQUET = (".parquet", ".pq")
 
 
 @dataclass(frozen=True)
@@ -22,19 +25,37 @@ class MetadataRow:
 
 
 def read_metadata(path: Path, required: Sequence[str], optional: Sequence[str]) -> tuple[list[MetadataRow], list[str]]:
-    """The rows of a CSV (comma separated, UTF-8 with or without BOM, header) or Parquet file, and the faults of single
-    rows. Other columns are ignored. DataError if the file cannot be read, has no header or no rows."""
+    """The rows of a CSV (comma separated, UTF-8 with or without BOM, header), Parquet or JSON-lines file, and the
+    faults of single rows. Other columns are ignored. DataError if the file cannot be read, has no header or no rows."""
     if not path.is_file():
         raise DataError(f"{path} does not exist")
     if path.suffix.lower() == ".csv":
         rows, faults = _read_csv(path, required, optional)
-    elif path.suffix.lower() in (".parquet", ".pq"):
+    elif path.suffix.lower() in PARQUET:
         rows, faults = _read_parquet(path, required, optional), []
+    elif path.suffix.lower() == ".jsonl":
+        rows, faults = _read_jsonl(path, required, optional)
     else:
         raise DataError(f"{path}: unknown kind of file; use .csv or .parquet")
     if not rows and not faults:
         raise DataError(f"{path} has a header but no rows")
     return rows, faults
+
+
+def column_names(path: Path) -> list[str]:
+    """The columns of such a file: its header, or the keys of its first row. DataError if it cannot be read."""
+    try:
+        if path.suffix.lower() in PARQUET:
+            return [str(name) for name in pq.read_schema(path).names]
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            if path.suffix.lower() != ".jsonl":
+                return [name.strip() for name in next(csv.reader(file, skipinitialspace=True), [])]
+            first = json.loads(file.readline() or "{}")
+            return list(first) if isinstance(first, dict) else []
+    except FileNotFoundError as error:
+        raise DataError(f"{path} does not exist") from error
+    except (OSError, pa.ArrowException, csv.Error, ValueError) as error:
+        raise DataError(f"{path} is not a readable {path.suffix.lower()} file: {error}") from error
 
 
 def _read_csv(path: Path, required: Sequence[str], optional: Sequence[str]) -> tuple[list[MetadataRow], list[str]]:
@@ -44,9 +65,10 @@ def _read_csv(path: Path, required: Sequence[str], optional: Sequence[str]) -> t
             reader = csv.reader(file, skipinitialspace=True)
             header = [name.strip() for name in next(reader, [])]
             _check_header(path, header, required, optional)
+            wanted = [(name, place) for place, name in enumerate(header) if name in (*required, *optional)]
             for values in reader:
                 if len(values) == len(header):
-                    rows.append(MetadataRow(reader.line_num, dict(zip(header, values, strict=True))))
+                    rows.append(MetadataRow(reader.line_num, {name: values[place] for name, place in wanted}))
                 elif values:
                     faults.append(f"line {reader.line_num} has {len(values)} values, the header {len(header)}")
     except UnicodeDecodeError as error:
@@ -67,6 +89,30 @@ def _read_parquet(path: Path, required: Sequence[str], optional: Sequence[str]) 
         MetadataRow(line, {name: "" if value is None else str(value) for name, value in row.items()})
         for line, row in enumerate(table.to_pylist(), start=2)
     ]
+
+
+def _read_jsonl(path: Path, required: Sequence[str], optional: Sequence[str]) -> tuple[list[MetadataRow], list[str]]:
+    rows, faults = [], []
+    try:
+        lines = path.read_text("utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is not UTF-8 text: save it as UTF-8 ({error.reason})") from error
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            found = json.loads(line)
+        except ValueError:
+            found = None
+        missing = [name for name in required if not isinstance(found, dict) or found.get(name) is None]
+        if not isinstance(found, dict):
+            faults.append(f"line {number} is no JSON object")
+        elif missing:
+            faults.append(f"line {number} has no {', '.join(missing)}")
+        else:
+            values = {name: "" if found[name] is None else str(found[name]) for name in found if name in optional}
+            rows.append(MetadataRow(number, values | {name: str(found[name]) for name in required}))
+    return rows, faults
 
 
 def _check_header(path: Path, header: Sequence[str], required: Sequence[str], optional: Sequence[str]) -> None:

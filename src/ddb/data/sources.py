@@ -13,12 +13,19 @@ from pathlib import Path, PurePosixPath
 import pyarrow as pa
 
 from ddb.config import DataConfig
+from ddb.data.celeba_source import list_celeba
 from ddb.data.files import Checked, check_files
 from ddb.data.folder_source import list_folder
+from ddb.data.huggingface_source import list_huggingface
 from ddb.data.images import resolve_inside
-from ddb.data.listing import Entry, Listing, data_error
+from ddb.data.listing import Entry, Listing, data_error, named
+from ddb.data.metadata_source import list_metadata
+from ddb.data.metashift_source import list_metashift
 from ddb.data.pocket_source import in_distribution_folder, pocket_folder
+from ddb.data.published_counts import compare
+from ddb.data.recognise import recognise
 from ddb.data.splits import make_splits
+from ddb.data.summary import set_aside
 from ddb.data.table import Dataset, Quarantined, fingerprint
 from ddb.data.table_source import list_table
 from ddb.data.waterbirds_source import list_waterbirds
@@ -27,6 +34,12 @@ from ddb.records import SAMPLES, SPLITS
 
 LEAST = {"train": 2, "val": 1, "test": 1}
 """Usable images that every class needs in each split."""
+_WITH_COLUMNS = {
+    "celeba": list_celeba,
+    "wilds": list_metadata,
+    "subpopbench": list_metadata,
+    "table": list_table,
+}
 
 
 def load_dataset(config: DataConfig, cache: Path | None = None) -> Dataset:
@@ -35,15 +48,27 @@ def load_dataset(config: DataConfig, cache: Path | None = None) -> Dataset:
     Files that cannot be used are quarantined. DataError lists all faults of the whole: fewer than two classes, a class
     with too few usable images, unknown labels or splits, duplicate images, paths that leave the root.
     """
+    return _assemble(read_listing(config, cache), config, LEAST, cache)
+
+
+def read_listing(config: DataConfig, cache: Path | None = None) -> Listing:
+    """What a source names, before any image is opened. DataError where there is nothing to read."""
     if config.source == "pocket":
-        listing = list_waterbirds(str(pocket_folder(config.pocket, cache)))
-    elif config.source == "waterbirds":
-        listing = list_waterbirds(config.root)
-    elif config.source == "table":
-        listing = list_table(config.root)
-    else:
-        listing = list_folder(config.root)
-    return _assemble(listing, config, LEAST, cache)
+        return list_waterbirds(str(pocket_folder(config.pocket, cache)))
+    source: str = config.source
+    root, columns = config.root, (config.target, config.attribute)
+    if source == "auto":
+        found = recognise(named(root))
+        source, root = found.source, str(found.root)
+    if source == "waterbirds":
+        return list_waterbirds(root)
+    if source == "metashift":
+        return list_metashift(root, config.variant)
+    if source == "huggingface":
+        return list_huggingface(root, *columns, cache)
+    if source == "folder":
+        return list_folder(root)
+    return _WITH_COLUMNS[source](root, *columns)
 
 
 def load_in_distribution(config: DataConfig, count: int, cache: Path | None = None) -> Dataset:
@@ -72,14 +97,29 @@ def _assemble(listing: Listing, config: DataConfig, least: Mapping[str, int], ca
         if entry.image in checked and checked[entry.image].reason
     ]
     quarantined = (*listing.quarantined, *broken)
-    missing = set(least) - {entry.split for entry in usable}
-    if missing:
-        shares = {"val": config.val_share, "test": config.test_share}
-        usable = make_splits(usable, missing - {"train"}, shares, config.split_seed, least["train"])
+    usable, made = _complete_splits(usable, config, least)
     faults += _too_few(usable, classes, least, quarantined)
     if faults:
         raise data_error(listing.where, faults)
-    return _table(listing, usable, classes, config.phrase, quarantined, checked)
+    notes = (*listing.notes, *compare(listing.entries, listing.benchmark), *made)
+    dataset = _table(replace(listing, notes=notes), usable, classes, config.phrase, checked)
+    return replace(dataset, quarantined=quarantined, decode_once=config.decode_once)
+
+
+def _complete_splits(
+    entries: list[Entry], config: DataConfig, least: Mapping[str, int]
+) -> tuple[list[Entry], list[str]]:
+    """Entries with a split each, and what to say of the splits that were made."""
+    missing = sorted(set(least) - {entry.split for entry in entries} - {"train"})
+    shares = {"val": config.val_share, "test": config.test_share}
+    source = config.val_from if missing == ["val"] else "train"
+    entries = make_splits(entries, missing, shares, config.split_seed, least.get(source, 0), source)
+    words = {"train": "training", "val": "validation", "test": "test"}
+    return entries, [
+        f"the data has no {words[split]} split: it is {shares[split]:.0%} of the {words[source]} images of each class, "
+        f"drawn with data.split_seed {config.split_seed}"
+        for split in missing
+    ]
 
 
 def _choose_classes(listing: Listing, wanted: tuple[str, ...], faults: list[str]) -> tuple[str, ...]:
@@ -134,8 +174,7 @@ def _too_few(
             have = ", ".join(f"{counts[name, split]} {split}" for split in least)
             faults.append(f"class {name!r} has too few usable images: {have}; needs {needed}")
     if faults and quarantined:
-        first = quarantined[0]
-        faults[-1] += f" ({len(quarantined)} files cannot be used, e.g. {first.path}: {first.reason})"
+        faults[-1] += f" ({'; '.join(set_aside(quarantined))})"
     return faults
 
 
@@ -144,7 +183,6 @@ def _table(
     entries: list[Entry],
     classes: tuple[str, ...],
     phrase: str,
-    quarantined: tuple[Quarantined, ...],
     checked: Mapping[str, Checked],
 ) -> Dataset:
     attributes = listing.attributes or _by_name({e.attribute for e in entries if e.attribute is not None})
@@ -163,7 +201,7 @@ def _table(
     digests = [[entry.image, checked[entry.image].sha256] for entry in entries]
     content = hashlib.sha256(json.dumps(digests).encode()).hexdigest()
     mark = fingerprint(content, samples, classes, attributes, phrase)
-    return Dataset(listing.root, samples, classes, attributes, phrase, quarantined, mark, content)
+    return Dataset(listing.root, samples, classes, attributes, phrase, (), mark, content, listing.notes)
 
 
 def _line(entry: Entry) -> str:

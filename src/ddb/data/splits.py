@@ -10,10 +10,15 @@ from ddb.data.listing import Entry
 
 
 def make_splits(
-    entries: list[Entry], missing: Collection[str], shares: dict[str, float], seed: int, reserve: int
+    entries: list[Entry],
+    missing: Collection[str],
+    shares: dict[str, float],
+    seed: int,
+    reserve: int,
+    source: str = "train",
 ) -> list[Entry]:
-    """Entries with a split each: those with None become "train", and of each class's training images the share
-    `shares[split]` (at least one image) goes to every split in `missing`; `reserve` images stay in training.
+    """Entries with a split each: those with None become "train", and of each class's images in the split `source` the
+    share `shares[split]` (at least one image) goes to every split in `missing`; `reserve` images stay where they are.
 
     Stratified by class. The images are ranked by the hash of (seed, path): the same images for the same seed on any
     machine, and an image added later moves few others.
@@ -21,7 +26,7 @@ def make_splits(
     placed = [replace(entry, split=entry.split or "train") for entry in entries]
     moved: dict[str, str] = {}
     for label in {entry.label for entry in placed}:
-        pool = [entry.image for entry in placed if entry.label == label and entry.split == "train"]
+        pool = [entry.image for entry in placed if entry.label == label and entry.split == source]
         pool.sort(key=lambda image: hashlib.sha256(f"{seed}:{image}".encode()).digest())
         size = len(pool)
         for split in sorted(missing):

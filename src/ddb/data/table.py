@@ -35,7 +35,9 @@ class Dataset:
 
     `samples` has the schema `SAMPLES`, ordered train, val, test; `id` is the image's path below `root`.
     `fingerprint` covers the files' content (SHA-256), the table, the names and the phrase. `content` covers the images'
-    paths and content alone: it names what is derived from pixels (empty: use `fingerprint`).
+    paths and content alone: it names what is derived from pixels (empty: use `fingerprint`). `notes` are for people:
+    splits made here, paths that were looked up, how the group counts compare with the published ones.
+    `decode_once`: whether `pixel_store` keeps decoded pixels on disk.
     """
 
     root: Path
@@ -46,6 +48,8 @@ class Dataset:
     quarantined: tuple[Quarantined, ...]
     fingerprint: str
     content: str = ""
+    notes: tuple[str, ...] = ()
+    decode_once: bool = True
 
     @cached_property
     def rows(self) -> dict[str, int]:

@@ -1,12 +1,13 @@
 """Waterbirds: metadata.csv with img_filename, y, split and place beside the images (Sagawa et al. 2020).
 
-Counts of the published copy: train 3498/184/56/1057, val 467/466/133/133, test 2255/2255/642/642 for
-(land, land), (land, water), (water, land), (water, water). Other columns are ignored.
+Other columns are ignored. Group counts are compared with the published copy's (`published_counts`), but not where
+`scenes.json` shows that ddb drew the images itself.
 """
 
 from __future__ import annotations
 
 from ddb.data.listing import Entry, Listing, existing_folder
+from ddb.data.locate import located
 from ddb.data.metadata_file import MetadataRow, read_metadata
 from ddb.errors import DataError
 
@@ -25,15 +26,17 @@ def list_waterbirds(root: str) -> Listing:
         hint = f"; there is one in {below[0].parent}: set data.root to it" if below else ""
         raise DataError(f"{folder} holds no metadata.csv{hint}")
     rows, faults = read_metadata(path, ("img_filename", "y", "split", "place"), ())
+    paths, notes = located(folder, [row.values["img_filename"] for row in rows])
     entries = []
-    for row in rows:
+    for row, image in zip(rows, paths, strict=True):
         wrong = _faults(row)
         faults += wrong
         if not wrong:
             y, place, split = (row.values[name].strip() for name in ("y", "place", "split"))
-            image = row.values["img_filename"].strip().replace("\\", "/")
             entries.append(Entry(image, CLASSES[y], PLACES[place], SPLITS[split], row.line))
-    return Listing(folder, str(path), entries, faults, tuple(CLASSES.values()), tuple(PLACES.values()))
+    names = tuple(CLASSES.values()), tuple(PLACES.values())
+    benchmark = "" if (folder / "scenes.json").is_file() else "waterbirds"
+    return Listing(folder, str(path), entries, faults, *names, notes=tuple(notes), benchmark=benchmark)
 
 
 def _faults(row: MetadataRow) -> list[str]:
