@@ -48,8 +48,10 @@ def _verbs(help_: str) -> typer.Typer:
 app = _verbs("Diffusion driven balancing: make an image classifier look at the object, not at what surrounds it.")
 config_app = _verbs("Show settings.")
 pocket_app = _verbs("The built-in world.")
+data_app = _verbs("Look at data sets.")
 app.add_typer(config_app, name="config")
 app.add_typer(pocket_app, name="pocket")
+app.add_typer(data_app, name="data")
 
 
 @app.command()
@@ -142,6 +144,26 @@ def pocket_write(
     print(write_pocket_waterbirds(folder, _config("pocket-waterbirds", overrides, None, None, None).data.pocket))
 
 
+@data_app.command("inspect")
+def data_inspect(
+    folder: Annotated[str, typer.Argument(metavar="DIR|FILE", help="Folder, or CSV or Parquet file.")],
+    source: Annotated[str, typer.Option("--source", help="How to read it (data.source); auto finds out.")] = "auto",
+    target: Annotated[str, typer.Option("--target", help="Attribute or column that is the label.")] = "",
+    attribute: Annotated[str, typer.Option("--attribute", help="Attribute or column for the groups.")] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="Print it for machines.")] = False,
+) -> None:
+    """Say what a folder is: counts per split and group, sizes, broken files, duplicates, association."""
+    from dataclasses import asdict
+
+    from ddb.config_load import data_config
+    from ddb.data.inspection import inspect_data
+    from ddb.data.inspection_words import in_words
+
+    config = data_config(root=folder, source=source, target=target, attribute=attribute)
+    found = inspect_data(config, say=lambda line: print(line, file=sys.stderr))
+    print(json.dumps(asdict(found), indent=2, ensure_ascii=False) if as_json else in_words(found))
+
+
 def _config(
     source: str, overrides: Sequence[str] | None, data: Path | None, seed: int | None, device: str | None
 ) -> RunConfig:
@@ -163,3 +185,7 @@ def main() -> None:
     except DDBError as error:
         print(f"ddb: {error}", file=sys.stderr)
         sys.exit(error.exit_code if isinstance(error, Interrupted) else 1)
+
+
+if __name__ == "__main__":  # accelerate launch -m ddb.cli, torchrun -m ddb.cli
+    main()

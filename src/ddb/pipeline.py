@@ -47,19 +47,26 @@ def run(
 ) -> Path:
     """Run the method into the folder `out` (default: runs/NAME) and return it; a folder that exists is resumed.
 
-    `until`: stop after this stage. `only`: run this stage alone; the stages before it must be finished. Raises
+    `until`: stop after this stage. `only`: run this stage alone; the stages before it must be finished. In several
+    processes (accelerate launch, torchrun) all call this alike: the first one writes, the others help it. Raises
     DDBError (see `ddb.errors`); whatever was computed before stays in the folder."""
+    from ddb import crew
+
     out = Path(out) if out is not None else Path("runs") / config.name
     workspace = Workspace(out, STAGES)
     progress = progress or open_progress(sys.stderr)
     wanted = _wanted(until, only)
-    with guarded(), workspace.locked(), _messages(progress):
+    if not crew.join(config.device):
+        with guarded():
+            crew.follow(lambda: _helping(workspace, config))
+        return out
+    with guarded(), workspace.locked(), _messages(progress), crew.led():
         dataset = _open_run(workspace, config, progress)
         stages = build_stages(config, dataset, workspace)
         policy = Policy(config.max_error_rate, config.replace_stale)
 
         def carry_out(name: str) -> bool:
-            return run_stage(workspace, stages[name], progress, policy)
+            return run_stage(workspace, stages[name], progress, policy, crew.engine(name))
 
         for name in wanted:
             if name == "score" and "inpaint" in wanted:
@@ -106,6 +113,13 @@ def build_stages(config: RunConfig, dataset: Dataset, workspace: Workspace) -> d
     return {stage.name: stage for stage in stages}
 
 
+def _helping(workspace: Workspace, config: RunConfig) -> tuple[Workspace, dict[str, Stage]]:
+    """The stages as a process sees them that only helps: it finds the data that the leader has prepared."""
+    from ddb.data.sources import load_dataset
+
+    return workspace, build_stages(config, load_dataset(config.data, workspace.root / "cache"), workspace)
+
+
 def _wanted(until: str | None, only: str | None) -> tuple[str, ...]:
     for name in (until, only):
         if name is not None and name not in STAGES:
@@ -127,13 +141,13 @@ def _fill_up(carry_out: Callable[[str], bool], rounds: int) -> None:
 def _open_run(workspace: Workspace, config: RunConfig, progress: Progress) -> Dataset:
     """Load the data and write what the run folder says about itself."""
     from ddb.data.sources import load_dataset
+    from ddb.data.summary import summary
     from ddb.environment import environment
 
     progress.say(f"{config.name}: reading the data")
     dataset = load_dataset(config.data, workspace.root / "cache")
-    if dataset.quarantined:
-        first = dataset.quarantined[0]
-        progress.say(f"{len(dataset.quarantined)} files are set aside, first {first.path}: {first.reason}")
+    for line in summary(dataset):
+        progress.say(line)
     facts = {
         "root": str(dataset.root.resolve()),
         "classes": dataset.classes,

@@ -2,7 +2,8 @@
 class c's counterfactuals (method section 7; without counterfactuals it is ERM).
 
 Every epoch ends with a checkpoint that is whole or absent, and draws from its own seed, so a fit that was killed goes
-on at the last epoch and ends with the very weights of an unbroken one (same device, same number of threads).
+on at the last epoch and ends with the very weights of an unbroken one (same device, same number of threads). Several
+processes share each batch (`ddb.learn.parallel`); the first alone validates and writes.
 """
 
 from __future__ import annotations
@@ -23,10 +24,12 @@ from torch import Tensor, nn
 
 from ddb.config import FitConfig
 from ddb.errors import StageFailed
-from ddb.learn.augment import augment
+from ddb.learn import processes
+from ddb.learn.augment import Draws, augment
 from ddb.learn.checkpoint import Progress, load_checkpoint, save_checkpoint, save_tensors
 from ddb.learn.classifier import Classifier, Pixels, to_tensor
 from ddb.learn.device import Runtime
+from ddb.learn.parallel import for_backward, own_images, own_rows, shared_model, whole_batch
 from ddb.learn.seeds import seed_of
 
 log = logging.getLogger("ddb")
@@ -83,18 +86,21 @@ def fit(
     optimiser = _optimiser(parameters, settings)
     scaler = torch.amp.GradScaler(runtime.device.type, enabled=runtime.dtype == torch.float16)
     progress = load_checkpoint(folder / CHECKPOINT, model, optimiser, scaler) or Progress()
+    learner = shared_model(classifier)
     for epoch in range(progress.epoch + 1, settings.epochs + 1):
-        loss = _train_epoch(classifier, material, settings, runtime, optimiser, scaler, (seed, epoch))
+        loss = _train_epoch(learner, material, settings, runtime, optimiser, scaler, (seed, epoch))
         model.eval()
-        figures = material.validate(classifier) if material.validate else ()
+        figures = processes.shared(material.validate(classifier) if material.validate and processes.leads() else ())
         progress = progress.after(epoch, loss, figures, model)
-        if epoch == material.rank_epoch:
-            save_tensors(folder / RANKING, dict(model.state_dict()))
-        save_checkpoint(folder / CHECKPOINT, model, optimiser, scaler, progress)
+        if processes.leads():
+            if epoch == material.rank_epoch:
+                save_tensors(folder / RANKING, dict(model.state_dict()))
+            save_checkpoint(folder / CHECKPOINT, model, optimiser, scaler, progress)
         shown = f", {settings.selection} {figures[0]:.3f}" if figures else ""
         log.info("epoch %d/%d: loss %.4f%s", epoch, settings.epochs, loss, shown)
     model.load_state_dict(progress.best)
     model.eval()
+    processes.wait()
     return progress
 
 
@@ -109,7 +115,8 @@ def _train_epoch(
 ) -> float:
     """One pass over the training images; the mean of the steps' losses. `place`: (seed, epoch)."""
     seed, epoch = place
-    torch.manual_seed(seed_of(seed, "model", epoch))  # dropout and the like
+    own = (processes.rank(),) if processes.rank() else ()
+    torch.manual_seed(seed_of(seed, "model", epoch, *own))  # dropout and the like
     generator = torch.Generator().manual_seed(seed_of(seed, "epoch", epoch))
     classifier.model.train(not material.last_layer_only)
     batches = _batches(material, settings.batch_size, generator)
@@ -119,14 +126,14 @@ def _train_epoch(
         for group in optimiser.param_groups:
             group["lr"] = rate
         loss = _loss(classifier, material, batch, settings, runtime, generator)
-        value = loss.item()
+        value = processes.total(loss).item()
         if not math.isfinite(value):
             raise StageFailed(
                 f"The loss is {value} at epoch {epoch}, step {step + 1}. Lower lr (now {settings.lr:g}) or use "
                 f"precision fp32; the checkpoint of epoch {epoch - 1} is kept."
             )
         optimiser.zero_grad(set_to_none=True)
-        torch.autograd.backward(scaler.scale(loss))
+        torch.autograd.backward(scaler.scale(for_backward(loss)))
         scaler.step(optimiser)
         scaler.update()
         total += value
@@ -141,19 +148,22 @@ def _loss(
     runtime: Runtime,
     generator: torch.Generator,
 ) -> Tensor:
-    """The loss of one step: all its images go through the model in one batch, then each part has its own mean."""
+    """This process's share of the loss of one step: its images go through the model in one batch, then each part has
+    its own mean over the whole batch."""
     parts = [material.train, *(term.images for term in material.terms)]
+    sizes, batch = [len(rows) for rows in batch], own_rows(batch)
     pixels = np.concatenate([part.pixels[rows] for part, rows in zip(parts, batch, strict=True)])
     labels = np.concatenate([part.labels[rows] for part, rows in zip(parts, batch, strict=True)])
-    images = augment(to_tensor(pixels, runtime.device), settings.augment, generator)
-    with runtime.autocast():
+    draws = Draws(generator, sum(sizes), own_images())
+    images = augment(to_tensor(pixels, runtime.device), settings.augment, draws)
+    with runtime.autocast(), whole_batch():
         logits = classifier.model(classifier.normalise(images))
     losses = F.cross_entropy(logits.float(), torch.from_numpy(labels).to(runtime.device), reduction="none")
     gammas = [1.0, *(term.gamma for term in material.terms)]
     scale = []  # what each image's loss is multiplied with, so that the sum is the sum of the parts' means
-    for part, rows, gamma in zip(parts, batch, gammas, strict=True):
+    for part, rows, gamma, size in zip(parts, batch, gammas, sizes, strict=True):
         weights = np.ones(len(rows), np.float32) if part.weights is None else part.weights[rows]
-        scale.append(weights * np.float32(gamma / len(rows)))
+        scale.append(weights * np.float32(gamma / size))
     return (losses * torch.from_numpy(np.concatenate(scale)).to(runtime.device)).sum()
 
 

@@ -18,7 +18,7 @@ from ddb.config import ErmConfig
 from ddb.data.images import pixel_store
 from ddb.data.table import Dataset
 from ddb.errors import ConfigError
-from ddb.learn import predict
+from ddb.learn import predict, processes
 from ddb.learn.device import Runtime, open_accelerator
 from ddb.learn.fit import CHECKPOINT, RANKING, Images, Material, fit, write_history
 from ddb.learn.seeds import seed_of
@@ -79,7 +79,8 @@ def _trained(
     loaded = create_classifier(settings, dataset.classes, seed_of(seed, "erm", "head"))
     cache = folder.parent / "cache"
     train, val = dataset.split("train"), dataset.split("val")
-    held = holdout(val, pixel_store(dataset, val["id"].to_pylist(), settings.image_size, cache))
+    with processes.leader_first():
+        held = holdout(val, pixel_store(dataset, val["id"].to_pylist(), settings.image_size, cache))
     if settings.selection == "worst_group":
         held = replace(held, cells=group_cells(val, groups, "erm"))
     material = Material(
@@ -91,8 +92,10 @@ def _trained(
         rank_epoch=settings.rank_epoch,
     )
     progress = fit(loaded.classifier, material, settings, runtime, seed_of(seed, "erm"), folder)
-    write_history(folder, progress, settings.selection)
-    save_classifier(loaded, folder / CLASSIFIER)
+    with processes.leader_first():
+        if processes.leads():
+            write_history(folder, progress, settings.selection)
+            save_classifier(loaded, folder / CLASSIFIER)
     return loaded
 
 

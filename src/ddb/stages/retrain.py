@@ -22,6 +22,7 @@ from ddb.config import ErmConfig, RetrainConfig
 from ddb.data.images import pixel_store, read_png, square
 from ddb.data.table import Dataset
 from ddb.errors import ConfigError
+from ddb.learn import processes
 from ddb.learn.classifier import Pixels
 from ddb.learn.device import Runtime, open_accelerator
 from ddb.learn.fit import CHECKPOINT, Images, Material, Term, fit, read_history, write_history
@@ -55,8 +56,9 @@ def stage(
             loaded = _start(tables, dataset, settings, erm, seed)
             material = _material(tables, dataset, settings, loaded, gammas, runtime, group_labels, folder)
             progress = fit(loaded.classifier, material, settings, runtime, seed_of(seed, "retrain"), folder)
-            write_history(folder, progress, settings.selection)
-            save_classifier(loaded, folder / CLASSIFIER)
+            if processes.leads():
+                write_history(folder, progress, settings.selection)
+                save_classifier(loaded, folder / CLASSIFIER)
         return lambda ids: [_row(folder, settings) for _ in ids]
 
     def finish(tables: Tables, folder: Path) -> None:
@@ -127,7 +129,8 @@ def _material(
     side, cache = loaded.card.image_size, folder.parent / "cache"
     train, val = dataset.split("train"), dataset.split("val")
     kept = _kept(tables)
-    held = holdout(val, pixel_store(dataset, val["id"].to_pylist(), side, cache))
+    with processes.leader_first():
+        held = holdout(val, pixel_store(dataset, val["id"].to_pylist(), side, cache))
     if settings.selection == "worst_group":
         held = replace(held, cells=group_cells(val, groups, "retrain"))
     parts = [held]

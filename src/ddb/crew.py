@@ -1,0 +1,131 @@
+"""One run in several processes: the leader runs the pipeline as if it were alone, the others lend it their devices.
+
+    torchrun --nproc-per-node 2 -m ddb.cli run ...        accelerate launch -m ddb.cli run ...
+
+A stage's batches are dealt out in rounds, one batch a process, and their rows come back to the leader, which writes all
+files but those that a row consists of (tokens). Batches have the borders they have in one process, so the tables are
+the same. Training happens while a stage opens, in all processes together (`ddb.learn.parallel`).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from typing import TypeVar
+
+from ddb.engine import local
+from ddb.engine.local import Engine, attempt
+from ddb.errors import DDBError, StageFailed
+from ddb.learn import processes
+from ddb.stage import Row, Stage, Tables, Worker
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class _Order:
+    """What the leader asks for: open `stage`, compute a batch of it each, or (no stage) go home."""
+
+    stage: str = ""
+    batches: tuple[list[str], ...] = ()
+
+
+class _State:
+    """True while the others are at work, or for good where an exchange failed: then they cannot hear an order."""
+
+    busy: bool = False
+
+
+_state = _State()
+
+
+def join(device: str) -> bool:
+    """Meet the other processes, if there are any. True for the one that leads."""
+    processes.join(device)
+    return processes.leads()
+
+
+def engine(stage: str) -> Engine:
+    """What carries out a stage: this process alone, or with those that follow it."""
+    if processes.count() == 1:
+        return local.execute
+
+    def execute(open_worker: Callable[[], Worker], batches: Iterable[list[str]]) -> Iterator[list[Row]]:
+        with _exchange():
+            processes.shared(_Order(stage))
+            worker, error = None, _agreed(None)
+            if error is None:
+                worker, own = _tried(open_worker)
+                error = _agreed(own)
+        if error is not None or worker is None:
+            raise error or StageFailed(f"stage {stage} could not be opened")
+        rest = iter(batches)
+        while turn := list(islice(rest, processes.count())):
+            with _exchange():
+                processes.shared(_Order(stage, tuple(turn)))
+                results = processes.gathered(_tried(partial(attempt, worker, turn[0])))
+            for rows, error in results[: len(turn)]:
+                if error is not None:
+                    raise error
+                yield rows or []
+
+    return execute
+
+
+@contextmanager
+def led() -> Iterator[None]:
+    """In the leader, around its run: send the others home at the end, unless they got the same signal to stop."""
+    _state.busy = False
+    try:
+        yield
+    except KeyboardInterrupt:
+        _state.busy = True
+        raise
+    finally:
+        if processes.count() > 1 and not _state.busy:
+            processes.shared(_Order())
+
+
+def follow(open_run: Callable[[], tuple[Tables, Mapping[str, Stage]]]) -> None:
+    """In every other process: do what the leader asks for, until it says that there is no more. `open_run` is called
+    when the leader has prepared the run folder. Raises StageFailed where the leader is gone."""
+    logging.getLogger("ddb").setLevel(logging.ERROR)  # the leader says it
+    run, worker = None, None
+    while (order := processes.shared(_Order())).stage:
+        if order.batches:
+            number = processes.rank()
+            ids = order.batches[number] if number < len(order.batches) else []
+            processes.gathered(_tried(partial(attempt, worker, ids)) if worker and ids else ([], None))
+            continue
+        run, error = (run, None) if run else _tried(open_run)
+        if _agreed(error) is None and run is not None:
+            tables, stages = run
+            worker, error = _tried(partial(_opened, stages[order.stage], tables))
+            _agreed(error)
+
+
+def _opened(stage: Stage, tables: Tables) -> Worker:
+    return stage.open(tables, tables.folder(stage.name))
+
+
+def _tried(call: Callable[[], T]) -> tuple[T | None, DDBError | None]:
+    try:
+        return call(), None
+    except DDBError as error:
+        return None, error
+
+
+def _agreed(error: DDBError | None) -> DDBError | None:
+    """The first error of any process, in all processes."""
+    return processes.shared(next((found for found in processes.gathered(error) if found is not None), None))
+
+
+@contextmanager
+def _exchange() -> Iterator[None]:
+    _state.busy = True
+    yield
+    _state.busy = False

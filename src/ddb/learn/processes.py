@@ -1,0 +1,109 @@
+"""Several processes that work on one run, as `accelerate launch` and `torchrun` start them: who leads, what travels.
+
+The process of rank 0 leads: it alone writes. Everything here but `count`, `rank` and `leads` has to be called by all
+processes in the same order. With one process the calls answer at once.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from functools import lru_cache
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+from accelerate import PartialState
+
+from ddb.errors import StageFailed
+
+T = TypeVar("T")
+PATIENCE = timedelta(days=7)
+"""How long one process waits for another: a stage that the leader computes alone may take hours."""
+
+
+def join(device: str) -> None:
+    """Meet the other processes, if this one was started with others. `device` as in the configuration."""
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not dist.is_initialized():
+        on_cpu = device == "cpu" or not torch.accelerator.is_available()
+        PartialState(cpu=on_cpu, timeout=PATIENCE)
+
+
+def count() -> int:
+    """How many processes work on this run."""
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+def rank() -> int:
+    """The number of this process, from 0."""
+    return dist.get_rank() if count() > 1 else 0
+
+
+def leads() -> bool:
+    """True for the process that writes; true where there is only one."""
+    return rank() == 0
+
+
+def wait() -> None:
+    """Go on when all processes are here."""
+    if count() > 1:
+        with _meeting():
+            dist.barrier(group=_messages())
+
+
+@contextmanager
+def leader_first() -> Iterator[None]:
+    """The leader runs the block before the others do: what it writes to disk, they find there."""
+    if not leads():
+        wait()
+    yield
+    if leads():
+        wait()
+
+
+def shared(value: T) -> T:
+    """The leader's value, in all processes."""
+    if count() == 1:
+        return value
+    parcel: list[Any] = [value]
+    with _meeting():
+        dist.broadcast_object_list(parcel, src=0, group=_messages())
+    found: T = parcel[0]
+    return found
+
+
+def gathered(value: T) -> list[T]:
+    """The values of all processes by rank, in the leader; nothing in the others."""
+    if count() == 1:
+        return [value]
+    parcels: list[Any] | None = [None] * count() if leads() else None
+    with _meeting():
+        dist.gather_object(value, parcels, dst=0, group=_messages())
+    return parcels or []
+
+
+def total(value: torch.Tensor) -> torch.Tensor:
+    """The sum over all processes, in all of them; `value` itself with one process."""
+    if count() == 1:
+        return value
+    result = value.detach().clone()
+    dist.all_reduce(result)
+    return result
+
+
+@contextmanager
+def _meeting() -> Iterator[None]:
+    try:
+        yield
+    except RuntimeError as error:
+        raise StageFailed(
+            "another process of this run has ended; its own message says why. What was computed is kept: run again."
+        ) from error
+
+
+@lru_cache(maxsize=1)
+def _messages() -> Any:
+    """The group that objects travel through: on the CPU, whatever the tensors use."""
+    return dist.new_group(backend="gloo", timeout=PATIENCE)

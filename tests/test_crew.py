@@ -1,0 +1,74 @@
+"""A run in two processes, started by torchrun or by accelerate, against the same run in one."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from ddb import pipeline
+from ddb.config_load import config_text
+from ddb.engine.workspace import Workspace
+from launching import ACCELERATE, TORCHRUN, launch
+from miniature import configuration, draw
+
+pytestmark = pytest.mark.slow
+PART = "part-00000.parquet"
+LIKE_ALONE = ("2-invert", "3-segment", "4-inpaint", "5-score", "6-prune")
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`mini.yaml`, and `alone`: the run of one process."""
+    folder = tmp_path_factory.mktemp("crew")
+    config = configuration(draw(folder / "birds"))
+    (folder / "mini.yaml").write_text(config_text(config))
+    pipeline.run(config, folder / "alone")
+    return folder
+
+
+def run_by_two(place: Path, out: str, by: tuple[str, ...]) -> str:
+    """Run it into `place/out` with two processes; what they print to stderr."""
+    done = launch("-m", "ddb.cli", "run", str(place / "mini.yaml"), "--out", str(place / out), by=by)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stderr
+
+
+def test_rows_are_split_without_overlap_or_gap(place: Path) -> None:
+    """From the same classifier on, the tables of two processes are those of one, byte by byte."""
+    shutil.copytree(place / "alone", place / "two", ignore=shutil.ignore_patterns("[2-8]-*", "balanced", "*.json*"))
+    for name in ("plan.json", "done.json", "fit.json"):
+        shutil.copy(place / "alone" / "1-erm" / name, place / "two" / "1-erm")
+    shutil.copy(place / "alone" / "1-erm" / "classifier" / "classifier.json", place / "two" / "1-erm" / "classifier")
+    said = run_by_two(place, "two", TORCHRUN)
+    assert "erm: 84 rows, done before" in said
+    assert said.count("segment: finished") == 1  # only the leader reports
+    for folder in LIKE_ALONE:
+        assert (place / "two" / folder / PART).read_bytes() == (place / "alone" / folder / PART).read_bytes(), folder
+    events = Workspace.at(place / "two").events()
+    assert [event["stage"] for event in events if event["event"] == "finished"].count("inpaint") == 2  # two rounds
+    assert (place / "two" / "report.html").is_file()
+    assert sorted(path.name for path in (place / "two").iterdir()) == sorted(
+        path.name for path in (place / "alone").iterdir()
+    )
+
+
+def test_training_in_two_processes_gives_the_same_classifier(place: Path) -> None:
+    run_by_two(place, "fresh", ACCELERATE)
+    alone, fresh = (pq.read_table(place / name / "1-erm" / PART).to_pydict() for name in ("alone", "fresh"))
+    assert alone["id"] == fresh["id"]
+    np.testing.assert_allclose(fresh["loss"], alone["loss"], atol=1e-4)
+    assert all(pipeline.status(place / "fresh")["stages"][n]["state"] == "finished" for n in range(8))
+
+
+def test_an_error_is_said_once_and_nothing_hangs(place: Path) -> None:
+    done = launch(
+        "-m", "ddb.cli", "run", str(place / "mini.yaml"), "--out", str(place / "wrong"),
+        "--set", "erm.lr=1e30", seconds=120,
+    )  # fmt: skip
+    assert done.returncode != 0
+    assert done.stderr.count("ddb: The loss is") == 1
+    assert done.stderr.count("Lower lr") == 1
