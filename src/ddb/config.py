@@ -161,6 +161,9 @@ class InpaintConfig(Section):
         "dpmpp", description="sampler; lcm: for latent consistency models, up to 50 steps, 4-8 are enough"
     )
     template: str = Field("a photo of a {token} {phrase}", description="prompt; must hold {token} and {phrase}")
+    variety: tuple[Annotated[str, Field(pattern=r"^[\w' -]+$")], ...] = Field(
+        (), description="words before the noun, one a counterfactual in turn, so that they vary; empty: none (paper)"
+    )
     crop: bool = Field(False, description="zoom in on the mask, paint there at full resolution, paste back")
     feather: int = Field(2, ge=0, le=64, description="width of the soft edge inside the mask, pixels of the image")
     batch_size: PositiveInt = Field(8, description="counterfactuals in a batch")

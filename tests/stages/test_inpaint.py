@@ -140,6 +140,31 @@ def test_guidance_leads_away_from_nothing_or_the_sources_class(
     assert all(task.against != task.prompt for task in recorder.tasks)
 
 
+def test_words_of_variety_take_turns_and_stand_in_both_prompts(
+    squares: Dataset, folder: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorder = Recorder()
+    monkeypatch.setattr(inpaint, "open_generator", lambda *_: recorder)
+    folder.tables["invert"] = tokens({0: "<ddb-0>", 1: "<ddb-1>"})
+    settings = COPY.model_copy(update={"against": "source", "variety": ("tall", "wide", "very small")})
+    folder.run(inpaint.stage(squares, settings, 0, "cpu", "fp32"))
+    words = [task.prompt.removeprefix("a photo of a ").split(" <")[0] for task in recorder.tasks]
+    assert set(words) <= set(settings.variety) and len(set(words)) > 1
+    for word, task in zip(words, recorder.tasks, strict=True):
+        other = 1 - task.to_label
+        assert task.prompt == f"a photo of a {word} <ddb-{task.to_label}> square"
+        assert task.against == f"a photo of a {word} <ddb-{other}> square"
+    again, recorder.tasks = [task.prompt for task in recorder.tasks], []
+    folder.run(inpaint.stage(squares, settings, 0, "cpu", "fp32"), batch_size=1)
+    assert [task.prompt for task in recorder.tasks] == again
+
+
+@pytest.mark.parametrize("word", ["", "<ddb-0>", "{token}"])
+def test_words_of_variety_are_plain_words(word: str) -> None:
+    with pytest.raises(ValueError, match="variety"):
+        InpaintConfig(variety=(word,))
+
+
 def test_class_names_cannot_pose_as_tokens(squares: Dataset) -> None:
     odd = replace(squares, classes=("<ddb-1>", "sea_gull"))
     assert inpaint.prompt(COPY, "", odd, 0) == "a photo of a ddb-1 square"

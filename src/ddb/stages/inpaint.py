@@ -125,19 +125,21 @@ class _Painter:
 
     def _task(self, source: str, to_label: int, variant: int) -> Task:
         seed = seed_of(self.seed, source, to_label, variant)
+        variety = self.settings.variety
+        word = variety[seed % len(variety)] if variety else ""
         return Task(
             image=self._image(source),
             mask=read_mask(self.masks[source]),
             to_label=to_label,
-            prompt=self._prompt(to_label),
+            prompt=self._prompt(to_label, word),
             seed=seed,
             donor=self._donor(to_label, seed) if self.generator.wants_donor else None,
             old=read_mask(self.objects[source]),
-            against=self._prompt(self.samples[source].label) if self.settings.against == "source" else "",
+            against=self._prompt(self.samples[source].label, word) if self.settings.against == "source" else "",
         )
 
-    def _prompt(self, label: int) -> str:
-        return prompt(self.settings, self.tokens.get(label, ""), self.dataset, label)
+    def _prompt(self, label: int, word: str) -> str:
+        return prompt(self.settings, self.tokens.get(label, ""), self.dataset, label, word)
 
     def _donor(self, label: int, seed: int) -> tuple[Image, Mask]:
         pool = self.donors[label]
@@ -168,10 +170,10 @@ class _Painter:
         }
 
 
-def prompt(settings: InpaintConfig, token: str, dataset: Dataset, label: int) -> str:
-    """The prompt of a class: with its token, or with its name where none was learned."""
+def prompt(settings: InpaintConfig, token: str, dataset: Dataset, label: int, word: str = "") -> str:
+    """The prompt of a class: with its token, or with its name where none was learned; `word` (of `variety`) first."""
     name = re.sub(r"[<>_\s]+", " ", dataset.classes[label]).strip()
-    return settings.template.format(token=token or name, phrase=dataset.phrase)
+    return settings.template.format(token=f"{word} {token or name}".strip(), phrase=dataset.phrase)
 
 
 def _tokens(tables: Tables) -> dict[int, tuple[str, str]]:

@@ -62,7 +62,9 @@ def stage(
             "invert": inversion_facts(settings, dataset.classes),
             "segment": segmentation_facts(segmentation),
             "segmenter": segmenter_identity(segmentation, dataset.split("train")["image"].to_pylist()),
-            "inpaint": painting.model_dump(mode="json", exclude={"per_class", "batch_size", "weights", "against"}),
+            "inpaint": painting.model_dump(
+                mode="json", exclude={"per_class", "batch_size", "weights", "against", "variety"}
+            ),
             "generator": generator_identity(painting),
             "phrase": dataset.phrase,
             "seed": seed,
