@@ -62,7 +62,7 @@ def resolve_inside(root: Path, relative: str) -> Path:
     if path.is_symlink():
         path = path.resolve()
     if not path.is_relative_to(_real(root)):
-        raise DataError(f"{relative!r} leads out of the data folder through a link: copy the files into it")
+        raise DataError(f"{relative!r} leads out of the data folder through a link: copy the files into it (cp -rL)")
     return path
 
 

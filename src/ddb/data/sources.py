@@ -85,9 +85,8 @@ def load_in_distribution(config: DataConfig, count: int, cache: Path | None = No
 def _assemble(listing: Listing, config: DataConfig, least: Mapping[str, int], cache: Path | None) -> Dataset:
     faults = list(listing.faults)
     classes = _choose_classes(listing, config.classes, faults)
-    entries = [entry for entry in _normal_paths(listing.entries) if entry.label in classes]
-    entries = _without_duplicates(entries, faults)
-    places = _resolve(listing.root, entries, faults)
+    chosen = [entry for entry in listing.entries if entry.label in classes]
+    entries, places = resolve_entries(listing.root, chosen, faults)
     found = check_files(places.values(), config.max_megapixels, cache)
     checked = {image: found[place] for image, place in places.items()}
     usable = [entry for entry in entries if entry.image in checked and not checked[entry.image].reason]
@@ -137,8 +136,12 @@ def _choose_classes(listing: Listing, wanted: tuple[str, ...], faults: list[str]
     return classes
 
 
-def _normal_paths(entries: Iterable[Entry]) -> list[Entry]:
-    return [replace(entry, image=str(PurePosixPath(entry.image))) for entry in entries]
+def resolve_entries(root: Path, entries: Iterable[Entry], faults: list[str]) -> tuple[list[Entry], dict[str, Path]]:
+    """Each image once, its path in normal form, and where it lies; images that stand there twice or lead out of the
+    root are added to `faults`."""
+    normal = [replace(entry, image=str(PurePosixPath(entry.image))) for entry in entries]
+    once = _without_duplicates(normal, faults)
+    return once, _resolve(root, once, faults)
 
 
 def _without_duplicates(entries: list[Entry], faults: list[str]) -> list[Entry]:
