@@ -23,13 +23,20 @@ STAGES = ["erm", "invert", "segment", "inpaint", "score", "prune", "retrain", "e
 SURFACE = {
     "run": RUN,
     **dict.fromkeys(STAGES, RUN),
+    "segment": RUN | {"--preview"},
     "check": {"source", "--data", "--set", "--device"},
+    "doctor": {"source", "--data", "--set", "--device"},
+    "models list": set(),
+    "models pull": {"names"},
+    "models verify": {"names"},
+    "models where": {"name"},
     "status": {"run_folder", "--json"},
     "export": {"run_folder", "folder"},
     "report": {"run_folder"},
     "config show": {"source", "--data", "--set"},
     "config schema": set(),
     "pocket write": {"folder", "--set"},
+    "data inspect": {"folder", "--source", "--target", "--attribute", "--json"},
 }
 
 
@@ -178,3 +185,24 @@ def test_settings_file_of_the_documentation_is_valid(tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text(block)
     assert load_config(path).name == yaml.safe_load(block)["name"]
+
+
+def test_data_inspect_for_people_and_machines(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from PIL import Image
+
+    for name in ("cat", "dog"):
+        (tmp_path / "pets" / name).mkdir(parents=True)
+        for shade in range(4):
+            Image.new("RGB", (6, 5), (shade, len(name), ord(name[0]))).save(tmp_path / "pets" / name / f"{shade}.png")
+    assert call(monkeypatch, "data", "inspect", str(tmp_path / "pets")) == 0
+    out = capsys.readouterr()
+    assert "layout      folder: 2 folders of images, cat, dog" in out.out and "reading 8 images" in out.err
+    assert call(monkeypatch, "data", "inspect", str(tmp_path / "pets"), "--json") == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["source"] == "folder" and [count["images"] for count in facts["counts"]] == [4, 4]
+    assert call(monkeypatch, "data", "inspect", str(tmp_path / "gone")) == 1
+    assert "gone does not exist" in capsys.readouterr().err
+    assert call(monkeypatch, "data", "inspect", str(tmp_path / "pets"), "--source", "flickr") == 1
+    assert "data: source: should be 'pocket'" in capsys.readouterr().err

@@ -35,6 +35,8 @@ Set = Annotated[list[str] | None, typer.Option("--set", metavar="a.b=c", help="C
 Out = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Run folder; default: runs/NAME.")]
 Device = Annotated[str | None, typer.Option("--device", metavar="NAME", help="auto, cpu, cuda or mps.")]
 Seed = Annotated[int | None, typer.Option("--seed", metavar="N", help="Seed of every random draw.")]
+Names = Annotated[list[str], typer.Argument(metavar="ROLE...", help="Roles or hub ids.")]
+AnyNames = Annotated[list[str] | None, typer.Argument(metavar="[ROLE|PATH]...", help="Default: what is in the cache.")]
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="Run folder.")]
 
 
@@ -49,7 +51,9 @@ app = _verbs("Diffusion driven balancing: make an image classifier look at the o
 config_app = _verbs("Show settings.")
 pocket_app = _verbs("The built-in world.")
 data_app = _verbs("Look at data sets.")
+models_app = _verbs("Published weights.")
 app.add_typer(config_app, name="config")
+app.add_typer(models_app, name="models")
 app.add_typer(pocket_app, name="pocket")
 app.add_typer(data_app, name="data")
 
@@ -76,8 +80,33 @@ def _stage_verb(name: str) -> Callable[..., None]:
     return verb
 
 
+def _segment(
+    source: Source,
+    data: Data = None,
+    overrides: Set = None,
+    out: Out = None,
+    device: Device = None,
+    seed: Seed = None,
+    preview: Annotated[
+        int | None,
+        typer.Option(
+            "--preview", metavar="N", min=1, max=400, help="Only show N images with boxes, masks, regions on one sheet."
+        ),
+    ] = None,
+) -> None:
+    config = _config(source, overrides, data, seed, device)
+    if preview is None:
+        return _run(config, out, only="segment")
+    from ddb.segment_preview import preview as show
+
+    for line in show(config, out or Path("runs") / config.name, preview):
+        print(line)
+
+
 for _name, _help in STAGE_HELP.items():
-    app.command(_name, help=f"{_help} This stage alone; needs the stages before it.")(_stage_verb(_name))
+    app.command(_name, help=f"{_help} This stage alone; needs the stages before it.")(
+        _segment if _name == "segment" else _stage_verb(_name)
+    )
 
 
 @app.command()
@@ -87,6 +116,20 @@ def check(source: Source, data: Data = None, overrides: Set = None, device: Devi
 
     for line in check_all(source, overrides or (), data=data, device=device):
         print(line)
+
+
+@app.command()
+def doctor(source: Source, data: Data = None, overrides: Set = None, device: Device = None) -> None:
+    """Say what this machine lacks for a run, and how to mend it."""
+    from ddb.doctor import examine
+
+    findings = examine(source, overrides or (), data=data, device=device)
+    for finding in findings:
+        print(f"{'missing' if finding.remedy else 'ok':<8} {finding.what:<20} {finding.found}")
+        if finding.remedy:
+            print(f"{'':<29} -> {finding.remedy}")
+    if any(finding.remedy for finding in findings):
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -115,6 +158,45 @@ def report(run_folder: Run) -> None:
     from ddb.report.page import write_report
 
     print(write_report(run_folder))
+
+
+@models_app.command("list")
+def models_list() -> None:
+    """Every role: repository, commit, licence, size, mirrors."""
+    from ddb.models.listing import listed
+
+    for line in listed():
+        print(line)
+
+
+@models_app.command("pull")
+def models_pull(names: Names) -> None:
+    """Download weights into the hub's cache and verify them."""
+    from ddb.models.listing import pulled
+
+    for name in names:
+        for line in pulled(name):
+            print(line, flush=True)
+
+
+@models_app.command("verify")
+def models_verify(names: AnyNames = None) -> None:
+    """Compare commit and hashes with the known ones. Exit code 1 unless all are verified."""
+    from ddb.models.listing import in_words, verdicts
+
+    found = verdicts(names or [])
+    for name, verdict in found:
+        print(f"{name:<20} {in_words(verdict)}")
+    if any(verdict.state != "verified" for _, verdict in found):
+        raise typer.Exit(1)
+
+
+@models_app.command("where")
+def models_where(name: Annotated[str, typer.Argument(metavar="ROLE")]) -> None:
+    """Print the folder that holds the weights."""
+    from ddb.models.listing import place
+
+    print(place(name))
 
 
 @config_app.command("show")

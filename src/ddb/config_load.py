@@ -13,7 +13,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from ddb.config import RunConfig
+from ddb.config import DataConfig, RunConfig
 from ddb.errors import ConfigError
 
 Tree = dict[str, Any]
@@ -37,6 +37,14 @@ def load_config(
     if faults:
         raise ConfigError(faults_message(str(source), faults))
     return RunConfig.model_validate(tree)
+
+
+def data_config(**settings: str) -> DataConfig:
+    """The settings of the data alone. ConfigError names the faults."""
+    try:
+        return DataConfig.model_validate(settings)
+    except ValidationError as error:
+        raise ConfigError(faults_message("data", [_fault_line(detail) for detail in error.errors()])) from None
 
 
 def preset_names() -> list[str]:
