@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from ddb.backends.given_masks import check_complete, open_given_masks
+from ddb.backends.given_masks import check_complete, masks_identity, open_given_masks
 from ddb.data.images import mask_png
 from ddb.errors import DataError
 
@@ -52,3 +54,21 @@ def test_paths_cannot_leave_the_folder(tmp_path: Path) -> None:
 def test_a_folder_that_is_none_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no folder"):
         open_given_masks(str(tmp_path / "nowhere"))
+
+
+def test_the_identity_follows_the_content_of_the_masks_that_are_used(tmp_path: Path) -> None:
+    names = ["land/a.jpg", "b.jpg", "c.jpg"]
+    for name in ("land/a.png", "b.png", "unused.png"):
+        write(tmp_path, name, np.ones((2, 2), np.bool_))
+    first = masks_identity(str(tmp_path), names)
+    assert re.fullmatch(r"given_masks@[0-9a-f]{12}", first)
+    assert masks_identity(str(tmp_path), names[::-1]) == first
+    write(tmp_path, "unused.png", np.zeros((2, 2), np.bool_))
+    assert masks_identity(str(tmp_path), names) == first
+    copy = shutil.copytree(tmp_path, tmp_path.with_name("elsewhere"))
+    assert masks_identity(str(copy), names) == first
+    write(tmp_path, "b.png", np.zeros((2, 2), np.bool_))
+    second = masks_identity(str(tmp_path), names)
+    write(tmp_path, "c.png", np.ones((2, 2), np.bool_))
+    assert len({first, second, masks_identity(str(tmp_path), names)}) == 3
+    assert masks_identity(str(tmp_path / "nowhere"), names) == masks_identity(str(tmp_path / "neither"), names)

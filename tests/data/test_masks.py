@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.spatial import ConvexHull, Delaunay
 
 from ddb.config import SegmentConfig
-from ddb.data.masks import bounding_box, feather, region, shaped
+from ddb.data.masks import border_share, bounding_box, feather, region, shaped
 
 
 def blob(height: int, width: int, top: int, left: int, tall: int, wide: int) -> np.ndarray:
@@ -84,6 +84,35 @@ def test_reasons() -> None:
     assert region(blob(50, 50, 3, 3, 40, 5), settings).status == "too_large"
     usable = region(blob(50, 50, 3, 3, 10, 10), settings)
     assert (usable.status, usable.error, usable.mask.sum()) == ("ok", "", 144)
+
+
+def test_the_share_of_the_outline_on_the_border_in_closed_form() -> None:
+    assert border_share(blob(40, 60, 5, 5, 10, 20)) == 0
+    assert border_share(blob(40, 60, 5, 0, 10, 20)) == 10 / 60  # one side of a rectangle
+    assert border_share(blob(40, 60, 0, 40, 10, 20)) == 30 / 60  # two sides, in a corner
+    assert border_share(blob(40, 60, 5, 5, 10, 10) | blob(40, 60, 20, 0, 20, 10)) == 30 / 100
+    assert border_share(np.ones((3, 4), np.bool_)) == 1
+    ring = blob(40, 60, 0, 0, 40, 60) & ~blob(40, 60, 10, 10, 10, 10)
+    assert border_share(ring) == 200 / 240  # a hole has an outline too
+
+
+@given(mask=blobs)
+def test_the_share_on_the_border_is_a_share_and_turns_with_the_image(mask: np.ndarray) -> None:
+    share = border_share(mask)
+    assert 0 <= share <= 1
+    assert border_share(np.rot90(mask)) == border_share(mask[:, ::-1]) == share
+    inside = np.pad(mask, 1)
+    assert border_share(inside) == 0
+
+
+def test_an_object_that_the_border_cuts_is_a_result_where_it_is_asked_for() -> None:
+    cut = blob(60, 60, 20, 0, 20, 10)
+    assert region(cut, SegmentConfig(weights="w")).status == "ok"
+    strict = region(cut, SegmentConfig(max_border=0.3, weights="w"), "bird")
+    assert (strict.status, strict.mask.sum()) == ("touches_border", 200)
+    assert strict.error == "33.3% of the bird's outline lies on the image's border, max_border is 30.0%"
+    assert region(cut, SegmentConfig(max_border=0.34, weights="w")).status == "ok"
+    assert region(blob(60, 60, 1, 1, 20, 10), SegmentConfig(max_border=0, weights="w")).status == "ok"
 
 
 @given(mask=blobs, width=st.integers(0, 12))

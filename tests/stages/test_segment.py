@@ -108,4 +108,6 @@ def test_an_unreadable_image_is_an_error_row_and_the_others_go_on(
 def test_settings_name_what_decides_the_rows(squares: Dataset, masks: Path) -> None:
     first = segment.stage(squares, settings(masks), PAINT, "cpu", "fp32").settings
     assert first == segment.stage(squares, settings(masks, batch_size=2), PAINT, "cpu", "fp32").settings
-    assert first != segment.stage(squares, settings(masks, threshold=0.4), PAINT, "cpu", "fp32").settings
+    assert first != segment.stage(squares, settings(masks, max_area=0.4), PAINT, "cpu", "fp32").settings
+    (masks / "train_047.png").write_bytes(mask_png(np.ones((32, 32), np.bool_)))
+    assert first != segment.stage(squares, settings(masks), PAINT, "cpu", "fp32").settings

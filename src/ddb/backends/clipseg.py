@@ -38,7 +38,8 @@ class ClipSeg:
         """Pixels whose probability exceeds the threshold. Score: their mean probability; the highest if none does."""
 
         def work(batch: Sequence[Image]) -> list[Found]:
-            pixels = self.processor(list(batch), return_tensors="pt", input_data_format="channels_last").pixel_values
+            copies = [image.copy() for image in batch]  # torch warns of arrays that cannot be written to
+            pixels = self.processor(copies, return_tensors="pt", input_data_format="channels_last").pixel_values
             condition = self._condition(phrase).expand(len(batch), -1)
             logits = self.model(pixel_values=pixels.to(self.device), conditional_embeddings=condition).logits
             return [self._found(one, image) for one, image in zip(logits, batch, strict=True)]

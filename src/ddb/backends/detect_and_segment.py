@@ -31,8 +31,9 @@ class DetectAndSegment:
         """The union of the masks of all boxes. Score: the best box's."""
 
         def work(batch: Sequence[Image]) -> list[Found]:
-            detected = self.detector.detect(batch, phrase)
-            masks = self.masker.united(batch, [one.boxes for one in detected])
+            copies = [image.copy() for image in batch]  # torch warns of arrays that cannot be written to
+            detected = self.detector.detect(copies, phrase)
+            masks = self.masker.united(copies, [one.boxes for one in detected])
             return [Found(mask, one.score, one.boxes) for mask, one in zip(masks, detected, strict=True)]
 
         remedy = "take a smaller segment.detector or segment.mask_model, or smaller images"

@@ -38,7 +38,8 @@ class FaceParsing:
         return in_halves(self._batch, images, self.batch_size, "segment.batch_size", remedy)
 
     def _batch(self, images: Sequence[Image]) -> list[Found]:
-        inputs = self.processor(list(images), return_tensors="pt", input_data_format="channels_last")
+        copies = [image.copy() for image in images]  # torch warns of arrays that cannot be written to
+        inputs = self.processor(copies, return_tensors="pt", input_data_format="channels_last")
         with self.runtime.autocast():
             outputs = self.model(inputs["pixel_values"].to(self.runtime.device))
         outputs.logits = outputs.logits.float()

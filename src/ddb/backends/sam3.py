@@ -47,7 +47,8 @@ class Sam3:
         return in_halves(work, images, self.settings.batch_size, "segment.batch_size", remedy)
 
     def _outputs(self, images: Sequence[Image], phrase: str) -> Any:
-        inputs = self.processor(images=list(images), return_tensors="pt", input_data_format="channels_last")
+        copies = [image.copy() for image in images]  # torch warns of arrays that cannot be written to
+        inputs = self.processor(images=copies, return_tensors="pt", input_data_format="channels_last")
         with self.runtime.autocast():
             seen = self.model.get_vision_features(inputs["pixel_values"].to(self.runtime.device))
         for name in ("fpn_hidden_states", "fpn_position_encoding"):

@@ -59,13 +59,13 @@ def region(object_mask: Mask, settings: SegmentConfig, phrase: str = "object") -
             object_mask, TOO_SMALL, f"the {phrase} covers {area:.2%} of the image, min_area is {settings.min_area:.2%}"
         )
     if settings.max_border is not None and (share := border_share(object_mask)) > settings.max_border:
-        words = f"{share:.0%} of the {phrase}'s outline lies on the image's border, max_border is"
-        return Region(object_mask, TOUCHES_BORDER, f"{words} {settings.max_border:.0%}")
+        words = f"{share:.1%} of the {phrase}'s outline lies on the image's border, max_border is"
+        return Region(object_mask, TOUCHES_BORDER, f"{words} {settings.max_border:.1%}")
     mask = shaped(object_mask, settings)
     area = float(mask.mean())
     if area > settings.max_area:
         return Region(
-            mask, TOO_LARGE, f"the region covers {area:.0%} of the image, max_area is {settings.max_area:.0%}"
+            mask, TOO_LARGE, f"the region covers {area:.1%} of the image, max_area is {settings.max_area:.1%}"
         )
     return Region(mask, OK, "")
 

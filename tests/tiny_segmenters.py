@@ -1,4 +1,4 @@
-"""Segmentation models of the real classes with tiny random weights and their real processors, in transformers' layout."""
+"""Segmentation models of the real classes with tiny random weights and real processors, in transformers' layout."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ def bert_tokenizer() -> BertTokenizer:
 
 
 def clip_tokenizer(length: int) -> CLIPTokenizer:
-    """One token a letter; 0 is no token that a text begins with (OWLv2 takes those for padding)."""
-    words = ["!", "<|startoftext|>", "<|endoftext|>", *LETTERS[1:], *(f"{letter}</w>" for letter in LETTERS)]
+    """One token a letter; the end of text has the highest number, by which OWLv2 finds it."""
+    words = [*LETTERS, *(f"{letter}</w>" for letter in LETTERS), "<|startoftext|>", "<|endoftext|>"]
     return CLIPTokenizer(vocab={word: row for row, word in enumerate(words)}, merges=[], model_max_length=length)
 
 
@@ -61,7 +61,7 @@ def _scatter(model: torch.nn.Module, scale: float) -> None:
 
 
 def write_grounding_dino(folder: Path) -> Path:
-    """Swin and BERT of two layers, 20 queries; images are scaled to 64 to 96 pixels."""
+    """Swin and BERT of two layers, 20 queries; images are scaled to 96 to 144 pixels."""
     torch.manual_seed(0)
     tokenizer = bert_tokenizer()
     config = GroundingDinoConfig(
@@ -80,7 +80,7 @@ def write_grounding_dino(folder: Path) -> Path:
     with torch.no_grad():
         model.model.decoder.layer_norm.weight.fill_(0.1)  # scores that are neither 0 nor 1
     model.save_pretrained(folder)
-    images = GroundingDinoImageProcessor(size={"shortest_edge": 64, "longest_edge": 96})
+    images = GroundingDinoImageProcessor(size={"shortest_edge": 96, "longest_edge": 144})
     GroundingDinoProcessor(images, tokenizer).save_pretrained(folder)
     return folder
 
@@ -92,8 +92,8 @@ def write_owlv2(folder: Path) -> Path:
     config = Owlv2Config(
         text_config={
             "vocab_size": len(tokenizer), "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2,
-            "num_attention_heads": 2, "max_position_embeddings": 32, "bos_token_id": 1, "eos_token_id": 2,
-            "pad_token_id": 2,
+            "num_attention_heads": 2, "max_position_embeddings": 32, "bos_token_id": 188,
+            "eos_token_id": 189, "pad_token_id": 189,
         },
         vision_config={
             "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 2,
@@ -122,7 +122,8 @@ def write_sam(folder: Path) -> Path:
             "image_embedding_size": 4,
         },
         mask_decoder_config={
-            "hidden_size": 32, "mlp_dim": 48, "num_attention_heads": 2, "num_hidden_layers": 2, "iou_head_hidden_dim": 16,
+            "hidden_size": 32, "mlp_dim": 48, "num_attention_heads": 2, "num_hidden_layers": 2,
+            "iou_head_hidden_dim": 16,
         },
     )  # fmt: skip
     model = SamModel(config)
@@ -150,7 +151,8 @@ def write_sam2(folder: Path) -> Path:
         },
         prompt_encoder_config={"hidden_size": 32, "image_size": 128, "patch_size": 16, "mask_input_channels": 4},
         mask_decoder_config={
-            "hidden_size": 32, "mlp_dim": 48, "num_attention_heads": 2, "num_hidden_layers": 2, "iou_head_hidden_dim": 16,
+            "hidden_size": 32, "mlp_dim": 48, "num_attention_heads": 2, "num_hidden_layers": 2,
+            "iou_head_hidden_dim": 16,
         },
     )  # fmt: skip
     model = Sam2Model(config)
@@ -176,8 +178,8 @@ def write_sam3(folder: Path) -> Path:
         },
         text_config={
             "model_type": "clip_text_model", "vocab_size": len(tokenizer), **layer, "intermediate_size": 48,
-            "projection_dim": 16, "num_hidden_layers": 2, "max_position_embeddings": 32, "bos_token_id": 1,
-            "eos_token_id": 2, "pad_token_id": 2,
+            "projection_dim": 16, "num_hidden_layers": 2, "max_position_embeddings": 32, "bos_token_id": 188,
+            "eos_token_id": 189, "pad_token_id": 189,
         },
         geometry_encoder_config={**layer, "num_layers": 1, "intermediate_size": 48},
         detr_encoder_config={**layer, "num_layers": 1, "intermediate_size": 48},

@@ -1,0 +1,105 @@
+"""`ddb segment --preview N`: what the segmenter makes of a few sources, on one sheet, before a bulk run.
+
+No rows are written; the stage itself starts as if the preview had not been.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow.compute as pc
+
+from ddb.backends import Found
+from ddb.backends.registry import open_segmenter
+from ddb.config import RunConfig
+from ddb.data.images import Pixels, read_image
+from ddb.data.masks import TOO_LARGE, Region, region
+from ddb.data.sources import load_dataset
+from ddb.data.table import Dataset
+from ddb.engine.workspace import Workspace
+from ddb.errors import DataError
+from ddb.learn.seeds import seed_of
+from ddb.records import OK
+from ddb.report.contact_sheet import Look, contact_sheet
+from ddb.stages.segment import sources
+
+SHEET = "segment-preview.png"
+
+
+def preview(config: RunConfig, out: Path, count: int) -> list[str]:
+    """Segment `count` sources and write `out`/segment-preview.png. Returns lines for people: the sheet's path, how many
+    images came out how, and each reason. DDBError where data, weights or the folder cannot be used."""
+    dataset = load_dataset(config.data, out / "cache").without_attributes()
+    ids = _chosen(config, dataset, out, count)
+    paths = [dataset.samples["image"][dataset.rows[name]].as_py() for name in ids]
+    images = [read_image(dataset.root, path) for path in paths]
+    segmenter = open_segmenter(config.segment, config.device, config.precision)
+    found = segmenter.segment(paths, images, dataset.phrase)
+    looks, statuses = [], Counter[str]()
+    for name, image, one in zip(ids, images, found, strict=True):
+        place = region(one.mask, config.segment, dataset.phrase)
+        statuses[place.status] += 1
+        label = dataset.classes[dataset.samples["label"][dataset.rows[name]].as_py()]
+        looks.append(_look(name, label, image, one, place))
+    tally = ", ".join(f"{number} {status}" for status, number in statuses.most_common())
+    heading = f"{config.name}: {config.segment.backend}, “{dataset.phrase}”: {tally}"
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        contact_sheet(looks, heading).save(out / SHEET)
+    except OSError as error:
+        raise DataError(
+            f"{out / SHEET}: cannot be written ({error.strerror or error}). Choose another --out."
+        ) from error
+    return [str(out / SHEET), tally, *(f"  {look.name}: {look.reason}" for look in looks if look.reason)]
+
+
+def _look(name: str, label: str, image: Pixels, one: Found, place: Region) -> Look:
+    there_is_one = place.status in (OK, TOO_LARGE)
+    return Look(
+        image=image,
+        boxes=[box.box for box in one.boxes],
+        scores=[box.score for box in one.boxes],
+        object_mask=one.mask,
+        region=place.mask if there_is_one else np.zeros_like(one.mask),
+        title=f"{label}: {place.status}, score {one.score:.2f}"
+        + (f", region {place.mask.mean():.0%}" if there_is_one else ""),
+        reason=place.error,
+        name=name,
+    )
+
+
+def _chosen(config: RunConfig, dataset: Dataset, out: Path, count: int) -> list[str]:
+    """As many sources of each class: spread over those that the stage would take, from surest to least sure, where the
+    run folder knows them (stage erm is finished); training images drawn with the run's seed elsewhere."""
+    planned = _planned(config, dataset, out)
+    labels = dataset.samples["label"].to_pylist()
+    chosen = []
+    for label in range(len(dataset.classes)):
+        share = count // len(dataset.classes) + (label < count % len(dataset.classes))
+        own = [name for name in planned if labels[dataset.rows[name]] == label]
+        if own:
+            chosen += _spread(own, share)
+            continue
+        train = dataset.split("train")
+        ids = train.filter(pc.equal(train["label"], label))["id"].to_pylist()
+        order = np.random.default_rng(seed_of(config.seed, "preview", label)).permutation(len(ids))
+        chosen += [ids[n] for n in sorted(order[:share].tolist())]
+    return chosen
+
+
+def _planned(config: RunConfig, dataset: Dataset, out: Path) -> list[str]:
+    """Sources of the run in `out`; none where there is no run, or one of other data."""
+    if not (out / "1-erm" / "done.json").is_file():
+        return []
+    workspace = Workspace.at(out)
+    ids = sources(workspace, len(dataset.classes), config.inpaint.per_class)
+    return ids if all(name in dataset.rows for name in ids) else []
+
+
+def _spread(ids: Sequence[str], count: int) -> list[str]:
+    """At most `count` of them at even distances, the first and the last among them."""
+    places = np.linspace(0, len(ids) - 1, min(count, len(ids))).round().astype(int)
+    return [ids[place] for place in places.tolist()]
