@@ -21,6 +21,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from ddb.backends.weights import find_folder, is_local
 from ddb.config import ErmConfig
 from ddb.data.images import square
 from ddb.errors import ModelError
@@ -28,6 +29,7 @@ from ddb.learn.checkpoint import save_tensors
 from ddb.learn.classifier import Classifier
 from ddb.learn.device import open_accelerator
 from ddb.learn.predict import logits, softmax
+from ddb.pocket.models import backbone_folder
 
 WEIGHTS = "model.safetensors"
 CARD = "classifier.json"
@@ -71,7 +73,8 @@ def create_classifier(settings: ErmConfig, classes: Sequence[str], seed: int) ->
     """A backbone with a fresh last layer for `classes`, its weights as `settings.weights` says.
 
     "hub": timm's pretrained weights; "pocket": the small ones shipped with ddb; "none": random; else a safetensors
-    file, or a folder with model.safetensors and config.json as the pocket's. Raises ModelError.
+    file, or model.safetensors and config.json in timm's or the pocket's form: a folder, a role of `ddb models list` or
+    a hub id. Raises ModelError.
     """
     torch.manual_seed(seed)
     if settings.weights in ("hub", "none"):
@@ -82,7 +85,7 @@ def create_classifier(settings: ErmConfig, classes: Sequence[str], seed: int) ->
     architecture, arguments = shipped.get("architecture", settings.backbone), shipped.get("model_args", {})
     model = _build(architecture, arguments, len(classes), pretrained=False)
     _fill_body(model, _read(path), path)
-    preprocessing = shipped if "mean" in shipped else _pretraining(model)
+    preprocessing = shipped if "mean" in shipped else shipped.get("pretrained_cfg") or _pretraining(model)
     return _loaded(model, _card(settings, architecture, arguments, classes, preprocessing))
 
 
@@ -125,11 +128,10 @@ def _build(architecture: str, arguments: dict[str, Any], classes: int, *, pretra
 
 
 def _weights_path(weights: str) -> Path:
-    if weights == "pocket":
-        from ddb.pocket.models import backbone_folder
-
-        weights = str(backbone_folder())
-    path = Path(weights)
+    if weights == "pocket" or not is_local(weights):
+        path = find_folder(weights, backbone_folder, (WEIGHTS, "config.json"))
+    else:
+        path = Path(weights).expanduser()
     path = path / WEIGHTS if path.is_dir() else path
     if not path.is_file():
         raise ModelError(f"erm.weights: {weights} is neither a safetensors file nor a folder with {WEIGHTS}.")

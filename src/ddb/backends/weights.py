@@ -1,4 +1,4 @@
-"""Where weights lie: "pocket", a local folder, or a hub id; and what names them in fingerprints."""
+"""Where weights lie: "pocket", a local folder, a role of `ddb.models` or a hub id; what names them in fingerprints."""
 
 from __future__ import annotations
 
@@ -8,11 +8,15 @@ from functools import lru_cache
 from pathlib import Path
 
 from ddb.errors import ModelError
+from ddb.models.roles import ROLES, wanted
+
+KINDS = "`weights` is a local folder, a role of `ddb models list`, a hub id owner/name, or pocket."
 
 
 def is_local(weights: str) -> bool:
-    """True for a path; hub ids are "owner/name" and name no folder here."""
-    return Path(weights).expanduser().exists() or weights.startswith((".", "/", "~")) or weights.count("/") != 1
+    """True for a path; what is no path here is a role of `ddb models list` or a hub id "owner/name"."""
+    path = Path(weights).expanduser()
+    return path.exists() or wanted(weights) is None
 
 
 def find_folder(weights: str, pocket: Callable[[], Path], patterns: Sequence[str]) -> Path:
@@ -20,20 +24,23 @@ def find_folder(weights: str, pocket: Callable[[], Path], patterns: Sequence[str
     the hub can be reached; files that match `patterns` alone). ModelError if they are missing or gated."""
     if weights == "pocket":
         return pocket()
-    if is_local(weights):
-        folder = Path(weights).expanduser()
+    published = wanted(weights)
+    folder = Path(weights).expanduser()
+    if published is None or folder.exists():
         if not folder.is_dir():
-            raise ModelError(f"{folder}: no such folder. `weights` is a local folder, a hub id owner/name, or pocket.")
+            raise ModelError(f"{folder}: no such folder. {KINDS}")
         return folder
-    return _from_hub(weights, patterns)
+    from ddb.models.hub import fetch
+
+    return fetch(published, patterns)
 
 
 def identity(weights: str, pocket: Callable[[], Path]) -> str:
-    """Name and content hash of local weights; the id alone of hub weights (asked offline, before any download).
+    """Name and content hash of local weights; of published ones the name, and the commit that a role is pinned to.
 
-    ModelError if local weights are missing."""
+    Asked offline, before any download. ModelError if local weights are missing."""
     if weights != "pocket" and not is_local(weights):
-        return weights
+        return _published_identity(weights)
     folder = find_folder(weights, pocket, ())
     return f"{'pocket' if weights == 'pocket' else folder.name}@{_hash(folder)}"
 
@@ -42,6 +49,11 @@ def found_identity(weights: str, pocket: Callable[[], Path], folder: Path) -> st
     """`identity`, and for hub weights the commit as well: the hub's cache names its folders so."""
     name = identity(weights, pocket)
     return f"{name}@{folder.name[:12]}" if name == weights else name
+
+
+def _published_identity(weights: str) -> str:
+    published = wanted(weights)
+    return f"{weights}@{published.pinned[:12]}" if weights in ROLES and published and published.pinned else weights
 
 
 @lru_cache(maxsize=16)
@@ -53,18 +65,3 @@ def _hash(folder: Path) -> str:
         with path.open("rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())
     return digest.hexdigest()[:12]
-
-
-def _from_hub(weights: str, patterns: Sequence[str]) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
-
-    try:
-        return Path(snapshot_download(weights, allow_patterns=list(patterns)))
-    except GatedRepoError as error:
-        raise ModelError(f"{weights}: gated on the hub. Accept its terms there, then `hf auth login`.") from error
-    except RepositoryNotFoundError as error:
-        raise ModelError(f"{weights}: the hub has no such repository (or it is private). Check `weights`.") from error
-    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
-        remedy = "Download it where there is a network and give its folder as `weights`."
-        raise ModelError(f"{weights}: not in the hub's cache here, and the hub cannot be reached. {remedy}") from error

@@ -1,0 +1,79 @@
+"""What `ddb doctor` finds on a machine that the test furnishes."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+from huggingface_hub import constants
+
+from ddb import cli, doctor
+from ddb.models.roles import ROLES
+from fake_hub import fill_cache, small_weights
+
+FILES = {"config.json": b"{}", "model.safetensors": small_weights()}
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    return tmp_path / "hub"
+
+
+def findings(*overrides: str, data: Path | None = None) -> dict[str, doctor.Finding]:
+    return {finding.what: finding for finding in doctor.examine("photos", overrides, data=data, device="cpu")}
+
+
+def test_each_missing_model_comes_with_its_command(cache: Path, tmp_path: Path) -> None:
+    found = findings("erm.weights=resnet50", "inpaint.weights=sd2-inpainting", "segment.weights=clipseg", data=tmp_path)
+    for name, role in (("erm", "resnet50"), ("segment", "clipseg"), ("inpaint", "sd2-inpainting")):
+        assert found[f"{name}.weights"].remedy == f"ddb models pull {role}"
+    fill_cache(cache, "timm/resnet50.tv_in1k", ROLES["resnet50"].sources[0].revision or "", FILES)
+    found = findings("erm.weights=resnet50", "inpaint.weights=sd2-inpainting", "segment.weights=clipseg", data=tmp_path)
+    assert not found["erm.weights"].remedy
+    assert found["inpaint.weights"].remedy
+
+
+def test_local_folders_do_for_every_role(cache: Path, tmp_path: Path) -> None:
+    (tmp_path / "model.safetensors").write_bytes(FILES["model.safetensors"])
+    sections = ("erm", "segment", "inpaint")
+    found = findings(*(f"{section}.weights={tmp_path}" for section in sections), data=tmp_path)
+    assert not any(finding.remedy for finding in found.values())
+    (tmp_path / "model.safetensors").write_bytes(FILES["model.safetensors"][:-3])
+    found = findings(*(f"{section}.weights={tmp_path}" for section in sections), data=tmp_path)
+    assert "corrupt" in found["segment.weights"].found
+    assert found["segment.weights"].remedy
+
+
+def test_what_else_can_be_missing(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert findings()["data"].remedy == "--data FOLDER"
+    assert not findings(data=tmp_path)["data"].remedy
+    monkeypatch.setattr(doctor, "requires", lambda _: ["numpy>=2", "no-such-package>=1.5", "gone; extra == 'dev'"])
+    monkeypatch.setattr(doctor.shutil, "disk_usage", lambda _: doctor.shutil._ntuple_diskusage(1, 1, 10**9))
+    monkeypatch.setattr(doctor.os, "sysconf", lambda _: 10**4)
+    found = findings("inpaint.weights=sd2-inpainting")
+    assert found["packages"].remedy == 'python -m pip install "no-such-package>=1.5"'
+    assert "1 GB free" in found["disk"].found
+    assert found["disk"].remedy
+    assert found["memory"].remedy
+
+
+def test_a_device_that_is_absent(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    found = {finding.what: finding for finding in doctor.examine("photos", device="cuda")}
+    assert '"cuda" was asked for' in found["device"].found
+    assert "--device cpu" in found["device"].remedy
+
+
+@pytest.mark.parametrize(("preset", "code"), [("pocket-waterbirds", 0), ("waterbirds", 1)])
+def test_the_exit_code_says_whether_a_run_can_start(
+    cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], preset: str, code: int
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["ddb", "doctor", preset, "--device", "cpu"])
+    with pytest.raises(SystemExit) as caught:
+        cli.main()
+    assert int(caught.value.code or 0) == code
+    assert ("-> ddb models pull" in capsys.readouterr().out) == bool(code)
