@@ -58,7 +58,7 @@ class FitConfig(Section):
 
 class ErmConfig(FitConfig):
     backbone: str = Field("resnet50.tv_in1k", description="timm architecture; pocket weights bring their own")
-    weights: str = Field("hub", description='"hub", "pocket", "none", or a path to a safetensors file')
+    weights: str = Field("hub", description='"hub", "pocket", "none", a role, hub id, or path to a safetensors file')
     image_size: int = Field(224, ge=32, le=1024, description="side of the square input, pixels")
     rank_epoch: int | None = Field(None, ge=1, description="epoch whose losses rank the samples; empty: the one kept")
 
@@ -101,9 +101,9 @@ class SegmentConfig(Section):
         "clipseg",
         description="grounded_sam: paper; clipseg, owlv2_sam, sam3: prompted too; face_parsing: `labels`; given: files",
     )
-    weights: str = Field("CIDAS/clipseg-rd64-refined", description='hub id, local folder, or "pocket" (clipseg alone)')
-    detector: str = Field("IDEA-Research/grounding-dino-base", description="what finds boxes: hub id or local folder")
-    mask_model: str = Field("facebook/sam-vit-huge", description="SAM or SAM 2 for masks in boxes: hub id or folder")
+    weights: str = Field("CIDAS/clipseg-rd64-refined", description='role, hub id, folder, or "pocket" (clipseg)')
+    detector: str = Field("IDEA-Research/grounding-dino-base", description="what finds boxes: role, hub id, folder")
+    mask_model: str = Field("facebook/sam-vit-huge", description="SAM or SAM 2: role, hub id or folder")
     masks: str = Field("", description="folder of given masks: <path of the image without suffix>.png, 255 = causal")
     threshold: Share = Field(0.5, description="probability above which a pixel is causal")
     box_threshold: Share = Field(0.3, description="score above which a box or a sam3 object counts (paper: LangSAM's)")
@@ -145,7 +145,9 @@ class SegmentConfig(Section):
 
 class InpaintConfig(Section):
     backend: Literal["latent_diffusion", "copy_paste"] = Field("latent_diffusion", description="what paints")
-    weights: str = Field("sd2-community/stable-diffusion-2-inpainting", description='hub id, local folder, or "pocket"')
+    weights: str = Field(
+        "sd2-community/stable-diffusion-2-inpainting", description='role, hub id, local folder, or "pocket"'
+    )
     per_class: Annotated[int | tuple[int, ...] | None, BeforeValidator(_counts)] = Field(
         None,
         description="counterfactuals made from each class, or a list with one number a class; empty: target's size",

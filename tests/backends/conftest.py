@@ -4,23 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionInpaintPipeline, UNet2DConditionModel
+from diffusers import (
+    AutoencoderKL,
+    DDIMScheduler,
+    StableDiffusionInpaintPipeline,
+    StableDiffusionXLInpaintPipeline,
+    UNet2DConditionModel,
+)
 from transformers import (
     CLIPSegConfig,
     CLIPSegForImageSegmentation,
     CLIPSegProcessor,
     CLIPTextConfig,
     CLIPTextModel,
+    CLIPTextModelWithProjection,
     CLIPTokenizer,
     ViTImageProcessor,
 )
 
 from ddb.backends import Task
-from ddb.backends.latent_diffusion_loading import Diffusion, open_diffusion
+from ddb.backends.latent_diffusion_loading import open_diffusion
+from ddb.backends.latent_diffusion_model import Diffusion
 from ddb.learn.device import Runtime
 
 SIDE = 32
@@ -30,45 +39,114 @@ SCHEDULES = {
 }
 """The pocket's noise schedule, and Stable Diffusion's."""
 FP32 = Runtime(torch.device("cpu"), torch.float32)
+KINDS = ("nine", "four", "xl_nine", "xl_four")
+"""Inpainting and text-to-image models of Stable Diffusion 1.5 and 2, and of XL: fixtures of these names open them."""
 
 
-def tiny_tokenizer() -> CLIPTokenizer:
-    """One token a letter."""
+def tiny_tokenizer(first: tuple[str, ...] = ("<|startoftext|>", "<|endoftext|>"), **options: Any) -> CLIPTokenizer:
+    """One token a letter; the words `first` have the lowest ids, the two special ones are last where they are not."""
     letters = [chr(code) for code in range(33, 127)]
-    words = ["<|startoftext|>", "<|endoftext|>", *letters, *(f"{letter}</w>" for letter in letters)]
-    return CLIPTokenizer(vocab={word: row for row, word in enumerate(words)}, merges=[], model_max_length=48)
+    words = [*first, *letters, *(f"{letter}</w>" for letter in letters), "<|startoftext|>", "<|endoftext|>"]
+    vocabulary = {word: row for row, word in enumerate(dict.fromkeys(words))}
+    return CLIPTokenizer(vocab=vocabulary, merges=[], model_max_length=48, **options)
+
+
+def tiny_text(vocabulary: int, width: int = 32, **options: Any) -> CLIPTextConfig:
+    ids = {"bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 1} | options
+    return CLIPTextConfig(
+        vocab_size=vocabulary, hidden_size=width, intermediate_size=48, num_hidden_layers=2, num_attention_heads=2,
+        max_position_embeddings=48, **ids,
+    )  # fmt: skip
+
+
+def tiny_unet(channels: int, **options: Any) -> UNet2DConditionModel:
+    return UNet2DConditionModel(**{
+        "sample_size": 8, "in_channels": channels, "out_channels": 4, "block_out_channels": (16, 32),
+        "layers_per_block": 1, "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D"),
+        "up_block_types": ("CrossAttnUpBlock2D", "UpBlock2D"), "cross_attention_dim": 32, "attention_head_dim": 2,
+        "norm_num_groups": 8, **options,
+    })  # fmt: skip
+
+
+def tiny_vae() -> AutoencoderKL:
+    """Four pixels a cell's side."""
+    return AutoencoderKL(
+        block_out_channels=(8, 8, 16), down_block_types=("DownEncoderBlock2D",) * 3,
+        up_block_types=("UpDecoderBlock2D",) * 3, layers_per_block=1, latent_channels=4, norm_num_groups=4,
+        sample_size=SIDE, scaling_factor=0.7,
+    )  # fmt: skip
+
+
+def tiny_scheduler(prediction: str) -> DDIMScheduler:
+    return DDIMScheduler(**SCHEDULES[prediction], prediction_type=prediction, clip_sample=False, steps_offset=1)
 
 
 def write_pipeline(folder: Path, channels: int, prediction: str = "v_prediction", seed: int = 0) -> Path:
     """A StableDiffusionInpaintPipeline: VAE factor 4, text width 32."""
     torch.manual_seed(seed)
     tokenizer = tiny_tokenizer()
-    text = CLIPTextConfig(
-        vocab_size=len(tokenizer), hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=2,
-        max_position_embeddings=48, bos_token_id=0, eos_token_id=1, pad_token_id=1,
-    )  # fmt: skip
-    unet = UNet2DConditionModel(
-        sample_size=8, in_channels=channels, out_channels=4, block_out_channels=(16, 32), layers_per_block=1,
-        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"), up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
-        cross_attention_dim=32, attention_head_dim=2, norm_num_groups=8,
-    )  # fmt: skip
-    vae = AutoencoderKL(
-        block_out_channels=(8, 8, 16), down_block_types=("DownEncoderBlock2D",) * 3,
-        up_block_types=("UpDecoderBlock2D",) * 3, layers_per_block=1, latent_channels=4, norm_num_groups=4,
-        sample_size=SIDE, scaling_factor=0.7,
-    )  # fmt: skip
+    text, unet = tiny_text(len(tokenizer)), tiny_unet(channels)
     pipeline = StableDiffusionInpaintPipeline(
-        vae=vae,
+        vae=tiny_vae(),
         text_encoder=CLIPTextModel(text),
         tokenizer=tokenizer,
         unet=unet,
-        scheduler=DDIMScheduler(**SCHEDULES[prediction], prediction_type=prediction, clip_sample=False, steps_offset=1),
+        scheduler=tiny_scheduler(prediction),
         safety_checker=None,
         feature_extractor=None,
         requires_safety_checker=False,
     )
     pipeline.save_pretrained(folder)
     return folder
+
+
+def write_xl_pipeline(folder: Path, channels: int, prediction: str = "epsilon", seed: int = 0) -> Path:
+    """A StableDiffusionXLInpaintPipeline: text widths 32 and 24, pooled width 20. As in the published weights, the
+    second tokenizer pads with "!", and the second encoder's configuration has CLIP's old end id 2."""
+    torch.manual_seed(seed)
+    one, two = tiny_tokenizer(), tiny_tokenizer(("!",), pad_token="!")
+    second = tiny_text(len(two), 24, projection_dim=20, bos_token_id=len(two) - 2, eos_token_id=2, pad_token_id=0)
+    unet = tiny_unet(
+        channels, cross_attention_dim=32 + 24, addition_embed_type="text_time", addition_time_embed_dim=8,
+        projection_class_embeddings_input_dim=20 + 6 * 8, attention_head_dim=(2, 4), use_linear_projection=True,
+        transformer_layers_per_block=(1, 2),
+    )  # fmt: skip
+    pipeline = StableDiffusionXLInpaintPipeline(
+        vae=tiny_vae(),
+        text_encoder=CLIPTextModel(tiny_text(len(one))),
+        text_encoder_2=CLIPTextModelWithProjection(second),
+        tokenizer=one,
+        tokenizer_2=two,
+        unet=unet,
+        scheduler=tiny_scheduler(prediction),
+        add_watermarker=False,
+    )
+    pipeline.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def folders(inpainting_folder: Path, text_to_image_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict:
+    """Kind -> folder of its tiny weights."""
+    root = tmp_path_factory.mktemp("weights")
+    return {
+        "nine": inpainting_folder,
+        "four": text_to_image_folder,
+        "xl_nine": write_xl_pipeline(root / "xl_nine", 9),
+        "xl_four": write_xl_pipeline(root / "xl_four", 4, "v_prediction"),
+    }
+
+
+@pytest.fixture(params=KINDS)
+def kind(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def model(kind: str, folders: dict[str, Path]) -> Diffusion:
+    """A fresh model of every kind: tokens of other tests are not in it."""
+    open_diffusion.cache_clear()
+    return open_diffusion(str(folders[kind]), FP32)
 
 
 @pytest.fixture(scope="session")

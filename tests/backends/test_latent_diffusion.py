@@ -1,109 +1,31 @@
-"""Sampling equals diffusers' own pipeline; pixels outside the mask are the source's; every image stands alone."""
+"""Painting: pixels outside the mask are the source's, any size, every image stands alone; what is refused."""
 
 from __future__ import annotations
 
-import json
-import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from diffusers import StableDiffusionInpaintPipeline
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ddb.backends import Task
-from ddb.backends.latent_diffusion import LatentDiffusion, canvas, encode
+from ddb.backends import Task, latent_diffusion
+from ddb.backends.latent_diffusion import LatentDiffusion, canvas
 from ddb.backends.latent_diffusion_geometry import paste_back, take, window
-from ddb.backends.latent_diffusion_loading import Diffusion, open_diffusion
-from ddb.backends.latent_diffusion_sampling import SCHEDULERS, build_scheduler, sample
-from ddb.backends.registry import generator_identity
-from ddb.backends.weights import found_identity
+from ddb.backends.latent_diffusion_model import Diffusion
 from ddb.config import InpaintConfig
-from ddb.errors import ConfigError, ModelError
-from ddb.learn.device import Runtime
+from ddb.errors import ConfigError, DDBError
+from ddb.learn import halving
 
 Tasks = Callable[..., list[Task]]
-FP32 = Runtime(torch.device("cpu"), torch.float32)
 PAINT = InpaintConfig(weights="tiny", image_size=32, steps=4, guidance=3.0, feather=1, batch_size=8)
 
 
-def ours(model: Diffusion, config: InpaintConfig, items: list[Task]) -> torch.Tensor:
-    noise = torch.cat([torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(t.seed)) for t in items])
-    text = torch.stack([model.prompts.encode(t.prompt) for t in items])
-    board = canvas(model, [t.image for t in items], [t.mask for t in items], config.strength < 1)
-    against = torch.stack([model.prompts.encode(t.against) for t in items])
-    return sample(model, config, text, against, noise, board)
-
-
-def theirs(folder: Path, model: Diffusion, config: InpaintConfig, items: list[Task]) -> torch.Tensor:
-    """diffusers' pipeline on the same latents (posterior's mode), noise, steps and scheduler."""
-    pipe = StableDiffusionInpaintPipeline.from_pretrained(folder, safety_checker=None)
-    pipe.set_progress_bar_config(disable=True)
-    pipe.scheduler = build_scheduler(model.schedule, config.scheduler)
-    images = torch.from_numpy(np.stack([t.image for t in items])).permute(0, 3, 1, 2).float() / 127.5 - 1
-    holes = torch.from_numpy(np.stack([t.mask for t in items]))[:, None].float()
-    output = pipe(
-        prompt=[t.prompt for t in items],
-        negative_prompt=[t.against for t in items],
-        image=encode(model, images),
-        mask_image=holes,
-        masked_image_latents=encode(model, images * (1 - holes)),
-        height=32,
-        width=32,
-        strength=config.strength,
-        num_inference_steps=config.steps,
-        guidance_scale=config.guidance,
-        generator=[torch.Generator().manual_seed(t.seed) for t in items],
-        output_type="latent",
-    )
-    return output.images
-
-
-@pytest.mark.parametrize("scheduler", sorted(SCHEDULERS))
-@pytest.mark.parametrize("channels", ["nine", "four"])
-def test_latents_equal_diffusers_pipeline(
-    scheduler: str, channels: str, request: pytest.FixtureRequest, tasks: Tasks
-) -> None:
-    model = request.getfixturevalue(channels)
-    folder = request.getfixturevalue("inpainting_folder" if channels == "nine" else "text_to_image_folder")
-    config = PAINT.model_copy(update={"scheduler": scheduler, "steps": 6})
-    items = tasks(2)
-    torch.testing.assert_close(ours(model, config, items), theirs(folder, model, config, items), atol=1e-4, rtol=1e-4)
-
-
-@pytest.mark.parametrize(("strength", "guidance"), [(0.5, 3.0), (1.0, 1.0), (0.75, 1.0)])
-@pytest.mark.parametrize("channels", ["nine", "four"])
-def test_strength_and_guidance_equal_diffusers_pipeline(
-    strength: float, guidance: float, channels: str, request: pytest.FixtureRequest, tasks: Tasks
-) -> None:
-    model = request.getfixturevalue(channels)
-    folder = request.getfixturevalue("inpainting_folder" if channels == "nine" else "text_to_image_folder")
-    config = PAINT.model_copy(update={"strength": strength, "guidance": guidance, "steps": 8})
-    items = tasks(2)
-    torch.testing.assert_close(ours(model, config, items), theirs(folder, model, config, items), atol=1e-4, rtol=1e-4)
-
-
-def test_leading_away_from_a_prompt_equals_diffusers_negative_prompt(
-    nine: Diffusion, inpainting_folder: Path, tasks: Tasks
-) -> None:
-    items = [replace(task, against=text) for task, text in zip(tasks(2), ("a photo of a cat", ""), strict=True)]
-    told = ours(nine, PAINT, items)
-    torch.testing.assert_close(told, theirs(inpainting_folder, nine, PAINT, items), atol=1e-4, rtol=1e-4)
-    plain = ours(nine, PAINT, tasks(2))
-    assert not torch.allclose(told[0], plain[0], atol=1e-3)
-    torch.testing.assert_close(told[1], plain[1], atol=1e-4, rtol=1e-4)
-
-
-@pytest.mark.parametrize("channels", ["nine", "four"])
-def test_a_batch_equals_its_items_alone(channels: str, request: pytest.FixtureRequest, tasks: Tasks) -> None:
-    model, items = request.getfixturevalue(channels), tasks(5)
-    together = ours(model, PAINT, items)
-    alone = torch.cat([ours(model, PAINT, [item]) for item in items])
-    torch.testing.assert_close(together, alone, atol=1e-4, rtol=1e-4)
+def test_batch_size_changes_nothing(model: Diffusion, tasks: Tasks) -> None:
+    items = tasks(5)
     small = LatentDiffusion(model, PAINT.model_copy(update={"batch_size": 2}))
     for a, b in zip(LatentDiffusion(model, PAINT).paint(items), small.paint(items), strict=True):
         assert np.abs(a.image.astype(int) - b.image).max() <= 1
@@ -118,18 +40,43 @@ def test_seed_prompt_and_source_each_matter(nine: Diffusion, tasks: Tasks) -> No
 
 
 @pytest.mark.parametrize("crop", [False, True])
-@pytest.mark.parametrize(("height", "width"), [(32, 32), (50, 33), (40, 97), (21, 24)])
-def test_any_size_comes_back_and_the_outside_is_untouched(
-    height: int, width: int, crop: bool, nine: Diffusion, tasks: Tasks
+def test_any_size_comes_back_and_the_outside_is_untouched(crop: bool, model: Diffusion, tasks: Tasks) -> None:
+    """Down to images with fewer pixels than the latent grid (8 x 8) has cells, all in one batch."""
+    sizes = [(32, 32), (50, 33), (40, 97), (21, 24), (5, 7), (1, 2)]
+    items = [task for height, width in sizes for task in tasks(1, height, width)]
+    items = [task if task.mask.any() else replace(task, mask=np.eye(*task.mask.shape, dtype=bool)) for task in items]
+    results = LatentDiffusion(model, PAINT.model_copy(update={"crop": crop, "steps": 2})).paint(items)
+    for task, painted in zip(items, results, strict=True):
+        assert painted.image.shape == task.image.shape
+        assert painted.image.dtype == np.uint8
+        assert np.array_equal(painted.changed, task.mask)
+        assert np.array_equal(painted.image[~task.mask], task.image[~task.mask])
+        assert not np.array_equal(painted.image[task.mask], task.image[task.mask])
+
+
+def test_a_soft_edge_lies_inside_the_mask(model: Diffusion, tasks: Tasks) -> None:
+    (task,) = tasks(1)
+    hard, soft = (
+        LatentDiffusion(model, PAINT.model_copy(update={"feather": width})).paint([task])[0] for width in (0, 4)
+    )
+    assert np.array_equal(soft.image[~task.mask], task.image[~task.mask])
+    edge = task.mask & ~np.roll(task.mask, 1, axis=0)
+    change = [np.abs(one.image[edge].astype(int) - task.image[edge]).mean() for one in (hard, soft)]
+    assert change[1] < 0.5 * change[0], "the source shines through at the edge"
+
+
+def test_large_batches_go_through_the_vae_in_slices(
+    model: Diffusion, tasks: Tasks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (task,) = tasks(1, height, width)
-    mask = task.mask if task.mask.any() else np.ones_like(task.mask)
-    (painted,) = LatentDiffusion(nine, PAINT.model_copy(update={"crop": crop})).paint([replace(task, mask=mask)])
-    assert painted.image.shape == task.image.shape
-    assert painted.image.dtype == np.uint8
-    assert np.array_equal(painted.changed, mask)
-    assert np.array_equal(painted.image[~mask], task.image[~mask])
-    assert not np.array_equal(painted.image[mask], task.image[mask])
+    whole = LatentDiffusion(model, PAINT).paint(tasks(3))
+    seen: list[int] = []
+    monkeypatch.setattr(latent_diffusion, "VAE_PIXELS", 2 * 32 * 32 + 5)
+    handle = model.vae.decoder.register_forward_hook(lambda module, inputs, output: seen.append(len(output)))
+    sliced = LatentDiffusion(model, PAINT).paint(tasks(3))
+    handle.remove()
+    assert seen == [2, 1]
+    for a, b in zip(whole, sliced, strict=True):
+        assert np.abs(a.image.astype(int) - b.image).max() <= 1
 
 
 @given(
@@ -172,6 +119,23 @@ def test_a_thin_mask_survives_in_the_latent_grid(nine: Diffusion, tasks: Tasks) 
     assert canvas(nine, [task.image], [leg], False).mask[0, 0].sum() == 7
 
 
+@given(st.integers(1, 90), st.integers(1, 90), st.integers(0, 2**32 - 1), st.booleans(), st.sampled_from([16, 32, 64]))
+@settings(max_examples=80, deadline=None)
+def test_a_mask_that_is_not_empty_is_not_empty_in_the_latent_grid(
+    height: int, width: int, seed: int, crop: bool, size: int
+) -> None:
+    """A single pixel and up, images smaller and larger than the grid: every masked pixel's cell is repainted."""
+    rng = np.random.default_rng(seed)
+    mask = rng.random((height, width)) < rng.choice([0.0, 0.001, 0.1])
+    mask[rng.integers(height), rng.integers(width)] = True
+    area = window(mask, crop)
+    _, hole = take(np.zeros((height, width, 3), np.uint8), mask, area, size)
+    cells = torch.nn.functional.max_pool2d(torch.from_numpy(hole)[None].float(), 4)[0].numpy()
+    for row, column in np.argwhere(mask):
+        y, x = ((place + 0.5) / area.side * size / 4 for place in (row - area.top, column - area.left))
+        assert cells[int(y), int(x)] == 1
+
+
 def test_a_thin_mask_survives_scaling_down() -> None:
     mask = np.zeros((300, 300), np.bool_)
     mask[:, 151] = True
@@ -179,10 +143,10 @@ def test_a_thin_mask_survives_scaling_down() -> None:
     assert hole.any(axis=1).all()
 
 
-def test_an_empty_mask_is_refused(nine: Diffusion, tasks: Tasks) -> None:
+def test_an_empty_mask_is_refused(model: Diffusion, tasks: Tasks) -> None:
     (task,) = tasks(1)
     with pytest.raises(ValueError, match="mask is empty"):
-        LatentDiffusion(nine, PAINT).paint([replace(task, mask=np.zeros_like(task.mask))])
+        LatentDiffusion(model, PAINT).paint([replace(task, mask=np.zeros_like(task.mask))])
 
 
 def test_settings_that_do_not_fit_the_model_are_refused(nine: Diffusion) -> None:
@@ -190,53 +154,53 @@ def test_settings_that_do_not_fit_the_model_are_refused(nine: Diffusion) -> None
         LatentDiffusion(nine, PAINT.model_copy(update={"image_size": 34}))
     with pytest.raises(ConfigError, match="strength"):
         LatentDiffusion(nine, PAINT.model_copy(update={"strength": 0.1}))
+    for scheduler, most in (("lcm", 50), ("ddim", 1000)):
+        with pytest.raises(ConfigError, match=rf"inpaint.steps: 1001 is more than .*at most {most}"):
+            LatentDiffusion(nine, PAINT.model_copy(update={"scheduler": scheduler, "steps": 1001}))
+    LatentDiffusion(nine, PAINT.model_copy(update={"scheduler": "lcm", "steps": 50}))
 
 
-def _copy(folder: Path, to: Path) -> Path:
-    shutil.copytree(folder, to)
-    return to
+@pytest.fixture
+def small_device(nine: Diffusion) -> Iterator[Callable[[int], list[int]]]:
+    """Makes the UNet run out of memory beyond so many rows; gives the rows of each pass that was tried."""
+    handles = []
+
+    def limit(room: int) -> list[int]:
+        tried: list[int] = []
+
+        def guard(module: object, inputs: tuple[torch.Tensor, ...], options: Any) -> None:
+            tried.append(len(inputs[0]))
+            if len(inputs[0]) > room:
+                raise torch.OutOfMemoryError("CUDA out of memory.")
+
+        handles.append(nine.unet.register_forward_pre_hook(guard, with_kwargs=True))
+        return tried
+
+    yield limit
+    for handle in handles:
+        handle.remove()
+    halving._fits.clear()
 
 
-def test_unusable_weights_are_named(inpainting_folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="no such folder"):
-        open_diffusion(str(tmp_path / "nowhere"), FP32)
-    broken = _copy(inpainting_folder, tmp_path / "broken")
-    (broken / "unet" / "diffusion_pytorch_model.safetensors").write_bytes(b"not a tensor")
-    with pytest.raises(ModelError, match="unet"):
-        open_diffusion(str(broken), FP32)
-    missing = _copy(inpainting_folder, tmp_path / "missing")
-    shutil.rmtree(missing / "vae")
-    with pytest.raises(ModelError, match=r"vae: missing"):
-        open_diffusion(str(missing), FP32)
+def test_out_of_memory_halves_the_batch_for_good_and_changes_no_image(
+    nine: Diffusion, tasks: Tasks, small_device: Callable[[int], list[int]]
+) -> None:
+    painter = LatentDiffusion(nine, PAINT.model_copy(update={"steps": 1, "guidance": 1.0}))
+    whole = painter.paint(tasks(5))
+    tried = small_device(2)
+    for a, b in zip(whole, painter.paint(tasks(5)), strict=True):
+        assert np.abs(a.image.astype(int) - b.image).max() <= 1
+    assert tried == [5, 2, 2, 1]
+    tried.clear()
+    LatentDiffusion(nine, painter.settings).paint(tasks(4))
+    assert tried == [2, 2], "another painter of this process knows"
 
 
-def test_a_unet_of_five_channels_is_refused(inpainting_folder: Path, tmp_path: Path) -> None:
-    from diffusers import UNet2DConditionModel
-
-    folder = _copy(inpainting_folder, tmp_path / "five")
-    config = json.loads((folder / "unet" / "config.json").read_text())
-    UNet2DConditionModel.from_config({**config, "in_channels": 5}).save_pretrained(folder / "unet")
-    with pytest.raises(ModelError, match="5 input channels"):
-        open_diffusion(str(folder), FP32)
-
-
-def test_hub_weights_that_cannot_be_had_say_what_to_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    with pytest.raises(ModelError, match=r"somebody/model.*folder as `weights`"):
-        open_diffusion("somebody/model", FP32)
-
-
-def test_the_identity_is_known_without_loading_and_names_a_hub_commit(nine: Diffusion, inpainting_folder: Path) -> None:
-    assert generator_identity(PAINT.model_copy(update={"weights": str(inpainting_folder)})) == nine.identity
-    assert generator_identity(PAINT.model_copy(update={"weights": "somebody/model"})) == "somebody/model"
-    snapshot = Path("models--somebody--model/snapshots/0123456789abcdef")
-    assert found_identity("somebody/model", Path, snapshot) == "somebody/model@0123456789ab"
-
-
-def test_bfloat16_painting_stays_near_float32(inpainting_folder: Path, nine: Diffusion, tasks: Tasks) -> None:
-    items = tasks(2)
-    exact = ours(nine, PAINT, items)
-    half = ours(open_diffusion(str(inpainting_folder), Runtime(torch.device("cpu"), torch.bfloat16)), PAINT, items)
-    assert half.dtype == torch.float32
-    assert (half - exact).abs().mean() < 0.05 * exact.abs().mean()
+def test_out_of_memory_with_one_image_says_what_to_lower(
+    nine: Diffusion, tasks: Tasks, small_device: Callable[[int], list[int]]
+) -> None:
+    small_device(0)
+    with pytest.raises(
+        DDBError, match=r"inpaint.batch_size 1: lower inpaint.image_size \(now 32\), set precision bf16"
+    ):
+        LatentDiffusion(nine, PAINT).paint(tasks(3))

@@ -1,29 +1,37 @@
-"""Learned tokens: the loss and gradient of diffusers' own example, its file format, and that learning helps."""
+"""Learned tokens: the loss and gradient of diffusers' own example, and that learning helps."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from diffusers import DDPMScheduler, StableDiffusionInpaintPipeline
-from safetensors.torch import load_file, save_file
+from diffusers import DDPMScheduler, StableDiffusionInpaintPipeline, StableDiffusionXLInpaintPipeline
+from safetensors.torch import load_file
 
 from ddb.backends import Lesson, Task
-from ddb.backends.latent_diffusion import LatentDiffusion
-from ddb.backends.latent_diffusion_loading import Diffusion, open_diffusion
-from ddb.backends.textual_inversion import BACKGROUND_WEIGHT, TextualInversion, denoising_loss, encode_views
+from ddb.backends.latent_diffusion_model import Diffusion
+from ddb.backends.latent_diffusion_tokens import read_token
+from ddb.backends.textual_inversion import TextualInversion, denoising_loss
+from ddb.backends.textual_inversion_views import BACKGROUND_WEIGHT, encode_views
 from ddb.config import InpaintConfig, InvertConfig
-from ddb.errors import ModelError, StageFailed
-from ddb.learn.device import Runtime
+from ddb.errors import DDBError, StageFailed
+from ddb.learn import halving
 
 Tasks = Callable[..., list[Task]]
 PAINT = InpaintConfig(weights="tiny", image_size=32, steps=2, batch_size=4)
 LEARN = InvertConfig(steps=60, batch_size=4, lr=0.05, vectors=2, check_every=20)
 TOKEN = "<ddb-0>"
+
+
+def diffusers_pipeline(kind: str, folder: Path) -> Any:
+    if kind.startswith("xl"):
+        return StableDiffusionXLInpaintPipeline.from_pretrained(folder, add_watermarker=False)
+    return StableDiffusionInpaintPipeline.from_pretrained(folder, safety_checker=None)
 
 
 @pytest.fixture
@@ -32,53 +40,70 @@ def lesson(tasks: Tasks) -> Lesson:
     return Lesson(0, [t.image for t in items], [t.mask for t in items], "bird", seed=3)
 
 
-@pytest.mark.parametrize("channels", ["nine", "four"])
+def reference_step(
+    pipe: Any, prompt: str, rows: list[torch.Tensor], views: Any, times: torch.Tensor, noise: torch.Tensor
+) -> tuple[torch.Tensor, list[torch.Tensor]]:
+    """Loss and token gradients of diffusers' examples/textual_inversion, for one encoder and for two: the
+    token is a row of each embedding table, the loss a plain mean over images, channels and cells."""
+    paired = hasattr(pipe, "text_encoder_2")
+    parts = [(pipe.tokenizer, pipe.text_encoder)]
+    parts += [(pipe.tokenizer_2, pipe.text_encoder_2)] if paired else []
+    states, pooled, tables = [], None, []
+    for (tokenizer, encoder), vectors in zip(parts, rows, strict=True):
+        pipe.load_textual_inversion({TOKEN: vectors.detach()}, tokenizer=tokenizer, text_encoder=encoder)
+        getattr(encoder, "text_model", encoder).eos_token_id = tokenizer.eos_token_id  # see test_the_pooled_vector_...
+        tables.append(encoder.get_input_embeddings().weight.requires_grad_())
+        text = [pipe.maybe_convert_prompt(prompt, tokenizer)] * len(times)
+        output = encoder(
+            tokenizer(text, padding="max_length", return_tensors="pt").input_ids, output_hidden_states=True
+        )
+        states.append(output.hidden_states[-2] if paired else output[0])
+        pooled = output[0]
+    schedule = DDPMScheduler.from_config(pipe.scheduler.config)
+    noisy = schedule.add_noise(views.latents, noise, times)
+    if views.masked is not None:
+        noisy = torch.cat([noisy, views.mask, views.masked], dim=1)
+    sizes = torch.tensor([[32.0, 32.0, 0.0, 0.0, 32.0, 32.0]] * len(times))  # original size, crop corner, target size
+    told = {"text_embeds": pooled, "time_ids": sizes} if paired else None
+    output = pipe.unet(noisy, times, torch.cat(states, dim=-1), added_cond_kwargs=told).sample
+    velocity = schedule.config.prediction_type == "v_prediction"
+    target = schedule.get_velocity(views.latents, noise, times) if velocity else noise
+    loss = torch.nn.functional.mse_loss(output, target, reduction="mean")
+    loss.backward()
+    return loss, [table.grad[-len(rows[0]) :] for table in tables]
+
+
 def test_a_step_equals_diffusers_training_example(
-    channels: str, request: pytest.FixtureRequest, lesson: Lesson
+    kind: str, model: Diffusion, folders: dict[str, Path], lesson: Lesson
 ) -> None:
-    """Reference: examples/textual_inversion of diffusers (the token lives in the embedding table, whole-image mean)."""
-    model: Diffusion = request.getfixturevalue(channels)
-    folder = request.getfixturevalue("inpainting_folder" if channels == "nine" else "text_to_image_folder")
+    """Both prediction types are among the kinds."""
     views = encode_views(model, PAINT, lesson, inside_mask=False).pick(torch.tensor([0, 4, 7]))
     times, noise = torch.tensor([20, 480, 960]), torch.randn(3, 4, 8, 8, generator=torch.Generator().manual_seed(1))
-    vectors = torch.randn(2, 32, generator=torch.Generator().manual_seed(2)).requires_grad_()
-    model.prompts.add(TOKEN, vectors)
+    draw = torch.Generator().manual_seed(2)
+    rows = [torch.randn(2, one.width, generator=draw).requires_grad_() for one in model.prompts.encoders]
+    model.prompts.add(TOKEN, rows)
     prompt = f"a photo of a {TOKEN} bird"
-    loss = denoising_loss(model, model.prompts.embed(model.prompts.ids(prompt), {TOKEN: vectors}), views, times, noise)
+    text = model.prompts.embed(model.prompts.ids(prompt), {TOKEN: tuple(rows)})
+    loss = denoising_loss(model, text, views, times, noise)
     loss.backward()
-
-    pipe = StableDiffusionInpaintPipeline.from_pretrained(folder, safety_checker=None)
-    pipe.load_textual_inversion({TOKEN: vectors.detach()})
-    table = pipe.text_encoder.get_input_embeddings().weight.requires_grad_()
-    ids = pipe.tokenizer(
-        [pipe.maybe_convert_prompt(prompt, pipe.tokenizer)] * 3, padding="max_length", return_tensors="pt"
-    ).input_ids
-    hidden = pipe.text_encoder(ids)[0]
-    schedule = DDPMScheduler.from_config(model.schedule)
-    noisy = schedule.add_noise(views.latents, noise, times)
-    if channels == "nine":
-        noisy = torch.cat([noisy, views.mask, views.masked], dim=1)
-    output = pipe.unet(noisy, times, hidden).sample
-    velocity = model.schedule["prediction_type"] == "v_prediction"
-    target = schedule.get_velocity(views.latents, noise, times) if velocity else noise
-    expected = torch.nn.functional.mse_loss(output, target, reduction="mean")
-    expected.backward()
+    expected, gradients = reference_step(diffusers_pipeline(kind, folders[kind]), prompt, rows, views, times, noise)
     torch.testing.assert_close(loss, expected, atol=1e-5, rtol=1e-5)
-    torch.testing.assert_close(vectors.grad, table.grad[-2:], atol=1e-5, rtol=1e-3)
-    assert vectors.grad.abs().max() > 1e-6
+    for vectors, gradient in zip(rows, gradients, strict=True):
+        torch.testing.assert_close(vectors.grad, gradient, atol=1e-5, rtol=1e-3)
+        assert vectors.grad.abs().max() > 1e-6
 
 
 def test_the_loss_counts_inside_the_mask_alone(nine: Diffusion, lesson: Lesson) -> None:
     views = encode_views(nine, PAINT, lesson, inside_mask=True).pick(torch.tensor([0, 1]))
     assert 0 < views.mask.mean() < 1
-    hidden, times = nine.prompts.encode("a bird")[None], torch.tensor([500, 500])
+    text, times = nine.prompts.encode("a bird"), torch.tensor([500, 500])
     noise = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(1))
     schedule = DDPMScheduler.from_config(nine.schedule)
     inputs = torch.cat([schedule.add_noise(views.latents, noise, times), views.mask, views.masked], dim=1)
     velocity = schedule.get_velocity(views.latents, noise, times)
-    error = (nine.unet(inputs, times, hidden.expand(2, -1, -1)).sample - velocity) ** 2
+    error = (nine.unet(inputs, times, text.hidden.expand(2, -1, -1)).sample - velocity) ** 2
     by_hand = [float(error[i][:, views.mask[i, 0] > 0].mean()) for i in range(2)]
-    assert float(denoising_loss(nine, hidden, views, times, noise)) == pytest.approx(np.mean(by_hand), rel=1e-4)
+    assert float(denoising_loss(nine, text, views, times, noise)) == pytest.approx(np.mean(by_hand), rel=1e-4)
 
 
 def test_mirror_images_are_mirrored_before_encoding(four: Diffusion, lesson: Lesson) -> None:
@@ -89,13 +114,24 @@ def test_mirror_images_are_mirrored_before_encoding(four: Diffusion, lesson: Les
     assert torch.equal(views.mask[6:], views.mask[:6].flip(3))
 
 
+@pytest.mark.parametrize("kind", ["xl_nine", "xl_four"])
+def test_two_encoders_learn_together(model: Diffusion, lesson: Lesson, tmp_path: Path) -> None:
+    learned = TextualInversion(model, LEARN.model_copy(update={"steps": 20}), PAINT).learn(lesson, tmp_path)
+    assert min(learned.losses) < learned.losses[0]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["token-0.safetensors", "token-0_2.safetensors"]
+    initial = model.prompts.initial("bird", 2)
+    for rows, start in zip(model.prompts.tokens[TOKEN], initial, strict=True):
+        assert rows.shape == start.shape
+        assert (rows - start).abs().max() > 0.02 * start.abs().max()
+
+
 def test_learning_lowers_the_held_out_loss_and_keeps_the_best(nine: Diffusion, lesson: Lesson, tmp_path: Path) -> None:
     before = {name: value.clone() for name, value in nine.unet.state_dict().items()}
-    table = nine.prompts.table.clone()
+    table = nine.prompts.encoders[0].table.clone()
     learned = TextualInversion(nine, LEARN, PAINT).learn(lesson, tmp_path)
     assert len(learned.losses) == 4
     assert min(learned.losses) < learned.losses[0]
-    assert torch.equal(nine.prompts.table, table)
+    assert torch.equal(nine.prompts.encoders[0].table, table)
     assert all(torch.equal(before[name], value) for name, value in nine.unet.state_dict().items())
     vectors = load_file(learned.file)[TOKEN]
     assert vectors.shape == (2, 32)
@@ -128,56 +164,48 @@ def test_vectors_stay_in_the_range_of_real_words(nine: Diffusion, lesson: Lesson
     fast = LEARN.model_copy(update={"lr": 5.0, "steps": 10, "check_every": 1})
     learned = TextualInversion(nine, fast, PAINT).learn(lesson, tmp_path)
     norms = load_file(learned.file)[TOKEN].norm(dim=1)
-    assert norms.max() <= 2.01 * nine.prompts.table.norm(dim=1).max()
+    assert norms.max() <= 2.01 * nine.prompts.encoders[0].table.norm(dim=1).max()
 
 
-@pytest.mark.parametrize("vectors", [1, 3])
-def test_diffusers_loads_the_file_and_embeds_the_prompt_alike(
-    vectors: int, nine: Diffusion, inpainting_folder: Path, lesson: Lesson, tmp_path: Path
+def test_bfloat16_rows_are_learned_as_they_are_kept(model: Diffusion, lesson: Lesson, tmp_path: Path) -> None:
+    """The file holds bfloat16, and its vectors have the held-out loss that was the lowest."""
+    settings = LEARN.model_copy(update={"rows": "bf16", "steps": 6, "check_every": 3})
+    inverter = TextualInversion(model, settings, PAINT)
+    learned = inverter.learn(lesson, tmp_path)
+    (rows,) = load_file(learned.file).values()
+    assert rows.dtype == torch.bfloat16
+    again = TextualInversion(model, settings.model_copy(update={"lr": 1e-12, "rows": "fp32"}), PAINT)
+    again_rows = read_token(TOKEN, learned.file, len(model.prompts.encoders))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(model.prompts), "initial", lambda self, words, count: tuple(r.float() for r in again_rows))
+        patch.setattr("ddb.backends.textual_inversion.INIT_NOISE", 0.0)
+        losses = again.learn(lesson, tmp_path).losses
+    assert losses[0] == pytest.approx(min(learned.losses), rel=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["nine", "xl_four"])
+def test_out_of_memory_halves_a_step_and_keeps_its_gradient(
+    model: Diffusion, lesson: Lesson, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    quick = LEARN.model_copy(update={"steps": 3, "vectors": vectors})
-    learned = TextualInversion(nine, quick, PAINT).learn(lesson, tmp_path)
-    pipe = StableDiffusionInpaintPipeline.from_pretrained(inpainting_folder, safety_checker=None)
-    pipe.load_textual_inversion(str(tmp_path), weight_name=learned.file.name, use_safetensors=True)
-    prompt = f"a photo of a {TOKEN} bird"
-    theirs, _ = pipe.encode_prompt(prompt, "cpu", 1, False)
-    torch.testing.assert_close(nine.prompts.encode(prompt), theirs[0], atol=1e-5, rtol=1e-5)
+    monkeypatch.setattr("ddb.backends.textual_inversion.HELD_OUT_PAIRS", 6)
+    quick = LEARN.model_copy(update={"steps": 2, "check_every": 1, "batch_size": 4})
+    whole = TextualInversion(model, quick, PAINT).learn(lesson, tmp_path).losses
 
+    def guard(module: object, inputs: tuple[torch.Tensor, ...]) -> None:
+        if len(inputs[0]) > room:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
 
-def test_a_token_from_a_file_paints_as_the_one_just_learned(
-    nine: Diffusion, inpainting_folder: Path, lesson: Lesson, tasks: Tasks, tmp_path: Path
-) -> None:
-    learned = TextualInversion(nine, LEARN, PAINT).learn(lesson, tmp_path)
-    items = tasks(1, prompt=f"a photo of a {TOKEN} bird")
-    here = LatentDiffusion(nine, PAINT).paint(items)
-    open_diffusion.cache_clear()
-    fresh = open_diffusion(str(inpainting_folder), Runtime(torch.device("cpu"), torch.float32))
-    with pytest.raises(ModelError, match=r"unknown token <ddb-0>"):
-        LatentDiffusion(fresh, PAINT).paint(items)
-    fresh.prompts.load(TOKEN, learned.file)
-    there = LatentDiffusion(fresh, PAINT).paint(items)
-    assert np.array_equal(here[0].image, there[0].image)
-
-
-def test_a_token_can_be_replaced_by_one_of_fewer_vectors(nine: Diffusion) -> None:
-    nine.prompts.add(TOKEN, torch.ones(3, 32))
-    three = nine.prompts.encode(f"a {TOKEN}")
-    nine.prompts.add(TOKEN, torch.ones(1, 32))
-    assert nine.prompts.expand(f"a {TOKEN}") == f"a {TOKEN}"
-    assert not torch.equal(nine.prompts.encode(f"a {TOKEN}"), three)
-
-
-def test_tokens_that_do_not_fit_are_refused(nine: Diffusion, tmp_path: Path) -> None:
-    wide, two, torn = tmp_path / "wide.safetensors", tmp_path / "two.safetensors", tmp_path / "torn.safetensors"
-    save_file({TOKEN: torch.zeros(1, 77)}, wide)
-    save_file({TOKEN: torch.zeros(1, 32), "<b>": torch.zeros(1, 32)}, two)
-    torn.write_bytes(wide.read_bytes()[:-9])
-    faults = {wide: "1x77.*32 wide", two: "holds 2 tensors", torn: "damaged", tmp_path / "no": "missing"}
-    for file, words in faults.items():
-        with pytest.raises(ModelError, match=words):
-            nine.prompts.load(TOKEN, file)
-    with pytest.raises(ModelError, match="tokens, the text encoder takes 48"):
-        nine.prompts.encode("x" * 60)
+    handle = model.unet.register_forward_pre_hook(guard)
+    try:
+        room = 1
+        assert TextualInversion(model, quick, PAINT).learn(lesson, tmp_path).losses == pytest.approx(whole, rel=1e-4)
+        assert halving._fits == {"invert.batch_size": 1}
+        room = 0
+        with pytest.raises(DDBError, match="invert.batch_size 1: lower inpaint.image_size"):
+            TextualInversion(model, quick, PAINT).learn(lesson, tmp_path)
+    finally:
+        handle.remove()
+        halving._fits.clear()
 
 
 def test_a_loss_that_is_not_finite_stops_with_the_step(nine: Diffusion, lesson: Lesson, tmp_path: Path) -> None:

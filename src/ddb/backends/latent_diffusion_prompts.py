@@ -1,19 +1,17 @@
-"""Prompts to embeddings, with learned tokens. Token vectors never enter the model's embedding table: their rows are put
-in place of the table's output, in float32, for painting and for learning alike."""
+"""Prompts to embeddings, with learned tokens, for models of one or two text encoders."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
+from ddb.backends.latent_diffusion_text import Text, TextEncoder, names
+from ddb.backends.latent_diffusion_tokens import Rows, read_token
 from ddb.errors import ModelError
 
 TOKEN = re.compile(r"<[^<>\s]+>(?:_\d+)?")
@@ -22,44 +20,35 @@ TOKEN = re.compile(r"<[^<>\s]+>(?:_\d+)?")
 
 @dataclass
 class Prompts:
-    """A tokenizer and text encoder of CLIP's classes, the learned tokens (name -> float32 [vectors, width]), and the
-    embeddings of the prompts seen so far (a prompt is encoded once)."""
+    """Text encoders, the learned tokens (name -> float32 [vectors, width] for each encoder), and the embeddings of the
+    prompts seen so far (a prompt is encoded once). `empty_is_zero`: guidance leads away from zeros where no prompt is
+    given (Stable Diffusion XL's `force_zeros_for_empty_prompt`)."""
 
-    tokenizer: Any
-    encoder: Any
-    tokens: dict[str, Tensor] = field(default_factory=dict)
-    _cache: dict[str, Tensor] = field(default_factory=dict)
+    encoders: tuple[TextEncoder, ...]
+    empty_is_zero: bool = False
+    tokens: dict[str, Rows] = field(default_factory=dict)
+    _cache: dict[str, Text] = field(default_factory=dict)
 
-    @property
-    def table(self) -> Tensor:
-        """The embedding table [vocabulary, width]."""
-        weight: Tensor = self.encoder.get_input_embeddings().weight
-        return weight
+    def add(self, token: str, rows: Sequence[Tensor]) -> None:
+        """Make a token (vectors [n, width], one tensor an encoder) usable in prompts; one of that name is replaced.
 
-    @property
-    def device(self) -> torch.device:
-        return self.table.device
-
-    def add(self, token: str, vectors: Tensor) -> None:
-        """Make a token (vectors [n, width]) usable in prompts; a token of that name is replaced."""
-        width = self.table.shape[1]
-        if vectors.ndim != 2 or vectors.shape[1] != width:
-            shape = "x".join(str(n) for n in vectors.shape)
-            raise ModelError(f"token {token}: vectors are {shape}, this text encoder's are {width} wide: relearn it.")
-        self.tokenizer.add_tokens(names(token, len(vectors)))
-        self.tokens[token] = vectors.detach().to(self.device, torch.float32)
+        ModelError if its vectors do not fit the encoders.
+        """
+        for vectors, encoder in zip(rows, self.encoders, strict=True):
+            _check(token, vectors, encoder.width)
+        if len({len(vectors) for vectors in rows}) != 1:
+            raise ModelError(f"token {token}: its two text encoders have different numbers of vectors: learn it again.")
+        for vectors, encoder in zip(rows, self.encoders, strict=True):
+            encoder.tokenizer.add_tokens(names(token, len(vectors)))
+        self.tokens[token] = tuple(
+            vectors.detach().to(encoder.table.device, torch.float32)
+            for vectors, encoder in zip(rows, self.encoders, strict=True)
+        )
         self._cache.clear()
 
     def load(self, token: str, file: Path) -> None:
-        """Add a token from a file in diffusers' format: one key, a tensor [n, width] or [width]."""
-        try:
-            content = load_file(file)
-        except (OSError, SafetensorError) as error:
-            raise ModelError(f"{file}: the file of token {token} is missing or damaged: learn it again.") from error
-        if len(content) != 1:
-            raise ModelError(f"{file}: holds {len(content)} tensors; a token file holds one, under the token's name.")
-        vectors = next(iter(content.values()))
-        self.add(token, vectors[None] if vectors.ndim == 1 else vectors)
+        """Add a token from its file (and the one beside it, for two encoders). ModelError if it cannot be used."""
+        self.add(token, read_token(token, file, len(self.encoders)))
 
     def expand(self, prompt: str) -> str:
         """Write every vector of a token out, as diffusers does: "<t>" with three vectors -> "<t> <t>_1 <t>_2".
@@ -71,55 +60,48 @@ class Prompts:
             known = ", ".join(sorted(self.tokens)) or "none"
             raise ModelError(f"prompt {prompt!r}: unknown token {unknown[0]} (loaded: {known}); learn it first.")
         for token in sorted(set(TOKEN.findall(prompt))):
-            prompt = prompt.replace(token, " ".join(names(token, len(self.tokens[token]))))
+            prompt = prompt.replace(token, " ".join(names(token, len(self.tokens[token][0]))))
         return prompt
 
-    def ids(self, prompt: str) -> Tensor:
-        """Token ids int64 [1, length], padded to the encoder's length. ModelError if the prompt does not fit."""
-        text, length = self.expand(prompt), int(self.tokenizer.model_max_length)
-        count = len(self.tokenizer(text).input_ids)
-        if count > length:
-            raise ModelError(f"prompt {prompt!r}: {count} tokens, the text encoder takes {length}: shorten it.")
-        ids: Tensor = self.tokenizer(text, padding="max_length", max_length=length, return_tensors="pt").input_ids
-        return ids.to(self.device)
+    def ids(self, prompt: str) -> tuple[Tensor, ...]:
+        """Token ids int64 [1, length] for each encoder. ModelError if the prompt is too long."""
+        text = self.expand(prompt)
+        return tuple(encoder.ids(text) for encoder in self.encoders)
 
-    def encode(self, prompt: str) -> Tensor:
-        """Embedding of a prompt, float32 [length, width]; without gradient, cached."""
+    def encode(self, prompt: str) -> Text:
+        """One prompt, float32, without gradient, cached."""
         if prompt not in self._cache:
             with torch.no_grad():
-                self._cache[prompt] = self.embed(self.ids(prompt), self.tokens)[0]
+                self._cache[prompt] = self.embed(self.ids(prompt), self.tokens)
         return self._cache[prompt]
 
-    def embed(self, ids: Tensor, tokens: dict[str, Tensor]) -> Tensor:
-        """Embeddings [n, length, width] of ids [n, length], these tokens' vectors in place; differentiable in them."""
-        rows: list[tuple[Tensor, Tensor]] = []
-        plain = ids
-        for token, vectors in tokens.items():
-            for name, vector in zip(names(token, len(vectors)), vectors, strict=True):
-                here = ids == self.tokenizer.convert_tokens_to_ids(name)
-                rows.append((here, vector))
-                plain = plain.masked_fill(here, 0)
+    def encode_against(self, prompt: str) -> Text:
+        """One prompt that guidance leads away from; "" is none."""
+        text = self.encode(prompt)
+        return text.zeros() if self.empty_is_zero and not prompt else text
 
-        def put_rows(module: object, inputs: object, output: Tensor) -> Tensor:
-            for here, vector in rows:
-                output = torch.where(here[..., None], vector.to(output.dtype), output)
-            return output
+    def embed(self, ids: Sequence[Tensor], tokens: Mapping[str, Rows]) -> Text:
+        """Ids [n, length] of each encoder, these tokens' vectors in place; differentiable in them. Two encoders' states
+        stand side by side, and the pooled vector is the second one's."""
+        texts = [
+            encoder.embed(own, {token: rows[number] for token, rows in tokens.items()})
+            for number, (encoder, own) in enumerate(zip(self.encoders, ids, strict=True))
+        ]
+        if len(texts) == 1:
+            return texts[0]
+        return Text(torch.cat([text.hidden for text in texts], dim=-1), texts[-1].pooled)
 
-        handle = self.encoder.get_input_embeddings().register_forward_hook(put_rows)
-        try:
-            embedded: Tensor = self.encoder(plain)[0]
-        finally:
-            handle.remove()
-        return embedded
-
-    def initial(self, words: str, count: int) -> Tensor:
-        """Rows of the table for the words' pieces, repeated to `count` vectors: where a new token starts."""
-        pieces: Sequence[int] = self.tokenizer(words, add_special_tokens=False).input_ids
-        if not pieces:
-            raise ModelError(f"{words!r} holds no word that this tokenizer knows: set invert.init to a plain word.")
-        return self.table[[pieces[i % len(pieces)] for i in range(count)]].detach().clone().float()
+    def initial(self, words: str, count: int) -> Rows:
+        """Rows of the tables for the words' pieces, repeated to `count` vectors: where a new token starts."""
+        return tuple(encoder.initial(words, count) for encoder in self.encoders)
 
 
-def names(token: str, count: int) -> list[str]:
-    """The tokenizer's names of a token's vectors, as diffusers gives them: <t>, <t>_1, <t>_2, ..."""
-    return [token] + [f"{token}_{i}" for i in range(1, count)]
+def _check(token: str, vectors: Tensor, width: int) -> None:
+    if vectors.ndim != 2 or vectors.shape[1] != width or not len(vectors):
+        shape = "x".join(str(n) for n in vectors.shape)
+        raise ModelError(
+            f"token {token}: vectors are {shape}, this text encoder's are {width} wide: it belongs to another model; "
+            "learn it again with this one."
+        )
+    if not vectors.is_floating_point() or not vectors.isfinite().all():
+        raise ModelError(f"token {token}: its vectors are not finite numbers: learn it again.")

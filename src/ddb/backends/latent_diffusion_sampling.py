@@ -6,7 +6,8 @@ z_t = (1 - M) z_0_t + M z_t, where z_0_t is the image's latent with the same noi
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import inspect
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,12 +16,14 @@ from diffusers import (
     DDIMScheduler,
     DPMSolverMultistepScheduler,
     EulerDiscreteScheduler,
+    LCMScheduler,
     PNDMScheduler,
     UniPCMultistepScheduler,
 )
 from torch import Tensor
 
-from ddb.backends.latent_diffusion_loading import Diffusion
+from ddb.backends.latent_diffusion_model import Diffusion
+from ddb.backends.latent_diffusion_text import Text, joined
 from ddb.config import InpaintConfig
 from ddb.errors import ConfigError
 
@@ -30,6 +33,7 @@ SCHEDULERS: dict[str, tuple[Any, dict[str, Any]]] = {
     "unipc": (UniPCMultistepScheduler, {}),
     "euler": (EulerDiscreteScheduler, {}),
     "pndm": (PNDMScheduler, {"skip_prk_steps": True}),
+    "lcm": (LCMScheduler, {"clip_sample": False}),
 }
 """Class, and the settings that latents need whatever the model's own scheduler was."""
 COSINE_FLOOR = -5.1
@@ -65,33 +69,56 @@ def planned_steps(settings: InpaintConfig) -> int:
     return count
 
 
+def check_steps(schedule: Mapping[str, Any], settings: InpaintConfig) -> None:
+    """ConfigError if the scheduler cannot run this many steps at this strength."""
+    planned_steps(settings)
+    try:
+        build_scheduler(schedule, settings.scheduler).set_timesteps(settings.steps)
+    except ValueError as error:
+        most = schedule.get("num_train_timesteps", 1000)
+        if settings.scheduler == "lcm":
+            most = schedule.get("original_inference_steps", 50)
+        raise ConfigError(
+            f"inpaint.steps: {settings.steps} is more than the {settings.scheduler} scheduler can run (at most {most})."
+        ) from error
+
+
 @torch.no_grad()
 def sample(
-    model: Diffusion, settings: InpaintConfig, text: Tensor, against: Tensor, noise: Tensor, canvas: Canvas
+    model: Diffusion,
+    settings: InpaintConfig,
+    text: Text,
+    against: Text,
+    draws: Sequence[torch.Generator],
+    canvas: Canvas,
 ) -> Tensor:
-    """Denoise a batch: `text` [B, length, width] prompts, `against` (the same shape, or one for all) the prompts that
-    guidance leads away from, `noise` BChw of unit variance -> scaled latents BChw, float32."""
+    """Denoise a batch of B: `text` the prompts, `against` (B or one for all) the prompts that guidance leads away from,
+    `draws` a CPU generator each, so that an item's noise is the same everywhere -> scaled latents BChw, float32."""
     scheduler = build_scheduler(model.schedule, settings.scheduler)
     scheduler.set_timesteps(settings.steps, device=model.runtime.device)
     skipped = (settings.steps - planned_steps(settings)) * scheduler.order
     times = scheduler.timesteps[skipped:]
     if hasattr(scheduler, "set_begin_index"):
         scheduler.set_begin_index(skipped)
+    noise = _noise(model, draws, canvas)
     latents: Tensor
     if settings.strength < 1:
         latents = scheduler.add_noise(_needed(canvas.known), noise, times[:1])
     else:
         latents = noise * scheduler.init_noise_sigma
-    guided = settings.guidance > 1
-    hidden = (torch.cat([against.expand_as(text), text]) if guided else text).to(model.runtime.dtype)
+    guided = settings.guidance > 1 and not model.distilled
+    told = joined([against.expand(len(text.hidden)), text]) if guided else text
+    told = told.to(model.runtime.dtype)
     beside = torch.cat([canvas.mask, _needed(canvas.masked)], dim=1) if model.inpainting else None
+    drawing = {"generator": list(draws)} if "generator" in inspect.signature(scheduler.step).parameters else {}
     for index, time in enumerate(times):
         inputs = scheduler.scale_model_input(latents, time)
-        output = _predict(model, inputs if beside is None else torch.cat([inputs, beside], dim=1), time, hidden)
+        inputs = inputs if beside is None else torch.cat([inputs, beside], dim=1)
+        output = model.predict(inputs, time, told, settings.guidance)
         if guided:
             without, with_prompt = output.chunk(2)
             output = without + settings.guidance * (with_prompt - without)
-        latents = scheduler.step(output, time, latents, return_dict=False)[0]
+        latents = scheduler.step(output, time, latents, return_dict=False, **drawing)[0]
         if not model.inpainting:
             known = _needed(canvas.known)
             if index + 1 < len(times):
@@ -100,12 +127,10 @@ def sample(
     return latents
 
 
-def _predict(model: Diffusion, inputs: Tensor, time: Tensor, hidden: Tensor) -> Tensor:
-    """One forward pass of the UNet, float32; inputs are repeated to as many rows as `hidden` has (guidance)."""
-    inputs = inputs.to(model.runtime.dtype).repeat(len(hidden) // len(inputs), 1, 1, 1)
-    inputs = inputs.contiguous(memory_format=torch.channels_last)
-    output: Tensor = model.unet(inputs, time, encoder_hidden_states=hidden, return_dict=False)[0]
-    return output.float()
+def _noise(model: Diffusion, draws: Sequence[torch.Generator], canvas: Canvas) -> Tensor:
+    """Unit noise BChw, each item from its own generator."""
+    shape = (1, model.latent_channels, *canvas.mask.shape[2:])
+    return torch.cat([torch.randn(shape, generator=draw) for draw in draws]).to(model.runtime.device)
 
 
 def _needed(latents: Tensor | None) -> Tensor:

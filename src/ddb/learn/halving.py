@@ -3,7 +3,7 @@ alone."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
 import torch
@@ -31,21 +31,28 @@ def in_halves(
     full name, "inpaint.batch_size") keeps the smaller size for the rest of the process. OutOfMemory at a batch of one;
     `remedy` ends its message: "lower inpaint.image_size". Any other error passes through.
     """
-    results: list[Result] = []
-    while len(results) < len(items):
-        batch = items[len(results) : len(results) + min(size, _fits.get(setting, size))]
-        done = _tried(work, batch)
-        if done is not None:
-            results += done
+    return [result for batch in batches(work, items, size, setting, remedy) for result in batch]
+
+
+def batches(
+    work: Callable[[Sequence[Item]], Result], items: Sequence[Item], size: int, setting: str, remedy: str
+) -> Iterator[Result]:
+    """The same for work with one result a batch, of any kind."""
+    done = 0
+    while done < len(items):
+        batch = items[done : done + min(size, _fits.get(setting, size))]
+        result = _tried(work, batch)
+        if result is not None:
+            yield result
+            done += len(batch)
         elif len(batch) == 1:
             raise OutOfMemory(f"out of memory with {setting} 1: {remedy}.")
         else:
             _fits[setting] = len(batch) // 2
-    return results
 
 
-def _tried(work: Callable[[Sequence[Item]], Sequence[Result]], batch: Sequence[Item]) -> Sequence[Result] | None:
-    """The batch's results, or None where memory ran out."""
+def _tried(work: Callable[[Sequence[Item]], Result], batch: Sequence[Item]) -> Result | None:
+    """The batch's result, or None where memory ran out."""
     try:
         return work(batch)
     except RuntimeError as error:

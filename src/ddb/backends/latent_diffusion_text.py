@@ -1,0 +1,106 @@
+"""A text encoder of CLIP's classes with its tokenizer: prompts to embeddings, learned vectors put in place.
+
+Token vectors never enter the embedding table: their rows are put in place of the table's output, in float32, for
+painting and for learning alike. Their ids are hidden from the encoder, so the pooled vector is that of the end of the
+text even where the configuration has CLIP's old `eos_token_id` 2, which makes transformers pool at the highest id.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ddb.errors import ModelError
+
+
+@dataclass(frozen=True)
+class Text:
+    """Embedded prompts: `hidden` [n, length, width]; `pooled` [n, pooled width] for models with two text encoders."""
+
+    hidden: Tensor
+    pooled: Tensor | None
+
+    def expand(self, rows: int) -> Text:
+        """A single prompt for `rows` images; unchanged if there are as many already."""
+        pooled = None if self.pooled is None else self.pooled.expand(rows, -1)
+        return Text(self.hidden.expand(rows, -1, -1), pooled)
+
+    def to(self, dtype: torch.dtype) -> Text:
+        return Text(self.hidden.to(dtype), None if self.pooled is None else self.pooled.to(dtype))
+
+    def zeros(self) -> Text:
+        return Text(torch.zeros_like(self.hidden), None if self.pooled is None else torch.zeros_like(self.pooled))
+
+
+def joined(texts: Sequence[Text]) -> Text:
+    """One batch from several of one model."""
+    pooled = [text.pooled for text in texts if text.pooled is not None]
+    return Text(torch.cat([text.hidden for text in texts]), torch.cat(pooled) if pooled else None)
+
+
+@dataclass(frozen=True)
+class TextEncoder:
+    """`paired`: one of Stable Diffusion XL's two, whose states before the last layer are taken, as it was trained."""
+
+    tokenizer: Any
+    encoder: Any
+    paired: bool = False
+
+    @property
+    def table(self) -> Tensor:
+        """The embedding table [vocabulary, width]."""
+        weight: Tensor = self.encoder.get_input_embeddings().weight
+        return weight
+
+    @property
+    def width(self) -> int:
+        return int(self.table.shape[1])
+
+    def ids(self, text: str) -> Tensor:
+        """Token ids int64 [1, length], padded to the encoder's length. ModelError if the prompt does not fit."""
+        length = int(self.tokenizer.model_max_length)
+        count = len(self.tokenizer(text).input_ids)
+        if count > length:
+            raise ModelError(f"prompt {text!r}: {count} tokens, the text encoder takes {length}: shorten it.")
+        ids: Tensor = self.tokenizer(text, padding="max_length", max_length=length, return_tensors="pt").input_ids
+        return ids.to(self.table.device)
+
+    def embed(self, ids: Tensor, tokens: Mapping[str, Tensor]) -> Text:
+        """Ids [n, length] with these tokens' vectors [k, width] in place; differentiable in them."""
+        rows: list[tuple[Tensor, Tensor]] = []
+        plain = ids
+        for token, vectors in tokens.items():
+            for name, vector in zip(names(token, len(vectors)), vectors, strict=True):
+                here = ids == self.tokenizer.convert_tokens_to_ids(name)
+                rows.append((here, vector))
+                plain = plain.masked_fill(here, 0)
+
+        def put_rows(module: object, inputs: object, output: Tensor) -> Tensor:
+            for here, vector in rows:
+                output = torch.where(here[..., None], vector.to(output.dtype), output)
+            return output
+
+        handle = self.encoder.get_input_embeddings().register_forward_hook(put_rows)
+        try:
+            output = self.encoder(plain, output_hidden_states=self.paired)
+        finally:
+            handle.remove()
+        if not self.paired:
+            return Text(output.last_hidden_state, None)
+        return Text(output.hidden_states[-2], getattr(output, "text_embeds", None))
+
+    def initial(self, words: str, count: int) -> Tensor:
+        """Rows of the table for the words' pieces, repeated to `count` vectors: where a new token starts."""
+        pieces: Sequence[int] = self.tokenizer(words, add_special_tokens=False).input_ids
+        if not pieces:
+            raise ModelError(f"{words!r} holds no word that this tokenizer knows: set invert.init to a plain word.")
+        return self.table[[pieces[i % len(pieces)] for i in range(count)]].detach().clone().float()
+
+
+def names(token: str, count: int) -> list[str]:
+    """The tokenizer's names of a token's vectors, as diffusers gives them: <t>, <t>_1, <t>_2, ..."""
+    return [token] + [f"{token}_{i}" for i in range(1, count)]
