@@ -1,15 +1,19 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 import yaml
 from pydantic import BaseModel
 
+import ddb
+from ddb.backends.segmenter_weights import KINDS
 from ddb.config import RunConfig
 from ddb.config_load import config_text, load_config, preset_names, read_tree, tree_faults
 from ddb.errors import ConfigError
+from ddb.models.roles import ROLES
 
 
 def write(folder: Path, text: str) -> Path:
@@ -23,8 +27,32 @@ def test_every_preset_loads_and_bears_its_own_name(name: str) -> None:
     assert load_config(name).name == name
 
 
-def test_the_three_presets_ship() -> None:
-    assert preset_names() == ["photos", "pocket-waterbirds", "waterbirds"]
+def test_the_presets_ship() -> None:
+    assert {"photos", "waterbirds", "celeba", "metashift", "pocket-waterbirds"} <= set(preset_names())
+
+
+def test_presets_of_the_paper_keep_to_its_figures() -> None:
+    """The seed's pruning table, its ablation, and V1 weights; every line says where it comes from."""
+    budgets = {"waterbirds": (1300, 1112), "celeba": (120000, 0), "metashift": (0, 400)}
+    for name, budget in budgets.items():
+        config = load_config(name)
+        assert config.inpaint.per_class == budget
+        assert (config.erm.backbone, config.erm.weights, config.erm.image_size) == ("resnet50.tv_in1k", "resnet50", 224)
+        assert (config.inpaint.weights, config.inpaint.image_size) == ("sd2-inpainting", 512)
+        assert (config.invert.representatives, config.segment.backend) == (30, "grounded_sam")
+        assert (config.segment.box_threshold, config.segment.text_threshold) == (0.3, 0.25)
+        assert config.erm.selection == config.retrain.selection == "worst_group"
+        text = (Path(ddb.__file__).parent / "presets" / f"{name}.yaml").read_text()
+        values = [line for line in text.splitlines() if re.match(r"\s+\w+: \S", line)]
+        assert all("#" in line for line in values if "backend: latent_diffusion" not in line)
+
+
+def test_presets_name_roles_that_exist() -> None:
+    for name in preset_names():
+        config = load_config(name)
+        parts = [getattr(config.segment, part) for part in KINDS[config.segment.backend]]
+        for weights in (config.erm.weights, config.inpaint.weights, *parts):
+            assert weights == "pocket" or weights in ROLES, (name, weights)
 
 
 def test_pocket_preset_needs_no_download() -> None:
@@ -82,7 +110,7 @@ def test_every_fault_is_reported_at_once(tmp_path: Path) -> None:
 def test_unknown_preset_names_the_near_one() -> None:
     with pytest.raises(ConfigError, match="did you mean photos"):
         load_config("photo")
-    with pytest.raises(ConfigError, match="presets are photos, pocket-waterbirds, waterbirds"):
+    with pytest.raises(ConfigError, match="presets are celeba, metashift, photos, pocket-"):
         load_config("zzz")
 
 

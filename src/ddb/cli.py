@@ -28,7 +28,7 @@ STAGE_HELP = {
 }
 
 Source = Annotated[
-    str, typer.Argument(metavar="PRESET|FILE", help="pocket-waterbirds, photos, waterbirds, or a YAML file.")
+    str, typer.Argument(metavar="PRESET|FILE", help="A preset such as pocket-waterbirds or photos, or a YAML file.")
 ]
 Data = Annotated[Path | None, typer.Option("--data", metavar="FOLDER", help="Your images: folder, CSV or Parquet.")]
 Set = Annotated[list[str] | None, typer.Option("--set", metavar="a.b=c", help="Change a setting; may be repeated.")]
