@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import typer
 import yaml
+from PIL import Image
 
 from ddb import cli
 from ddb.config import RunConfig
@@ -206,3 +207,16 @@ def test_data_inspect_for_people_and_machines(
     assert "gone does not exist" in capsys.readouterr().err
     assert call(monkeypatch, "data", "inspect", str(tmp_path / "pets"), "--source", "flickr") == 1
     assert "data: source: should be 'pocket'" in capsys.readouterr().err
+
+
+def test_check_names_tokens_that_belong_to_no_class(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    root = tmp_path / "photos"
+    for shade, name in enumerate(("cat", "dog")):
+        (root / name).mkdir(parents=True)
+        for number in range(8):
+            Image.new("RGB", (32, 32), (40 * number, 100 * shade, number)).save(root / name / f"{number}.png")
+    told = ["--data", str(root), "--set", "invert.tokens.cow=cow.safetensors"]
+    assert call(monkeypatch, "check", "photos", *told) == 1
+    assert "no class is called 'cow' (classes: cat, dog)" in capsys.readouterr().err

@@ -8,6 +8,8 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from ddb.backends.given_masks import open_given_masks
+from ddb.backends.registry import inversion_facts
+from ddb.backends.segmenter_weights import check_local
 from ddb.config import DataConfig, RunConfig
 from ddb.config_load import faults_message, read_tree, tree_faults
 from ddb.data.sources import load_dataset
@@ -60,8 +62,8 @@ def _checks(config: RunConfig) -> Iterator[Callable[[], object]]:
         yield models.backbone_folder
     if config.segment.backend == "given":
         yield lambda: open_given_masks(config.segment.masks)
-    elif config.segment.weights == "pocket":
-        yield models.segmenter_folder
+    else:
+        yield lambda: check_local(config.segment)
     if config.inpaint.backend == "latent_diffusion" and config.inpaint.weights == "pocket":
         yield models.diffusion_folder
 
@@ -88,6 +90,8 @@ def _conflicts(config: RunConfig, dataset: Dataset) -> list[str]:
         faults.append(f"retrain.gammas: {len(gammas)} weights for {classes} classes; give one for each class")
     asked = config.inpaint.per_class
     if asked is not None and (fault := _fault_of(lambda: counts(asked, classes))):
+        faults.append(fault)
+    if fault := _fault_of(lambda: inversion_facts(config.invert, dataset.classes)):
         faults.append(fault)
     return faults
 

@@ -15,7 +15,7 @@ from ddb.backends import Found, Image, Learned, Lesson, Painted, Task
 from ddb.config import InpaintConfig, InvertConfig, SegmentConfig
 from ddb.data.images import read_image, read_mask, read_png
 from ddb.data.table import Dataset
-from ddb.errors import DataError
+from ddb.errors import ConfigError, DataError
 from ddb.records import PREDICTIONS
 from ddb.stages import invert
 
@@ -129,6 +129,43 @@ def test_no_token_where_none_is_wanted(how: str, squares: Dataset, erm: Any, tmp
     rows = erm.run(invert.stage(squares, learn, SEGMENT, paint, 0, "cpu", "fp32")).to_pylist()
     assert [(row["token"], row["file"], row["previews"], row["status"]) for row in rows] == [("", "", [], "ok")] * 2
     assert [len(row["representatives"]) for row in rows] == [learn.representatives] * 2
+
+
+def test_given_tokens_stand_in_for_learning(
+    squares: Dataset, erm: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    studio, file = use(Studio(), monkeypatch), tmp_path / "elsewhere.safetensors"
+    file.write_bytes(b"vectors from elsewhere")
+    rows = run(squares, erm, LEARN.model_copy(update={"tokens": {"dark": str(file)}}))
+    assert [(row["token"], row["file"], len(row["representatives"]), len(row["previews"])) for row in rows] == [
+        ("<ddb-0>", "token-0.safetensors", 0, 4),
+        ("<ddb-1>", "token-1.safetensors", 6, 4),
+    ]
+    assert (erm.folder("invert") / "token-0.safetensors").read_bytes() == b"vectors from elsewhere"
+    assert [lesson.label for lesson in studio.lessons] == [1]
+    only = LEARN.model_copy(update={"tokens": {"dark": str(file)}, "representatives": 0})
+    rows = run(squares, erm, only)
+    assert [(row["token"], row["status"]) for row in rows] == [("<ddb-0>", "ok"), ("", "ok")]
+
+
+def test_given_tokens_are_known_by_their_content(squares: Dataset, tmp_path: Path) -> None:
+    def facts(**tokens: Path) -> object:
+        learn = LEARN.model_copy(update={"tokens": {name: str(file) for name, file in tokens.items()}})
+        return invert.stage(squares, learn, SEGMENT, PAINT, 0, "cpu", "fp32").settings["invert"]
+
+    a, b = tmp_path / "a.safetensors", tmp_path / "b.safetensors"
+    a.write_bytes(b"vectors")
+    b.write_bytes(b"vectors")
+    assert facts(dark=a) == facts(dark=b) != facts()
+    b.write_bytes(b"others")
+    assert facts(dark=a) != facts(dark=b)
+    before = facts(dark=a)
+    (tmp_path / "a_2.safetensors").write_bytes(b"the second encoder's")
+    assert facts(dark=a) != before
+    with pytest.raises(ConfigError, match=r"invert.tokens: no class is called 'cat' \(classes: dark, "):
+        facts(cat=a)
+    with pytest.raises(ConfigError, match=r"invert.tokens: .*no.safetensors, the token of class dark, is no file"):
+        facts(dark=tmp_path / "no.safetensors")
 
 
 def test_a_class_of_unreadable_images_is_named(
