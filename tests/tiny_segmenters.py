@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import (
     BertTokenizer,
     CLIPTokenizer,
@@ -20,10 +23,15 @@ from transformers import (
     Sam2ImageProcessor,
     Sam2Model,
     Sam2Processor,
+    Sam2VideoConfig,
+    Sam2VideoModel,
+    Sam2VideoProcessor,
+    Sam2VideoVideoProcessor,
     Sam3Config,
     Sam3ImageProcessor,
     Sam3Model,
     Sam3Processor,
+    Sam3VideoConfig,
     SamConfig,
     SamImageProcessor,
     SamModel,
@@ -159,6 +167,34 @@ def write_sam2(folder: Path) -> Path:
     _scatter(model, 0.3)
     model.save_pretrained(folder)
     Sam2Processor(Sam2ImageProcessor(size={"height": 128, "width": 128})).save_pretrained(folder)
+    return folder
+
+
+def write_sam2_video(folder: Path, image_model: Path) -> Path:
+    """The form that SAM 2.1 is published in: a video model, which holds the image model, with the video's processor."""
+    parts = json.loads((image_model / "config.json").read_text())
+    config = Sam2VideoConfig(
+        **{name: parts[name] for name in ("vision_config", "prompt_encoder_config", "mask_decoder_config")},
+        image_size=128, memory_attention_hidden_size=32, memory_attention_feed_forward_hidden_size=48,
+        memory_attention_num_layers=1, memory_attention_rope_feat_sizes=[8, 8], memory_encoder_hidden_size=32,
+        memory_encoder_output_channels=16, mask_downsampler_embed_dim=32, memory_fuser_embed_dim=32,
+        memory_fuser_intermediate_dim=48, memory_fuser_num_layers=1,
+    )  # fmt: skip
+    model = Sam2VideoModel(config)
+    model.load_state_dict(Sam2Model.from_pretrained(image_model).state_dict(), strict=False)
+    model.save_pretrained(folder)
+    images = Sam2ImageProcessor(size={"height": 128, "width": 128})
+    Sam2VideoProcessor(images, Sam2VideoVideoProcessor()).save_pretrained(folder)
+    return folder
+
+
+def write_sam3_video(folder: Path, image_model: Path) -> Path:
+    """The form that SAM 3 is published in: the image model's weights under a name of their own, and a tracker's."""
+    shutil.copytree(image_model, folder)
+    detector = json.loads((folder / "config.json").read_text())
+    Sam3VideoConfig(detector_config=detector).save_pretrained(folder)
+    tensors = {f"detector_model.{name}": tensor for name, tensor in load_file(folder / "model.safetensors").items()}
+    save_file(tensors | {"tracker_model.x": torch.zeros(2)}, folder / "model.safetensors", {"format": "pt"})
     return folder
 
 

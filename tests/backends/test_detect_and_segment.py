@@ -224,6 +224,18 @@ def test_a_batch_that_does_not_fit_is_halved_and_the_size_is_remembered(
     assert sizes == [7, 3, 1, 1, 1, 1, 1, 1, 1]
 
 
+def test_sam_2_in_its_published_form_a_video_model_is_the_same(
+    folders: dict[str, Path], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    limit = threshold(folders, "grounded_sam", "images")
+    video = folders | {"sam2": tiny.write_sam2_video(tmp_path / "video", folders["sam2"])}
+    capfd.readouterr()
+    found = segmented(opened(video, "grounded_sam", "sam2", limit))
+    assert capfd.readouterr().err == ""
+    for one, same in zip(found, segmented(opened(folders, "grounded_sam", "sam2", limit)), strict=True):
+        assert np.array_equal(one.mask, same.mask)
+
+
 def test_weights_of_another_architecture_are_named(folders: dict[str, Path]) -> None:
     swapped = folders | {"grounding_dino": folders["sam"]}
     with pytest.raises(ModelError, match=r"sam: holds a sam model; segment\.detector .* takes grounding-dino weights"):

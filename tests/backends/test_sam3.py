@@ -111,3 +111,10 @@ def test_half_precision_is_for_the_image_encoder(folder: Path) -> None:
     half = opened(folder, Runtime(CPU.device, torch.bfloat16), **more).segment(["a"] * 4, pictures(), "bird")
     full = opened(folder, **more).segment(["a"] * 4, pictures(), "bird")
     assert np.mean([(a.mask == b.mask).mean() for a, b in zip(half, full, strict=True)]) > 0.9
+
+
+def test_the_published_form_a_video_model_is_the_same(folder: Path, tmp_path: Path) -> None:
+    video = tiny.write_sam3_video(tmp_path / "video", folder)
+    pairs = [opened(place).segment(["a"], pictures()[:1], "bird")[0] for place in (folder, video)]
+    assert pairs[0].score == pairs[1].score
+    assert np.array_equal(pairs[0].mask, pairs[1].mask)

@@ -19,8 +19,9 @@ from ddb.backends.face_parsing import open_face_parsing
 from ddb.backends.registry import segmentation_facts, segmenter_identity
 from ddb.backends.segmenter_weights import KINDS, check_local
 from ddb.config import SegmentConfig
-from ddb.errors import ModelError
+from ddb.errors import ConfigError, ModelError
 from ddb.learn.device import Runtime
+from ddb.preflight import check
 
 CPU = Runtime(torch.device("cpu"), torch.float32)
 
@@ -105,6 +106,11 @@ def test_local_weights_are_checked_without_loading_them(folder: Path, tmp_path: 
         check_local(SegmentConfig(backend="grounded_sam", detector=str(folder)))
     with pytest.raises(ModelError, match="no pocket weights for segment.backend owlv2_sam"):
         check_local(SegmentConfig(backend="owlv2_sam", detector="pocket"))
+
+
+def test_a_check_of_the_whole_run_tells_it(folder: Path) -> None:
+    with pytest.raises(ConfigError, match=r"holds a segformer model; segment\.mask_model"):
+        check("pocket-waterbirds", ["segment.backend=grounded_sam", f"segment.mask_model={folder}", "device=cpu"])
 
 
 def test_the_identity_follows_content_and_backend(folder: Path, tmp_path: Path) -> None:

@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from torch import Tensor
 from transformers import AutoImageProcessor, AutoTokenizer, CLIPSegForImageSegmentation
-from transformers.utils import logging
 
 from ddb.backends import Found, Image
 from ddb.backends.segmenter_weights import kind_of, load_model, part_folder, readable, weights_identity
@@ -63,7 +62,6 @@ class ClipSeg:
 
 def open_clipseg(settings: SegmentConfig, runtime: Runtime) -> ClipSeg:
     """Load CLIPSeg. ModelError if the weights are missing, gated, damaged or another architecture's."""
-    logging.disable_progress_bar()
     folder = part_folder(settings, "weights")
     kind_of(folder, settings, "weights")
     model = load_model(CLIPSegForImageSegmentation, folder, runtime.device)

@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from torch import Tensor
 from transformers import SegformerForSemanticSegmentation, SegformerImageProcessor
-from transformers.utils import logging
 
 from ddb.backends import Found, Image
 from ddb.backends.segmenter_weights import kind_of, load_model, part_folder, readable, weights_identity
@@ -59,7 +58,6 @@ class FaceParsing:
 def open_face_parsing(settings: SegmentConfig, runtime: Runtime) -> FaceParsing:
     """Load it. ModelError if the weights are missing, gated, damaged or another architecture's; ConfigError if they
     know none of `labels`."""
-    logging.disable_progress_bar()
     folder = part_folder(settings, "weights")
     kind_of(folder, settings, "weights")
     model = load_model(SegformerForSemanticSegmentation, folder, runtime.device)

@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from torch import Tensor
 from transformers import GroundingDinoForObjectDetection, GroundingDinoProcessor
-from transformers.utils import logging
 
 from ddb.backends import Detected, Detection, Image
 from ddb.backends.segmenter_weights import kind_of, load_model, part_folder, readable
@@ -54,7 +53,6 @@ class GroundingDino:
 
 def open_grounding_dino(settings: SegmentConfig, device: torch.device) -> GroundingDino:
     """Load it. ModelError if the weights are missing, gated, damaged or another architecture's."""
-    logging.disable_progress_bar()
     folder = part_folder(settings, "detector")
     kind_of(folder, settings, "detector")
     model = load_model(GroundingDinoForObjectDetection, folder, device)

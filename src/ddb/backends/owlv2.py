@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from transformers import Owlv2ForObjectDetection, Owlv2Processor
-from transformers.utils import logging
 
 from ddb.backends import Detected, Detection, Image
 from ddb.backends.segmenter_weights import kind_of, load_model, part_folder, readable
@@ -44,7 +43,6 @@ class Owlv2:
 
 def open_owlv2(settings: SegmentConfig, device: torch.device) -> Owlv2:
     """Load it. ModelError if the weights are missing, gated, damaged or another architecture's."""
-    logging.disable_progress_bar()
     folder = part_folder(settings, "detector")
     kind_of(folder, settings, "detector")
     model = load_model(Owlv2ForObjectDetection, folder, device)

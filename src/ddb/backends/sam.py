@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import torch
 from transformers import Sam2Model, Sam2Processor, SamModel, SamProcessor
-from transformers.utils import logging
 
 from ddb.backends import Detection, Image, Mask
 from ddb.backends.segmenter_weights import kind_of, load_model, part_folder, readable
@@ -83,7 +82,6 @@ class BoxMasks:
 def open_box_masks(settings: SegmentConfig, runtime: Runtime) -> BoxMasks:
     """Load SAM or SAM 2, as the weights say. ModelError if they are missing, gated, damaged or another
     architecture's."""
-    logging.disable_progress_bar()
     folder = part_folder(settings, "mask_model")
     first = kind_of(folder, settings, "mask_model") == "sam"
     model = load_model(SamModel if first else Sam2Model, folder, runtime.device)

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 from transformers import Sam3Model, Sam3Processor
 from transformers.modeling_outputs import BaseModelOutputWithPooling
-from transformers.utils import logging
 
 from ddb.backends import Detection, Found, Image
 from ddb.backends.segmenter_weights import kind_of, load_model, part_folder, readable, weights_identity
@@ -94,7 +93,6 @@ class Sam3:
 
 def open_sam3(settings: SegmentConfig, runtime: Runtime) -> Sam3:
     """Load it. ModelError if the weights are missing, gated, damaged or another architecture's."""
-    logging.disable_progress_bar()
     folder = part_folder(settings, "weights")
     kind_of(folder, settings, "weights")
     model = load_model(Sam3Model, folder, runtime.device)

@@ -67,6 +67,10 @@ def load_model(model_class: Any, folder: Path, device: torch.device) -> Any:
     """A frozen model in float32, from safetensors alone; the last two stay in memory (a segmenter has two at most).
 
     ModelError if weights are damaged, or lack a part of the model (transformers would fill it with random numbers)."""
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()  # what it warns of is checked here, in words of ours
     model, info = readable(
         folder,
         lambda: model_class.from_pretrained(
