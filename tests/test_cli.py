@@ -220,3 +220,25 @@ def test_check_names_tokens_that_belong_to_no_class(
     told = ["--data", str(root), "--set", "invert.tokens.cow=cow.safetensors"]
     assert call(monkeypatch, "check", "photos", *told) == 1
     assert "no class is called 'cow' (classes: cat, dog)" in capsys.readouterr().err
+
+
+def test_check_tells_groups_published_counts_and_missing_images(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from PIL import Image
+
+    lines = ["img_filename,y,split,place"]
+    for number in range(32):
+        y, place, split = number % 2, number // 2 % 2, (0, 0, 1, 2)[number // 4 % 4]
+        lines.append(f"{number}.png,{y},{split},{place}")
+        if number >= 7:
+            Image.new("RGB", (6, 5), (number, 0, 0)).save(tmp_path / f"{number}.png")
+    (tmp_path / "metadata.csv").write_text("\n".join(lines) + "\n")
+    settings = ("erm.weights=none", "segment.backend=given", f"segment.masks={tmp_path}", "inpaint.backend=copy_paste")
+    arguments = [word for setting in settings for word in ("--set", setting)]
+    assert call(monkeypatch, "check", "waterbirds", "--data", str(tmp_path), *arguments) == 0
+    told = capsys.readouterr().out
+    assert "train: 9 images (landbird/land 2, landbird/water 2, waterbird/land 2, waterbird/water 3)" in told
+    assert "warning: group counts differ from the published ones of Waterbirds: train 4/4/4/4 instead of 3498/" in told
+    assert "7 of the listed images are missing: 0.png (line 2), 1.png (line 3), 2.png (line 4)" in told
+    assert "4.png (line 6) and 2 more" in told

@@ -217,3 +217,10 @@ def test_configuration_cannot_be_changed_in_place() -> None:
     config = RunConfig()
     with pytest.raises(ValueError, match="frozen"):
         config.seed = 3  # type: ignore[misc]
+
+
+def test_a_file_as_data_is_a_table_unless_the_source_reads_files(tmp_path: Path) -> None:
+    (tmp_path / "metadata_x.csv").write_text("filename,y,a,split\n")
+    assert load_config("photos", data=tmp_path / "metadata_x.csv").data.source == "table"
+    (tmp_path / "own.yaml").write_text("data: {source: subpopbench}\n")
+    assert load_config(tmp_path / "own.yaml", data=tmp_path / "metadata_x.csv").data.source == "subpopbench"

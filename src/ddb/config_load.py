@@ -18,6 +18,9 @@ from ddb.errors import ConfigError
 
 Tree = dict[str, Any]
 
+FILE_SOURCES = ("table", "wilds", "subpopbench", "auto")
+"""Values of data.source whose data.root may be a file."""
+
 
 def load_config(
     source: str | Path,
@@ -29,7 +32,7 @@ def load_config(
 ) -> RunConfig:
     """Read a preset (by name) or YAML file; `data`, `seed` and `device` replace its values, then `overrides` ("a.b=c").
 
-    `data` names a folder, or a CSV/Parquet file, which also sets `data.source` to "table". A key with an empty value
+    `data` names a folder, or a CSV/Parquet file, which also sets `data.source` to "table" unless it reads files. A key with an empty value
     keeps its default. Raises ConfigError with every fault: unknown keys, values out of range, settings in conflict.
     """
     tree, faults = read_tree(source, overrides, data=data, seed=seed, device=device)
@@ -64,7 +67,7 @@ def read_tree(
     tree = _read_source(source)
     if data is not None:
         _put(tree, ["data", "root"], str(Path(data).resolve()))
-        if Path(data).is_file():
+        if Path(data).is_file() and _get(tree, "data", "source") not in FILE_SOURCES:
             _put(tree, ["data", "source"], "table")
     for key, value in (("seed", seed), ("device", device)):
         if value is not None:

@@ -139,8 +139,8 @@ def _choose_classes(listing: Listing, wanted: tuple[str, ...], faults: list[str]
 def resolve_entries(root: Path, entries: Iterable[Entry], faults: list[str]) -> tuple[list[Entry], dict[str, Path]]:
     """Each image once, its path in normal form, and where it lies; images that stand there twice or lead out of the
     root are added to `faults`."""
-    normal = [replace(entry, image=str(PurePosixPath(entry.image))) for entry in entries]
-    once = _without_duplicates(normal, faults)
+    normal = ((entry, str(PurePosixPath(entry.image))) for entry in entries)
+    once = _without_duplicates([e if e.image == path else replace(e, image=path) for e, path in normal], faults)
     return once, _resolve(root, once, faults)
 
 

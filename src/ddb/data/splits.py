@@ -23,7 +23,9 @@ def make_splits(
     Stratified by class. The images are ranked by the hash of (seed, path): the same images for the same seed on any
     machine, and an image added later moves few others.
     """
-    placed = [replace(entry, split=entry.split or "train") for entry in entries]
+    placed = [entry if entry.split else replace(entry, split="train") for entry in entries]
+    if not missing:
+        return placed
     moved: dict[str, str] = {}
     for label in {entry.label for entry in placed}:
         pool = [entry.image for entry in placed if entry.label == label and entry.split == source]
