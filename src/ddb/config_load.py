@@ -32,8 +32,9 @@ def load_config(
 ) -> RunConfig:
     """Read a preset (by name) or YAML file; `data`, `seed` and `device` replace its values, then `overrides` ("a.b=c").
 
-    `data` names a folder, or a CSV/Parquet file, which also sets `data.source` to "table" unless it reads files. A key with an empty value
-    keeps its default. Raises ConfigError with every fault: unknown keys, values out of range, settings in conflict.
+    `data` names a folder, or a CSV/Parquet file, which also sets `data.source` to "table" unless it is a source that
+    reads files. A key with an empty value keeps its default. Raises ConfigError with every fault: unknown keys, values
+    out of range, settings in conflict.
     """
     tree, faults = read_tree(source, overrides, data=data, seed=seed, device=device)
     faults += tree_faults(tree)
