@@ -143,6 +143,7 @@ def test_missing_images_are_counted_and_the_first_five_named(tmp_path: Path, dra
     assert [(item.path, item.row) for item in dataset.quarantined][0] == ("000001.jpg", 2)
 
 
+@pytest.mark.slow
 def test_a_metadata_file_that_somebody_else_made(shared_data: Path, tmp_path: Path, draw: Draw) -> None:
     """Other columns, other split sizes, absolute paths of a foreign machine; the images are drawn here."""
     text = (shared_data / "metadata" / "waterbirds_variant_metadata.csv").read_text()
