@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ from ddb.errors import DataError
 
 LISTED = 5
 """Faults that a message lists."""
+CHUNK = 256
+"""Files that are hashed in one go."""
 
 
 @dataclass(frozen=True)
@@ -71,11 +74,13 @@ def masks_identity(folder: str, images: Sequence[str]) -> str:
     """ "given_masks@" and 12 hex digits of a hash over the names and contents of the mask files that these images have;
     a file that is not there counts as such. Files are read side by side, each once a process while it does not change.
     """
-    root = Path(folder).expanduser()
-    paths = [resolve_inside(root, mask_name(name)) for name in images]
+    root, ordered = str(Path(folder).expanduser()), sorted(images)
+    chunks = [ordered[at : at + CHUNK] for at in range(0, len(ordered), CHUNK)]
+    total = hashlib.sha256()
     with ThreadPoolExecutor() as pool:
-        listed = sorted(zip(images, pool.map(_digest, paths), strict=True))
-    return f"given_masks@{hashlib.sha256(json.dumps(listed).encode()).hexdigest()[:12]}"
+        for chunk, digests in zip(chunks, pool.map(lambda chunk: _digests(root, chunk), chunks), strict=True):
+            total.update(json.dumps([chunk, digests]).encode())
+    return f"given_masks@{total.hexdigest()[:12]}"
 
 
 def check_complete(masks: GivenMasks, ids: Sequence[str]) -> None:
@@ -90,18 +95,23 @@ def mask_name(image: str) -> str:
     return PurePosixPath(image).with_suffix(".png").as_posix()
 
 
-def _digest(path: Path) -> str:
-    """SHA-256 of a file in hex; "" where it cannot be read."""
-    try:
-        facts = path.stat()
-        return _digest_of(path, facts.st_size, facts.st_mtime_ns)
-    except OSError:
-        return ""
+def _digests(root: str, images: Sequence[str]) -> list[str]:
+    """SHA-256 of each image's mask file in hex; "" where it cannot be read."""
+    digests = []
+    for name in images:
+        path = os.path.join(root, mask_name(name))
+        try:
+            facts = os.stat(path)
+            digests.append(_digest(path, facts.st_size, facts.st_mtime_ns))
+        except OSError:
+            digests.append("")
+    return digests
 
 
 @lru_cache(maxsize=1 << 18)
-def _digest_of(path: Path, size: int, modified: int) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+def _digest(path: str, size: int, modified: int) -> str:
+    with open(path, "rb") as file:
+        return hashlib.sha256(file.read()).hexdigest()
 
 
 def _listing(folder: Path, faults: Sequence[str]) -> str:
