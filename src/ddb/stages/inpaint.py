@@ -125,20 +125,23 @@ class _Painter:
 
     def _task(self, source: str, to_label: int, variant: int) -> Task:
         seed = seed_of(self.seed, source, to_label, variant)
-        variety = self.settings.variety
-        word = variety[seed % len(variety)] if variety else ""
         return Task(
             image=self._image(source),
             mask=read_mask(self.masks[source]),
             to_label=to_label,
-            prompt=self._prompt(to_label, word),
+            prompt=self._prompt(to_label, self._word(source, to_label)),
             seed=seed,
             donor=self._donor(to_label, seed) if self.generator.wants_donor else None,
             old=read_mask(self.objects[source]),
-            against=self._prompt(self.samples[source].label, word) if self.settings.against == "source" else "",
+            against=self._prompt(self.samples[source].label) if self.settings.against == "source" else "",
         )
 
-    def _prompt(self, label: int, word: str) -> str:
+    def _word(self, source: str, to_label: int) -> str:
+        """The word of `variety` for a counterfactual, the same for all its variants."""
+        variety = self.settings.variety
+        return variety[seed_of(self.seed, "variety", source, to_label) % len(variety)] if variety else ""
+
+    def _prompt(self, label: int, word: str = "") -> str:
         return prompt(self.settings, self.tokens.get(label, ""), self.dataset, label, word)
 
     def _donor(self, label: int, seed: int) -> tuple[Image, Mask]:
