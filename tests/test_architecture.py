@@ -30,6 +30,7 @@ ALLOWED = {
     "learn": (*BASE, "config", "data", "learn"),
     "backends": (*BASE, "config", "data", "learn", "backends", "models", "pocket.models"),
     "stages": (*BASE, "config", "data", "learn", "backends"),
+    "rivals": (*BASE, "config", "data", "learn", "backends.timm_classifier", "rivals"),
     "engine": (*BASE, "engine"),
     "report": (*BASE, "report", "engine.workspace", "data.images"),
     "preflight": (*BASE, "config", "config_load", "data", "learn", "backends", "pocket"),
