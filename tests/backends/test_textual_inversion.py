@@ -89,8 +89,9 @@ def test_a_step_equals_diffusers_training_example(
     expected, gradients = reference_step(diffusers_pipeline(kind, folders[kind]), prompt, rows, views, times, noise)
     torch.testing.assert_close(loss, expected, atol=1e-5, rtol=1e-5)
     for vectors, gradient in zip(rows, gradients, strict=True):
-        torch.testing.assert_close(vectors.grad, gradient, atol=1e-5, rtol=1e-3)
-        assert vectors.grad.abs().max() > 1e-6
+        largest = float(gradient.abs().max())  # about 1e-4, so that 1e-5 alone would say little
+        torch.testing.assert_close(vectors.grad, gradient, atol=min(1e-5, 1e-4 * largest), rtol=1e-5)
+        assert largest > 1e-5
 
 
 def test_the_loss_counts_inside_the_mask_alone(nine: Diffusion, lesson: Lesson) -> None:
