@@ -1,6 +1,8 @@
 """Put trained weights into the package as float16 safetensors, and their loss curves and figures beside the scripts.
 
-python tools/pocket/install.py --build build/pocket
+    python tools/pocket/install.py --build build/pocket
+
+Everything is read and written beside its place before anything there is replaced.
 """
 
 from __future__ import annotations
@@ -17,40 +19,43 @@ from transformers import CLIPSegForImageSegmentation
 
 from ddb.pocket.models import WEIGHTS
 
-CURVES = ("vae", "diffusion", "segmenter", "backbone")
+PARTS = ("diffusion", "segmenter", "backbone")
+CURVES = ("vae", *PARTS)
 
 
-def install(build: Path, figures: Path) -> None:
-    for name in ("diffusion", "segmenter", "backbone"):
-        shutil.rmtree(WEIGHTS / name, ignore_errors=True)
+def install(build: Path, weights: Path, figures: Path) -> None:
+    """Replace the folders of the parts under `weights` by those under `build`, and the curves under `figures`."""
+    draft = weights.with_name(f"{weights.name}.new")
+    shutil.rmtree(draft, ignore_errors=True)
     options = {"safety_checker": None, "dtype": torch.float16}
-    StableDiffusionInpaintPipeline.from_pretrained(build / "diffusion", **options).save_pretrained(
-        WEIGHTS / "diffusion"
-    )
-    CLIPSegForImageSegmentation.from_pretrained(build / "segmenter", dtype=torch.float16).save_pretrained(
-        WEIGHTS / "segmenter"
-    )
+    StableDiffusionInpaintPipeline.from_pretrained(build / "diffusion", **options).save_pretrained(draft / "diffusion")
+    segmenter = CLIPSegForImageSegmentation.from_pretrained(build / "segmenter", dtype=torch.float16)
+    segmenter.save_pretrained(draft / "segmenter")
     for file in ("processor_config.json", "tokenizer.json", "tokenizer_config.json"):
-        shutil.copyfile(build / "segmenter" / file, WEIGHTS / "segmenter" / file)
-    (WEIGHTS / "backbone").mkdir(parents=True)
+        shutil.copyfile(build / "segmenter" / file, draft / "segmenter" / file)
+    (draft / "backbone").mkdir()
     state = load_file(build / "backbone" / "model.safetensors")
-    save_file(
-        {k: (v.half() if v.is_floating_point() else v) for k, v in state.items()},
-        WEIGHTS / "backbone/model.safetensors",
-    )
-    shutil.copyfile(build / "backbone" / "config.json", WEIGHTS / "backbone" / "config.json")
+    halves = {k: (v.half() if v.is_floating_point() else v) for k, v in state.items()}
+    save_file(halves, draft / "backbone" / "model.safetensors")
+    shutil.copyfile(build / "backbone" / "config.json", draft / "backbone" / "config.json")
+    weights.mkdir(parents=True, exist_ok=True)
+    for part in PARTS:
+        shutil.rmtree(weights / part, ignore_errors=True)
+        (draft / part).rename(weights / part)
+    draft.rmdir()
     figures.mkdir(parents=True, exist_ok=True)
     for name in CURVES:
         history = build / name / "history.json"
         if history.exists():
             (figures / f"{name}.json").write_text(json.dumps(json.loads(history.read_text())) + "\n")
-    total = sum(path.stat().st_size for path in WEIGHTS.rglob("*") if path.is_file())
-    print(f"{total / 1e6:.1f} MB in {WEIGHTS}")
+    total = sum(path.stat().st_size for path in weights.rglob("*") if path.is_file())
+    print(f"{total / 1e6:.1f} MB in {weights}")
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--build", type=Path, required=True)
+    parser.add_argument("--weights", type=Path, default=WEIGHTS, help="where they go (default: into the package)")
     parser.add_argument("--figures", type=Path, default=Path(__file__).parent / "figures")
     args = parser.parse_args()
-    install(args.build, args.figures)
+    install(args.build, args.weights, args.figures)

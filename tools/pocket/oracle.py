@@ -1,15 +1,18 @@
-"""The oracle: a classifier of body plans (or no bird) trained on balanced renders, the judge of counterfactuals.
+"""The oracles: a classifier a family of body plans (or nothing), trained on balanced renders, the judge of
+counterfactuals.
 
-    python tools/pocket/oracle.py --out build/pocket/oracle
+    python tools/pocket/oracle.py --family animal --out build/pocket/oracles/animal
 
-It sees landbirds, waterbirds and empty places in equal shares on both places, colours at random, and slight blur and
-noise, so that the softness of a decoder does not decide. It serves checks and benchmarks only and never enters a run.
+It sees both plans and empty places in equal shares on every place (hair: dark, blond and bald heads on both types of
+face), everything else at random, and slight blur and noise, so that the softness of a decoder does not decide. It
+serves checks and benchmarks only and never enters a run.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import time
 from pathlib import Path
 
 import numpy as np
@@ -18,11 +21,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from ddb.pocket.world import render, sample_scene
+from ddb.pocket.world import FAMILIES, render, sample_scene
 
-PLANS = ("landbird", "waterbird")
 NOTHING = 2
-"""The answer for a picture without a bird: it agrees with no intended class."""
+"""The answer for a picture without a subject: it agrees with no intended class. 0 and 1 are the family's plans."""
 BATCH = 64
 
 
@@ -30,13 +32,16 @@ def build_oracle() -> nn.Module:
     return timm.create_model("resnet10t", num_classes=3, channels=[32, 64, 128, 256], stem_width=24)
 
 
-def balanced_renders(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def balanced_renders(family: str, count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """uint8 NHWC images and answers (plan index or NOTHING); every (answer, place) cell has the same share."""
     rng = np.random.default_rng(seed)
-    cells = [(answer, place) for answer in (0, 1, NOTHING) for place in ("forest", "lake")]
+    kind = FAMILIES[family]
+    cells = [(answer, place) for answer in (0, 1, NOTHING) for place in kind.places]
     picks = [cells[i % len(cells)] for i in range(count)]
     images = [
-        render(sample_scene(rng, plan=[*PLANS, None][answer], place=place, empty=answer == NOTHING)).image
+        render(
+            sample_scene(rng, family=family, plan=[*kind.plans, None][answer], place=place, empty=answer == NOTHING)
+        ).image
         for answer, place in picks
     ]
     return np.stack(images), np.array([answer for answer, _ in picks])
@@ -57,11 +62,12 @@ def soften(x: Tensor, rng: np.random.Generator) -> Tensor:
     return x + 0.04 * float(rng.random()) * torch.randn(x.shape)
 
 
-def train_oracle(out: Path, count: int, epochs: int, seed: int) -> float:
+def train_oracle(family: str, out: Path, count: int = 8000, epochs: int = 8, seed: int = 0) -> float:
     """Train on `count` renders; returns the accuracy on 2,000 unseen ones and writes the weights."""
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
-    images, labels = balanced_renders(count, seed + 100)
+    start = time.time()
+    images, labels = balanced_renders(family, count, seed + 100)
     model = build_oracle().to(memory_format=torch.channels_last)
     steps = epochs * (count // BATCH)
     optimiser = torch.optim.AdamW(model.parameters(), lr=2e-3, weight_decay=0.05)
@@ -76,11 +82,12 @@ def train_oracle(out: Path, count: int, epochs: int, seed: int) -> float:
             loss.backward()
             optimiser.step()
             schedule.step()
-    unseen, truth = balanced_renders(2000, seed + 999)
+    unseen, truth = balanced_renders(family, 2000, seed + 999)
     accuracy = float((judge(model, unseen) == truth).mean())
     out.mkdir(parents=True, exist_ok=True)
+    facts = {"family": family, "test_accuracy": accuracy, "images": count, "epochs": epochs}
+    (out / "oracle.json").write_text(json.dumps(facts | {"minutes": (time.time() - start) / 60}))
     save_file({k: v.contiguous() for k, v in model.state_dict().items()}, out / "oracle.safetensors")
-    (out / "oracle.json").write_text(json.dumps({"test_accuracy": accuracy, "images": count, "epochs": epochs}))
     return accuracy
 
 
@@ -92,18 +99,18 @@ def load_oracle(folder: Path) -> nn.Module:
 
 @torch.no_grad()
 def judge(model: nn.Module, images: np.ndarray) -> np.ndarray:
-    """Answers (0 landbird, 1 waterbird, 2 no bird) for uint8 NHWC images."""
+    """Answers (0 first plan, 1 second plan, 2 nothing) for uint8 NHWC images."""
     model.eval()
     return np.concatenate([model(as_input(images[i : i + 250])).argmax(1).numpy() for i in range(0, len(images), 250)])
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--family", choices=list(FAMILIES), required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--count", type=int, default=8000)
-    parser.add_argument("--epochs", type=int, default=5)
+    parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
-    print(
-        f"oracle accuracy on unseen balanced renders: {train_oracle(args.out, args.count, args.epochs, args.seed):.4f}"
-    )
+    accuracy = train_oracle(args.family, args.out, args.count, args.epochs, args.seed)
+    print(f"{args.family}: oracle accuracy on unseen balanced renders: {accuracy:.4f}")

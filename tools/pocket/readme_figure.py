@@ -21,7 +21,7 @@ LABELS = ("training image", "region to repaint", "counterfactual", "what moved t
 
 
 def columns(run: Path) -> list[list[np.ndarray]]:
-    """A column per counterfactual: source, region, counterfactual, attribution; those that have a map, in their order."""
+    """A column per counterfactual: source, region, counterfactual, attribution; those that have a map, in order."""
     workspace = Workspace.at(run)
     root = Path(json.loads((run / "dataset.json").read_text())["root"])
     kept = {row["id"] for row in workspace.table("prune").to_pylist() if row["keep"]}
@@ -34,9 +34,7 @@ def columns(run: Path) -> list[list[np.ndarray]]:
         for row in own[:PER_DIRECTION]:
             heat = colours(read_png(maps[row["id"]])[..., 0] / 255)[..., :3] * 255
             source = read_image(root, row["source_id"], 50)
-            found.append(
-                [source, as_image(read_mask(row["changed"])), read_png(row["image"]), heat.astype(np.uint8)]
-            )
+            found.append([source, as_image(read_mask(row["changed"])), read_png(row["image"]), heat.astype(np.uint8)])
     return found
 
 

@@ -1,12 +1,13 @@
 """Draw the loss curves and sample sheets of the pocket weights into `figures/`.
 
     python tools/pocket/sheets.py --out tools/pocket/figures
+    python tools/pocket/sheets.py --diffusion build/pocket/diffusion --segmenter build/pocket/segmenter --out sheets
 
-curves.png      loss of each training, from figures/<part>.json
-world.png       pictures of the world above their causal masks
-vae.png         unseen pictures above what the autoencoder makes of them
-prompts.png     one source a column, one prompt a row, painted by the inpainting model into the same region
-segmenter.png   unseen pictures above the mask found for the noun; the last ones show an empty place
+curves.png           loss of each training, from figures/<part>.json, where they are
+world.png            pictures of the world above their causal masks, two rows a family
+vae.png              unseen pictures above what the autoencoder makes of them
+prompts-FAMILY.png   one source a column, one prompt a row, painted by the inpainting model into the same region
+segmenter.png        unseen pictures above the mask found for the family's noun; the last ones show an empty place
 """
 
 from __future__ import annotations
@@ -30,34 +31,59 @@ from ddb.config_load import load_config
 from ddb.data.masks import shaped
 from ddb.learn.device import open_accelerator
 from ddb.learn.seeds import seed_of
-from ddb.pocket.world import Picture, render, sample_scene
+from ddb.pocket.world import FAMILIES, Picture, render, sample_scene
 
 matplotlib.use("Agg")
-from matplotlib import pyplot  # noqa: E402 (the backend is chosen first: there is no screen)
+from matplotlib import pyplot  # (the backend is chosen first: there is no screen)
 
 COLUMNS = 12
 ZOOM = 2
 LABEL = 190
-PROMPTS = (
-    "a photo of a bird with a short neck, a conical bill, short legs and a round body",
-    "a photo of a bird with a long neck, a flat bill, long legs and a boat-shaped body",
-    "a photo of a red bird",
-    "a photo of a white long-necked bird",
-    "a photo of a blue short-legged bird on a lake",
-    "",
-)
-CURVES = {"vae": "crops", "diffusion": "samples", "segmenter": "images", "backbone": "images"}
-"""Part -> what its history counts."""
+EMPTY = 3
+"""Columns of the segmenter's sheet without a subject."""
+PROMPTS = {
+    "bird": (
+        "a photo of a bird with a short neck, a conical bill, short legs and a round body",
+        "a photo of a bird with a long neck, a flat bill, long legs and a boat-shaped body",
+        "a photo of a red bird",
+        "a photo of a white long-necked bird",
+        "a photo of a blue short-legged bird on a lake",
+        "",
+    ),
+    "animal": (
+        "a photo of an animal with pointed ears, a flat face, a long tail and a slender body",
+        "a photo of an animal with hanging ears, a long muzzle, a short tail and a stocky body",
+        "a photo of a black animal",
+        "a photo of a ginger flop-eared animal",
+        "a photo of a snowy prick-eared animal beside a sofa",
+        "",
+    ),
+    "hair": (
+        "a photo of golden hair",
+        "a photo of black hair",
+        "a photo of brown wavy hair",
+        "a photo of golden hair with a fringe",
+        "a photo of auburn long hair around a round face",
+        "",
+    ),
+}
+REGIONS = {
+    "bird": {"shape": "square", "expand": 1.1, "min_side": 0.66},
+    "animal": {"shape": "square", "expand": 1.1, "min_side": 0.66},
+    "hair": {"shape": "dilated", "expand": 1.15},
+}
+"""Family -> settings of the region that is repainted."""
+CURVES = ("vae", "diffusion", "segmenter", "backbone")
 
 
 def curves(folder: Path) -> None:
     """The recorded losses, one axis a training."""
     figure, axes = pyplot.subplots(1, len(CURVES), figsize=(14, 3), layout="constrained")
-    for axis, (name, unit) in zip(axes, CURVES.items(), strict=True):
+    for axis, name in zip(axes, CURVES, strict=True):
         content = json.loads((folder / f"{name}.json").read_text())
         history = content["history"] if isinstance(content, dict) else content
-        axis.plot([row[unit] / 1000 for row in history], [row["loss"] for row in history], marker=".", markersize=3)
-        axis.set(title=name, xlabel=f"{unit} seen, thousands", ylabel="training loss")
+        axis.plot([row["images"] / 1000 for row in history], [row["loss"] for row in history], marker=".", markersize=3)
+        axis.set(title=name, xlabel="images seen, thousands", ylabel="training loss")
         axis.grid(alpha=0.3)
     figure.savefig(folder / "curves.png", dpi=80)
 
@@ -84,12 +110,22 @@ def _wrapped(text: str, width: int = 28) -> str:
     return "\n".join(lines)
 
 
-def pictures(count: int, seed: int, empty: int = 0) -> list[Picture]:
-    """Unseen pictures, both body plans and chimeras in turn; the last `empty` ones show no subject."""
+def pictures(family: str, count: int, seed: int, empty: int = 0) -> list[Picture]:
+    """Unseen pictures of a family, both plans and chimeras in turn, its places in turn; the last `empty` ones show no
+    subject."""
     rng = np.random.default_rng(seed)
-    plans = ("landbird", "waterbird", None)
+    kind = FAMILIES[family]
+    plans = (*kind.plans, None)
     return [
-        render(sample_scene(rng, plan=plans[i % 3], place=("forest", "lake")[i % 2], empty=i >= count - empty))
+        render(
+            sample_scene(
+                rng,
+                family=family,
+                plan=plans[i % 3],
+                place=kind.places[i % len(kind.places)],
+                empty=i >= count - empty,
+            )
+        )
         for i in range(count)
     ]
 
@@ -112,26 +148,48 @@ def painted(prompt: str, sources: Sequence[Picture], segment: SegmentConfig, set
     return [found.image for found in open_generator(settings, "cpu", "fp32").paint(tasks)]
 
 
-def main(out: Path) -> None:
+def masks_found(family: str, sources: Sequence[Picture], segment: SegmentConfig) -> list[np.ndarray]:
+    """What the segmenter finds for the family's noun, as images."""
+    segmenter = open_segmenter(segment, "cpu", "fp32")
+    found = segmenter.segment([str(i) for i in range(len(sources))], [s.image for s in sources], FAMILIES[family].noun)
+    return [as_image(one.mask) for one in found]
+
+
+def main(out: Path, diffusion: str, segmenter: str) -> None:
     out.mkdir(parents=True, exist_ok=True)
     config = load_config("pocket-waterbirds")
-    segment, inpaint = config.segment, config.inpaint
-    curves(out)
-    shown = pictures(COLUMNS, 11)
-    sheet([[s.image for s in shown], [as_image(s.mask) for s in shown]], ["picture", "causal mask"], out / "world.png")
-    images = [s.image for s in shown]
-    sheet([images, reconstructions(images, inpaint)], ["picture", "after the autoencoder"], out / "vae.png")
-    rows = [painted(prompt, shown, segment, inpaint) for prompt in PROMPTS]
-    names = [prompt or "(empty prompt)" for prompt in PROMPTS]
-    sheet([images, *rows], ["source", *names], out / "prompts.png")
-    unseen = pictures(COLUMNS, 12, empty=3)
-    segmenter = open_segmenter(segment, "cpu", "fp32")
-    found = segmenter.segment([str(i) for i in range(COLUMNS)], [s.image for s in unseen], "bird")
-    masks = [as_image(one.mask) for one in found]
-    sheet([[s.image for s in unseen], masks], ["picture", 'mask for "bird"'], out / "segmenter.png")
+    inpaint = config.inpaint.model_copy(update={"weights": diffusion})
+    if all((out / f"{name}.json").exists() for name in CURVES):
+        curves(out)
+    shown = {family: pictures(family, COLUMNS, 11) for family in FAMILIES}
+    images = {family: [s.image for s in sources] for family, sources in shown.items()}
+    world, vae, found = [], [], []
+    for family, sources in shown.items():
+        world += [(f"{family}: picture", images[family]), ("causal mask", [as_image(s.mask) for s in sources])]
+        vae += [
+            (f"{family}: picture", images[family]),
+            ("after the autoencoder", reconstructions(images[family], inpaint)),
+        ]
+        segment = config.segment.model_copy(update={"weights": segmenter, **REGIONS[family]})
+        rows = [(text or "(empty prompt)", painted(text, sources, segment, inpaint)) for text in PROMPTS[family]]
+        draw([("source", images[family]), *rows], out / f"prompts-{family}.png")
+        unseen = pictures(family, COLUMNS, 12, EMPTY)
+        found += [(f"{family}: picture", [s.image for s in unseen])]
+        found += [(f'mask for "{FAMILIES[family].noun}"', masks_found(family, unseen, segment))]
+    draw(world, out / "world.png")
+    draw(vae, out / "vae.png")
+    draw(found, out / "segmenter.png")
+
+
+def draw(rows: Sequence[tuple[str, Sequence[np.ndarray]]], path: Path) -> None:
+    """A sheet of (label, images)."""
+    sheet([images for _, images in rows], [label for label, _ in rows], path)
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "figures")
-    main(parser.parse_args().out)
+    parser.add_argument("--diffusion", default="pocket", help="a diffusers folder (default: the weights that ship)")
+    parser.add_argument("--segmenter", default="pocket", help="a CLIPSeg folder (default: the weights that ship)")
+    args = parser.parse_args()
+    main(args.out, args.diffusion, args.segmenter)

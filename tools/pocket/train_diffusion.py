@@ -1,18 +1,20 @@
 """Train the pocket's 9-channel inpainting UNet together with its text encoder; write both in diffusers layout.
 
     python tools/pocket/train_diffusion.py --pool build/pocket/pool --latents build/pocket/latents \
-        --vae build/pocket/vae --out build/pocket/diffusion --minutes 120
+        --vae build/pocket/vae --out build/pocket/diffusion --minutes 120 --start-from src/ddb/pocket/weights/diffusion
 
 v-prediction on a cosine schedule; the loss counts inside the mask (and more on the subject); 10% empty captions;
-EMA weights are what is written. A checkpoint every few minutes; started again, it goes on from there.
+EMA weights are what is written. Every batch holds the families in fixed shares. A checkpoint every few minutes; started
+again, it goes on from there. `--start-from`: a diffusers folder whose UNet and text encoder are gone on from; words
+that its tokenizer knew keep their embeddings.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import shutil
-import time
+import math
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -25,9 +27,11 @@ from diffusers import (
     UNet2DConditionModel,
 )
 from diffusers.models.attention_processor import AttnProcessor
-from text import MAX_TOKENS, build_text_encoder, build_tokenizer
+from shares import SHARES, add_family_numbers, counts_of, numbers_of
+from text import MAX_TOKENS, build_text_encoder, build_tokenizer, take_over_text
 from torch import Tensor, nn
-from transformers import CLIPTokenizer
+from training import Training
+from transformers import CLIPTextModel, CLIPTokenizer
 
 EMPTY_CAPTIONS = 0.1
 OUTSIDE_WEIGHT = 0.03
@@ -64,107 +68,94 @@ def weighted_loss(output: Tensor, target: Tensor, mask: Tensor, subject: Tensor)
 
 
 class Batches:
-    """Random training batches from the encoded pool."""
+    """Random training batches of `size` from the encoded pool, the families in fixed shares."""
 
-    def __init__(self, pool: Path, latents: Path, tokenizer: CLIPTokenizer, rng: np.random.Generator) -> None:
-        rows = json.loads((pool / "rows.json").read_text())
+    def __init__(
+        self, rows: list[dict], latents: Path, tokenizer: CLIPTokenizer, size: int, shares: Mapping[str, float]
+    ) -> None:
         texts = [text for row in rows for text in row["captions"]]
         options = {"padding": "max_length", "max_length": MAX_TOKENS, "truncation": True, "return_tensors": "np"}
-        self.ids = tokenizer(texts, **options).input_ids.reshape(len(rows), -1, MAX_TOKENS).astype(np.int64)
-        self.empty = tokenizer([""], **options).input_ids[0].astype(np.int64)
+        self.ids = tokenizer(texts, **options).input_ids.reshape(len(rows), -1, MAX_TOKENS).astype(np.int16)
+        self.empty = tokenizer([""], **options).input_ids[0].astype(np.int16)
         self.latents, self.masked, self.masks, self.subject = (
             np.load(latents / f"{name}.npy", mmap_mode="r") for name in ("latents", "masked", "masks", "subject")
         )
-        self.rng = rng
+        if len(self.latents) != len(rows):
+            raise SystemExit(f"{latents} holds {len(self.latents)} pictures, the pool {len(rows)}: encode it again")
+        families = np.array([row["family"] for row in rows])
+        self.members = [(np.flatnonzero(families == name), n) for name, n in counts_of(size, shares).items() if n]
 
-    def draw(self, size: int) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    def draw(self, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         """(latents, masked latents, mask, subject, token ids)."""
-        rng = self.rng
-        rows = rng.integers(len(self.latents), size=size)
-        which = rng.integers(self.masks.shape[1], size=size)
-        ids = self.ids[rows, rng.integers(self.ids.shape[1], size=size)]
-        ids[rng.random(size) < EMPTY_CAPTIONS] = self.empty
+        rows = np.concatenate([rng.choice(members, number) for members, number in self.members])
+        which = rng.integers(self.masks.shape[1], size=len(rows))
+        ids = self.ids[rows, rng.integers(self.ids.shape[1], size=len(rows))]
+        ids[rng.random(len(rows)) < EMPTY_CAPTIONS] = self.empty
         arrays = (self.latents[rows], self.masked[rows, which], self.masks[rows, which][:, None])
-        subject = torch.from_numpy(self.subject[rows][:, None]).float() / 255
         z, masked, mask = (torch.from_numpy(np.asarray(a)).float() for a in arrays)
-        return z, masked, mask, subject, torch.from_numpy(ids)
+        subject = torch.from_numpy(self.subject[rows][:, None]).float() / 255
+        return z, masked, mask, subject, torch.from_numpy(ids.astype(np.int64))
+
+
+def decay(done: float) -> float:
+    """Full learning rate for half of the time, then a cosine."""
+    return 1.0 if done < 0.5 else 0.03 + 0.97 * 0.5 * (1 + math.cos(math.pi * (done - 0.5) / 0.5))
 
 
 def train(args: argparse.Namespace) -> None:
+    rows = json.loads((args.pool / "rows.json").read_text())
+    tokenizer = _tokenizer(args.out / "tokenizer", rows)
     torch.manual_seed(args.seed)
-    tokenizer = _tokenizer(args)
-    text, unet = build_text_encoder(tokenizer), build_unet().to(memory_format=torch.channels_last)
-    unet.set_attn_processor(AttnProcessor())  # at 64 tokens and fewer, plain products beat fused attention on a CPU
+    text, unet = _models(tokenizer, args.start_from)
     both = nn.ModuleDict({"text": text, "unet": unet})
-    ema = torch.optim.swa_utils.AveragedModel(both, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(EMA))
-    optimiser = torch.optim.AdamW(both.parameters(), lr=args.lr, weight_decay=0.01, betas=(0.9, 0.99), fused=True)
-    state = {"step": 0, "minutes": 0.0, "history": []}
-    checkpoint = args.out / "checkpoint.pt"
-    if checkpoint.exists():
-        saved = torch.load(checkpoint, weights_only=True)
-        both.load_state_dict(saved["model"]), ema.load_state_dict(saved["ema"])
-        optimiser.load_state_dict(saved["optimiser"])
-        state = saved["state"]
-    batches = Batches(args.pool, args.latents, tokenizer, np.random.default_rng(args.seed + state["step"]))
+    training = Training(
+        both, args.out, args.minutes, args.lr, ema=EMA, seed=args.seed, decay=decay, save_minutes=args.save_minutes
+    )
+    batches = Batches(rows, args.latents, tokenizer, args.batch, numbers_of(args.shares, SHARES))
     noise_schedule = DDPMScheduler(**SCHEDULE)
-    start, before, last_save, running = time.time(), state["minutes"], time.time(), []
-    while state["minutes"] < args.minutes:
-        state["minutes"] = before + (time.time() - start) / 60
-        _set_lr(optimiser, args, state)
-        z, masked, mask, subject, ids = batches.draw(args.batch)
+    while training.done < 1:
+        z, masked, mask, subject, ids = batches.draw(training.rng)
         t = torch.randint(0, 1000, (args.batch,))
         noise = torch.randn_like(z)
         inputs = torch.cat([noise_schedule.add_noise(z, noise, t), mask, masked], dim=1)
         with torch.autocast("cpu", torch.bfloat16):
             hidden = text(ids).last_hidden_state
             output = unet(inputs.contiguous(memory_format=torch.channels_last), t, hidden).sample
-        loss = weighted_loss(output.float(), noise_schedule.get_velocity(z, noise, t), mask, subject)
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(both.parameters(), 1.0)
-        optimiser.step()
-        ema.update_parameters(both)
-        state["step"] += 1
-        running.append(float(loss.detach()))
-        if state["step"] % 100 == 0:
-            seen = state["step"] * args.batch
-            record = {
-                "step": state["step"],
-                "samples": seen,
-                "minutes": state["minutes"],
-                "loss": float(np.mean(running)),
-            }
-            state["history"].append(record)
-            print(json.dumps(record), flush=True)
-            running = []
-        if time.time() - last_save > 60 * args.save_minutes:
-            _save(args, tokenizer, both, ema, optimiser, state, checkpoint)
-            last_save = time.time()
-    _save(args, tokenizer, both, ema, optimiser, state, checkpoint)
+        training.step(
+            weighted_loss(output.float(), noise_schedule.get_velocity(z, noise, t), mask, subject), args.batch
+        )
+        if training.save_due:
+            _save(args, tokenizer, training)
+    _save(args, tokenizer, training)
 
 
-def _tokenizer(args: argparse.Namespace) -> CLIPTokenizer:
-    if (args.out / "tokenizer").exists():
-        return CLIPTokenizer.from_pretrained(args.out / "tokenizer")
-    rows = json.loads((args.pool / "rows.json").read_text())
-    return build_tokenizer((text for row in rows[:20_000] for text in row["captions"]), args.out / "tokenizer")
+def _tokenizer(folder: Path, rows: list[dict]) -> CLIPTokenizer:
+    if folder.exists():
+        return CLIPTokenizer.from_pretrained(folder)
+    return build_tokenizer((text for row in rows[:20_000] for text in row["captions"]), folder)
 
 
-def _set_lr(optimiser: torch.optim.Optimizer, args: argparse.Namespace, state: dict) -> None:
-    done = min(1.0, state["minutes"] / args.minutes)
-    factor = min(1.0, (state["step"] + 1) / 200)
-    decay = 1.0 if done < 0.5 else 0.03 + 0.97 * 0.5 * (1 + np.cos(np.pi * (done - 0.5) / 0.5))
-    for group in optimiser.param_groups:
-        group["lr"] = float(args.lr * factor * decay)
+def _models(tokenizer: CLIPTokenizer, start_from: Path | None) -> tuple[CLIPTextModel, UNet2DConditionModel]:
+    """New models, or those of a diffusers folder with the vocabulary of `tokenizer`."""
+    text, unet = build_text_encoder(tokenizer), build_unet()
+    if start_from:
+        known = CLIPTextModel.from_pretrained(start_from / "text_encoder", dtype=torch.float32)
+        taken = take_over_text(text, known, tokenizer, CLIPTokenizer.from_pretrained(start_from / "tokenizer"))
+        print(f"goes on from {start_from}: {taken} of {len(tokenizer)} tokens known")
+        unet = UNet2DConditionModel.from_pretrained(start_from / "unet", torch_dtype=torch.float32)
+    unet.to(memory_format=torch.channels_last)
+    unet.set_attn_processor(AttnProcessor())  # at 64 tokens and fewer, plain products beat fused attention on a CPU
+    return text.train(), unet.train()
 
 
-def _save(args, tokenizer, both, ema, optimiser, state, checkpoint: Path) -> None:  # type: ignore[no-untyped-def]
-    """The pipeline folder (EMA weights) and, beside it, what is needed to go on."""
+def _save(args: argparse.Namespace, tokenizer: CLIPTokenizer, training: Training) -> None:
+    """The checkpoint, and the pipeline folder with the averaged weights."""
+    training.save()
     pipeline = StableDiffusionInpaintPipeline(
         vae=AutoencoderKL.from_pretrained(args.vae),
-        text_encoder=ema.module["text"],
+        text_encoder=training.average["text"],
         tokenizer=tokenizer,
-        unet=ema.module["unet"],
+        unet=training.average["unet"],
         scheduler=DPMSolverMultistepScheduler(
             **SCHEDULE, timestep_spacing="trailing", lambda_min_clipped=-5.1, steps_offset=1
         ),
@@ -173,17 +164,10 @@ def _save(args, tokenizer, both, ema, optimiser, state, checkpoint: Path) -> Non
         requires_safety_checker=False,
     )
     pipeline.save_pretrained(args.out)
-    (args.out / "history.json").write_text(json.dumps(state["history"]))
-    fresh = checkpoint.with_suffix(".new")
-    torch.save(
-        {"model": both.state_dict(), "ema": ema.state_dict(), "optimiser": optimiser.state_dict(), "state": state},
-        fresh,
-    )
-    shutil.move(fresh, checkpoint)
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pool", type=Path, required=True)
     parser.add_argument("--latents", type=Path, required=True)
     parser.add_argument("--vae", type=Path, required=True)
@@ -193,4 +177,10 @@ if __name__ == "__main__":
     parser.add_argument("--batch", type=int, default=48)
     parser.add_argument("--lr", type=float, default=8e-4)
     parser.add_argument("--seed", type=int, default=0)
-    train(parser.parse_args())
+    parser.add_argument("--threads", type=int, help="CPU threads (default: torch's)")
+    parser.add_argument("--start-from", type=Path, help="a diffusers folder to go on from")
+    add_family_numbers(parser, "--shares", SHARES, "share of each family in a batch")
+    arguments = parser.parse_args()
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    train(arguments)

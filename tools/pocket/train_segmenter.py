@@ -1,31 +1,42 @@
 """Train the pocket's text-prompted segmenter, a small CLIPSeg; write it with its processor in transformers layout.
 
     python tools/pocket/train_segmenter.py --pool build/pocket/pool --tokenizer build/pocket/diffusion/tokenizer \
-        --out build/pocket/segmenter --minutes 12
+        --out build/pocket/segmenter --minutes 30 --start-from src/ddb/pocket/weights/segmenter
 
-A prompt names what is there (mask: its pixels), what is not there (mask: empty) or the place (mask: all but the bird).
+A prompt names the subject (mask: its pixels), what is not there (mask: empty) or the place (mask: all but the subject).
+What is not there is hard on purpose: the nouns and places of the other families, and words that no caption holds.
+Killed and started again, it goes on from its last checkpoint.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import time
 from pathlib import Path
 
 import numpy as np
 import torch
-from curve import LossCurve
-from text import MAX_TOKENS
+from shares import SHARES, add_family_numbers, counts_of, numbers_of
+from text import MAX_TOKENS, take_over_text
 from torch import Tensor, nn
+from training import Training
 from transformers import CLIPSegConfig, CLIPSegForImageSegmentation, CLIPSegProcessor, CLIPTokenizer, ViTImageProcessor
 
-from ddb.pocket.birds import COLOURS
+from ddb.pocket import animals, birds, hair
+from ddb.pocket.world import FAMILIES
 
 BATCH = 24
 EMPTY_IN_BATCH = 5
-"""Pictures without a bird in every batch, besides those drawn by chance: the mask has to stay empty there."""
-ABSENT = ("cat", "dog", "face", "hair", "person", "object")
+"""Pictures of empty places in every batch, besides those drawn by chance: the mask has to stay empty there."""
+EMA = 0.99
+COLOURS = {"bird": birds.COLOURS, "animal": animals.COLOURS, "hair": hair.COLOURS}
+WORDS = {
+    "bird": ("cat", "dog", "face", "person", "object", "man", "woman", "portrait"),
+    "animal": ("face", "person", "object", "man", "woman", "portrait"),
+    "hair": ("cat", "dog", "object"),
+}
+"""Words outside the captions that name nothing in a family's pictures. An animal may be a cat or a dog, and hair stands
+around the face of a person: what is true there is not asked."""
 MEAN, STD = 0.5, 0.5
 
 
@@ -70,57 +81,79 @@ def mask_logits(model: CLIPSegForImageSegmentation, ids: Tensor, pixels: Tensor)
 def prompt_for(row: dict, subject: np.ndarray, rng: np.random.Generator) -> tuple[str, np.ndarray]:
     """A prompt and its true mask for one picture."""
     empty = np.zeros_like(subject)
+    family = row["family"]
+    noun = FAMILIES[family].noun
     draw = rng.random()
     article = "a " if rng.random() < 0.3 else ""
-    if draw < 0.62:
-        return f"{article}bird", subject
-    if draw < 0.77:
-        colour = row["subject"]["colour"] if row["subject"] and rng.random() < 0.6 else str(rng.choice(list(COLOURS)))
+    if draw < 0.5:
+        return f"{article}{noun}", subject
+    if draw < 0.64:
+        colours = list(COLOURS[family])
+        colour = row["subject"]["colour"] if row["subject"] and rng.random() < 0.6 else str(rng.choice(colours))
         there = row["subject"] is not None and row["subject"]["colour"] == colour
-        return f"{article}{colour} bird", subject if there else empty
-    if draw < 0.9:
-        place = str(rng.choice(["forest", "lake"]))
+        return f"{article}{colour} {noun}", subject if there else empty
+    if draw < 0.74:
+        place = row["place"] if rng.random() < 0.5 else str(rng.choice(FAMILIES[family].places))
         return f"{article}{place}", ~subject if place == row["place"] else empty
-    return f"{article}{rng.choice(ABSENT)}", empty
+    return f"{article}{absent(family, rng)}", empty
 
 
-def train(
-    pool: Path, tokenizer_folder: Path, out: Path, minutes: float, lr: float, seed: int, start_from: Path | None
-) -> None:
-    torch.manual_seed(seed)
-    rng = np.random.default_rng(seed)
-    images = np.load(pool / "images.npy", mmap_mode="r")
-    subjects = np.load(pool / "masks.npy", mmap_mode="r")
-    rows = json.loads((pool / "rows.json").read_text())
-    without_bird = np.array([i for i, row in enumerate(rows) if row["subject"] is None])
-    tokenizer = CLIPTokenizer.from_pretrained(tokenizer_folder)
-    model = CLIPSegForImageSegmentation.from_pretrained(start_from) if start_from else build_segmenter(tokenizer)
+def absent(family: str, rng: np.random.Generator) -> str:
+    """What no picture of a family shows: another family's noun, bare or with one of its colours, or its place, or a
+    word that no caption holds."""
+    draw = rng.random()
+    if draw < 0.35:
+        return str(rng.choice(WORDS[family]))
+    other = str(rng.choice([name for name in FAMILIES if name != family]))
+    if draw < 0.75:
+        return FAMILIES[other].noun
+    if draw < 0.88:
+        return f"{rng.choice(list(COLOURS[other]))} {FAMILIES[other].noun}"
+    return str(rng.choice(FAMILIES[other].places))
+
+
+class Picks:
+    """Rows of a batch: families in fixed shares, and so many empty places."""
+
+    def __init__(self, rows: list[dict], shares: dict[str, float]) -> None:
+        families = np.array([row["family"] for row in rows])
+        nothing = np.array([row["subject"] is None for row in rows])
+        self.groups = [
+            (np.flatnonzero((families == name) & (nothing if are_empty else True)), number)
+            for are_empty, total in ((False, BATCH - EMPTY_IN_BATCH), (True, EMPTY_IN_BATCH))
+            for name, number in counts_of(total, shares).items()
+            if number
+        ]
+
+    def draw(self, rng: np.random.Generator) -> np.ndarray:
+        return np.concatenate([rng.choice(members, number) for members, number in self.groups])
+
+
+def train(args: argparse.Namespace) -> None:
+    images = np.load(args.pool / "images.npy", mmap_mode="r")
+    subjects = np.load(args.pool / "masks.npy", mmap_mode="r")
+    rows = json.loads((args.pool / "rows.json").read_text())
+    picks = Picks(rows, numbers_of(args.shares, SHARES))
+    tokenizer = CLIPTokenizer.from_pretrained(args.tokenizer)
+    torch.manual_seed(args.seed)
+    model = build_segmenter(tokenizer)
+    if args.start_from:
+        known = CLIPSegForImageSegmentation.from_pretrained(args.start_from, dtype=torch.float32)
+        take_over_text(model, known, tokenizer, CLIPTokenizer.from_pretrained(args.start_from))
     model.train()
-    ema = torch.optim.swa_utils.AveragedModel(model, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.99))
-    optimiser = torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=0.01, fused=True)
-    start, step, curve = time.time(), 0, LossCurve(BATCH)
-    while (done := (time.time() - start) / (60 * minutes)) < 1:
-        for group in optimiser.param_groups:
-            group["lr"] = lr * min(1, (step + 1) / 200) * (0.5 * (1 + np.cos(np.pi * done)) + 0.01)
-        picks = rng.integers(len(images), size=BATCH)
-        picks[:EMPTY_IN_BATCH] = rng.choice(without_bird, EMPTY_IN_BATCH)
-        prompts, masks = zip(*(prompt_for(rows[i], np.array(subjects[i]), rng) for i in picks), strict=True)
+    training = Training(model, args.out, args.minutes, args.lr, ema=EMA, seed=args.seed, save_minutes=args.save_minutes)
+    while training.done < 1:
+        chosen = picks.draw(training.rng)
+        prompts, masks = zip(*(prompt_for(rows[i], np.array(subjects[i]), training.rng) for i in chosen), strict=True)
         ids = tokenizer(list(prompts), padding="max_length", max_length=8, return_tensors="pt").input_ids
         target = torch.from_numpy(np.stack(masks)).float()
-        pixels = torch.from_numpy(images[picks]).permute(0, 3, 1, 2).float() / 255
+        pixels = torch.from_numpy(images[chosen]).permute(0, 3, 1, 2).float() / 255
         with torch.autocast("cpu", torch.bfloat16):
             logits = mask_logits(model, ids, (pixels - MEAN) / STD).float()
-        loss = segmentation_loss(logits, target)
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimiser.step()
-        ema.update_parameters(model)
-        step += 1
-        curve.add(step, float(loss.detach()))
-        if step % 500 == 0:
-            save(ema.module, tokenizer, out, curve.history)
-    save(ema.module, tokenizer, out, curve.history)
+        training.step(segmentation_loss(logits, target), BATCH)
+        if training.save_due:
+            save(training, tokenizer, args.out)
+    save(training, tokenizer, args.out)
 
 
 def segmentation_loss(logits: Tensor, target: Tensor) -> Tensor:
@@ -132,21 +165,27 @@ def segmentation_loss(logits: Tensor, target: Tensor) -> Tensor:
     return cross_entropy + 0.5 * (dice * there).sum() / there.sum().clamp(min=1)
 
 
-def save(model: CLIPSegForImageSegmentation, tokenizer: CLIPTokenizer, out: Path, history: list[dict]) -> None:
-    model.save_pretrained(out)
+def save(training: Training, tokenizer: CLIPTokenizer, out: Path) -> None:
+    """The checkpoint, and the averaged weights with their processor."""
+    training.save()
+    training.average.save_pretrained(out)
     processor = ViTImageProcessor(size={"height": 64, "width": 64}, image_mean=[MEAN] * 3, image_std=[STD] * 3)
     CLIPSegProcessor(image_processor=processor, tokenizer=tokenizer).save_pretrained(out)
-    (out / "history.json").write_text(json.dumps(history))
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pool", type=Path, required=True)
     parser.add_argument("--tokenizer", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--minutes", type=float, default=12)
+    parser.add_argument("--minutes", type=float, default=30)
+    parser.add_argument("--save-minutes", type=float, default=2)
     parser.add_argument("--lr", type=float, default=1e-3)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, help="CPU threads (default: torch's)")
     parser.add_argument("--start-from", type=Path, help="a segmenter folder to go on from")
-    args = parser.parse_args()
-    train(args.pool, args.tokenizer, args.out, args.minutes, args.lr, args.seed, args.start_from)
+    add_family_numbers(parser, "--shares", SHARES, "share of each family in a batch")
+    arguments = parser.parse_args()
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    train(arguments)

@@ -1,16 +1,18 @@
 """Train the pocket VAE (64x64x3 -> 16x16x4) on crops, then on whole images; write it in diffusers layout.
 
-    python tools/pocket/train_vae.py --pool build/pocket/pool --out build/pocket/vae --minutes 20
+    python tools/pocket/train_vae.py --pool build/pocket/pool --out build/pocket/vae --minutes 28
+    python tools/pocket/train_vae.py --pool build/pocket/pool --out build/pocket/vae --minutes 20 --lr 8e-4 \
+        --start-from src/ddb/pocket/weights/diffusion/vae
 
 Loss: L1 + L1 of the image gradients (edges and legs must survive: a blurry patch is a trace that a classifier can
-learn) with the subject's pixels weighted up, + a tiny KL term.
+learn) with the subject's pixels weighted up, + a tiny KL term. What is written is a short average of the weights, and
+in history.json its figures on pictures of each family that it was not trained on. Killed and started again, it goes on.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,11 +20,15 @@ import numpy as np
 import torch
 from diffusers import AutoencoderKL
 from torch import Tensor, nn
+from training import Training
 
 CROP = 32
 SUBJECT_WEIGHT = 3.0
 EDGE_WEIGHT = 1.0
 KL_WEIGHT = 1e-6
+EMA = 0.99
+HELD_OUT = 600
+"""Pictures at the end of the pool that are only looked at for the figures."""
 
 
 def build_vae() -> AutoencoderKL:
@@ -76,59 +82,81 @@ def crops(
     return pixels.contiguous(memory_format=torch.channels_last), torch.from_numpy(m).float()[:, None]
 
 
-def train(pool: Path, out: Path, minutes: float, lr: float, seed: int, start_from: Path | None) -> None:
-    torch.manual_seed(seed)
-    rng = np.random.default_rng(seed)
-    images = np.load(pool / "images.npy", mmap_mode="r")
-    masks = np.load(pool / "masks.npy", mmap_mode="r")
-    model = AutoencoderKL.from_pretrained(start_from) if start_from else build_vae()
+def train(args: argparse.Namespace) -> None:
+    images, masks = (np.load(args.pool / f"{name}.npy", mmap_mode="r") for name in ("images", "masks"))
+    families = [row["family"] for row in json.loads((args.pool / "rows.json").read_text())]
+    torch.manual_seed(args.seed)
+    model = AutoencoderKL.from_pretrained(args.start_from, dtype=torch.float32) if args.start_from else build_vae()
     model.train().to(memory_format=torch.channels_last)
+    training = Training(
+        model, args.out, args.minutes, args.lr, ema=EMA, seed=args.seed, weight_decay=1e-4,
+        save_minutes=args.save_minutes,
+    )  # fmt: skip
     forward = torch.compile(reconstruct(model))
-    ema = torch.optim.swa_utils.AveragedModel(model, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.99))
-    optimiser = torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=1e-4, betas=(0.9, 0.99))
-    out.mkdir(parents=True, exist_ok=True)
-    start, step, seen, history, running = time.time(), 0, 0, [], 0.0
-    while (done := (time.time() - start) / (60 * minutes)) < 1:
-        size, batch = (CROP, 24) if done < 0.85 else (64, 8)
-        x, m = crops(images, masks, rng, batch, size)
-        for group in optimiser.param_groups:
-            group["lr"] = lr * min(1, (step + 1) / 200) * (0.5 * (1 + np.cos(np.pi * done)) + 0.01)
+    while training.done < 1:
+        size, batch = (CROP, 24) if training.done < 0.85 else (64, 8)
+        x, m = crops(images[:-HELD_OUT], masks[:-HELD_OUT], training.rng, batch, size)
         with torch.autocast("cpu", torch.bfloat16):
             output, kl = forward(x)
-        loss = reconstruction_loss(output.float(), x, m) + KL_WEIGHT * kl
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimiser.step()
-        ema.update_parameters(model)
-        step, seen, running = step + 1, seen + batch, running + float(loss.detach())
-        if step % 200 == 0:
-            history.append({"step": step, "crops": seen, "minutes": (time.time() - start) / 60, "loss": running / 200})
-            print(json.dumps(history[-1]), flush=True)
-            running = 0.0
-        if step % 1000 == 0:
-            save(ema.module, images, out, history)
-    save(ema.module, images, out, history)
+        training.step(reconstruction_loss(output.float(), x, m) + KL_WEIGHT * kl, batch)
+        if training.save_due:
+            training.save()
+            save(training.average, images, args.out)
+    training.save()
+    save(training.average, images, args.out)
+    figures = evaluate(training.average, images[-HELD_OUT:], masks[-HELD_OUT:], families[-HELD_OUT:])
+    print(json.dumps(figures))
+    content = {"history": training.curve.history, "figures": figures}
+    (args.out / "history.json").write_text(json.dumps(content))
 
 
-def save(model: AutoencoderKL, images: np.ndarray, out: Path, history: list[dict[str, float]]) -> None:
+def save(model: AutoencoderKL, images: np.ndarray, out: Path) -> None:
     """Set the scaling factor to one over the latents' standard deviation and write the model."""
     model.eval()
-    x = torch.from_numpy(np.array(images[:512])).permute(0, 3, 1, 2).float() / 127.5 - 1
     with torch.no_grad():
-        latents = model.encode(x).latent_dist.mode()
+        latents = model.encode(as_input(images[:512])).latent_dist.mode()
     model.register_to_config(scaling_factor=float(1 / latents.std()))
     model.save_pretrained(out)
-    (out / "history.json").write_text(json.dumps(history))
+
+
+@torch.no_grad()
+def evaluate(model: AutoencoderKL, images: np.ndarray, masks: np.ndarray, families: list[str]) -> dict[str, float]:
+    """For each family: mean absolute error in grey levels (0-255), in the whole picture and on the subject, and
+    sharpness, the strength of the edges on the subject over that of the original's (1: as sharp)."""
+    model.eval()
+    figures: dict[str, float] = {}
+    for family in sorted(set(families)):
+        rows = np.flatnonzero([name == family for name in families])
+        x, mask = as_input(images[rows]), torch.from_numpy(np.array(masks[rows]))[:, None].float()
+        output = torch.cat([model.decode(model.encode(part).latent_dist.mode()).sample for part in x.split(50)])
+        error = (output.clamp(-1, 1) - x).abs().mean(dim=1, keepdim=True) * 127.5
+        near = nn.functional.max_pool2d(mask, 3, 1, 1)
+        figures[f"{family}_error"] = float(error.mean())
+        figures[f"{family}_error_subject"] = float((error * near).sum() / near.sum())
+        edges = [
+            (y.diff(dim=3).abs() * near[..., 1:]).sum() + (y.diff(dim=2).abs() * near[:, :, 1:]).sum()
+            for y in (output, x)
+        ]
+        figures[f"{family}_sharpness"] = float(edges[0] / edges[1])
+    return figures
+
+
+def as_input(images: np.ndarray) -> Tensor:
+    """uint8 NHWC -> NCHW in [-1, 1]."""
+    return torch.from_numpy(np.array(images)).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pool", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--minutes", type=float, default=20)
+    parser.add_argument("--minutes", type=float, default=28)
+    parser.add_argument("--save-minutes", type=float, default=4)
     parser.add_argument("--lr", type=float, default=2e-3)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, help="CPU threads (default: torch's)")
     parser.add_argument("--start-from", type=Path, help="a VAE folder to go on from")
-    args = parser.parse_args()
-    train(args.pool, args.out, args.minutes, args.lr, args.seed, args.start_from)
+    arguments = parser.parse_args()
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    train(arguments)
