@@ -1,0 +1,68 @@
+"""Class activation maps of convolutional classifiers: XGrad-CAM (Fu et al., BMVC 2020)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ddb.errors import ModelError
+from ddb.learn.classifier import Classifier, Pixels, to_tensor
+from ddb.learn.device import Runtime
+from ddb.learn.predict import Floats
+
+EPSILON = 1e-7
+
+
+def xgradcam(classifier: Classifier, pixels: Pixels, runtime: Runtime, batch_size: int) -> Floats:
+    """Heat maps [N, S, S] >= 0 of the predicted class: uint8 [N, S, S, 3], on the last feature map of the model.
+
+    H = relu(sum_k w_k A_k), w_k = sum_xy (A_k dy/dA_k) / sum_xy A_k, enlarged bilinearly. No map is rescaled: what
+    compares pixels of one image needs no common scale. ModelError for a model without feature maps (a transformer).
+    """
+    model = classifier.on(runtime.device).eval()
+    maps = []
+    for start in range(0, len(pixels), batch_size):
+        images = classifier.normalise(to_tensor(pixels[start : start + batch_size], runtime.device))
+        with _last_map(model) as activation, runtime.autocast(), torch.enable_grad():
+            top = model(images.requires_grad_(True)).float().max(dim=1).values.sum()
+        (gradient,) = torch.autograd.grad(top, activation())
+        small = weighted_map(activation().detach().float(), gradient.float())
+        large = F.interpolate(small[:, None], size=images.shape[2:], mode="bilinear", align_corners=False)
+        maps.append(large[:, 0].cpu().numpy())
+    return np.concatenate(maps)
+
+
+def weighted_map(activations: Tensor, gradients: Tensor) -> Tensor:
+    """XGrad-CAM of feature maps and their gradients [B, C, h, w]: [B, h, w] >= 0."""
+    weights = (activations * gradients).sum((2, 3)) / (activations.sum((2, 3)) + EPSILON)
+    return (weights[:, :, None, None] * activations).sum(1).relu()
+
+
+@contextmanager
+def _last_map(model: nn.Module) -> Iterator[Callable[[], Tensor]]:
+    """What the model's modules put out last that still has height and width: known after a forward pass."""
+    seen: list[Tensor] = []
+
+    def keep(_module: nn.Module, _inputs: object, output: object) -> None:
+        if isinstance(output, Tensor) and output.ndim == 4 and output.shape[2] * output.shape[3] > 1:
+            seen[:] = [output]
+
+    def found() -> Tensor:
+        if not seen:
+            raise ModelError(
+                "The backbone has no feature map with height and width, which class activation maps need. Use a "
+                "convolutional erm.backbone, such as resnet50.tv_in1k."
+            )
+        return seen[0]
+
+    handles = [module.register_forward_hook(keep) for module in model.modules()]
+    try:
+        yield found
+    finally:
+        for handle in handles:
+            handle.remove()
