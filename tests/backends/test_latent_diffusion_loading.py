@@ -68,6 +68,16 @@ def test_a_damaged_or_missing_part_is_named(part: str, own: Any) -> None:
     refused(folder, f"{part}: missing")
 
 
+def test_files_in_half_precision_alone_are_read(own: Any) -> None:
+    folder = own("nine")
+    for file in folder.rglob("*.safetensors"):
+        save_file(
+            {k: v.half() for k, v in load_file(file).items()}, file.with_suffix(".fp16.safetensors"), {"format": "pt"}
+        )
+        file.unlink()
+    assert open_diffusion(str(folder), FP32).unet.dtype == torch.float32
+
+
 @pytest.mark.parametrize("part", WEIGHTS)
 def test_weights_that_lack_a_tensor_are_refused(part: str, own: Any) -> None:
     folder = own("xl_four")

@@ -95,3 +95,12 @@ def test_offline_the_cache_is_enough(tmp_path: Path) -> None:
     environment.pop("HF_HUB_CACHE", None)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
     assert done.stdout.strip() == str(folder), done.stderr
+
+
+def test_another_commit_in_the_cache_is_not_taken_for_the_known_one(tmp_path: Path) -> None:
+    fill_cache(tmp_path / "hub", RESNET, COMMIT, TIMM)
+    done = ddb("models", "pull", "resnet50", home=tmp_path)
+    assert done.returncode == 1
+    assert f"the cache holds commit {COMMIT[:12]}, wanted is {PIN}" in done.stderr
+    done = ddb("models", "verify", "resnet50", home=tmp_path)
+    assert (done.returncode, "wrong revision" in done.stdout) == (1, True)

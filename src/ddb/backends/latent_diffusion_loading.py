@@ -95,8 +95,16 @@ def _text_encoder(folder: Path, part: str, index: dict[str, Any], paired: bool) 
 
 
 def _weights(folder: Path, name: str, kind: Any, dtype: torch.dtype = torch.float32) -> Any:
-    """A model from its part of the folder; weights that the file lacks would be drawn at random: refused."""
-    options = {"use_safetensors": True, "dtype": dtype, "output_loading_info": True}
+    """A model from its part of the folder; weights that the file lacks would be drawn at random: refused. Some
+    repositories have safetensors in half precision alone, named model.fp16.safetensors: then these are read."""
+    files = [path.name for path in (folder / name).glob("*.safetensors")]
+    half = bool(files) and all(".fp16." in file for file in files)
+    options = {
+        "use_safetensors": True,
+        "dtype": dtype,
+        "output_loading_info": True,
+        "variant": "fp16" if half else None,
+    }
     model, info = _part(folder, name, lambda path: kind.from_pretrained(path, **options))
     if info["missing_keys"]:
         first = sorted(info["missing_keys"])[0]

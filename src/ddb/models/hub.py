@@ -36,7 +36,7 @@ def fetch(wanted: Wanted, patterns: Sequence[str]) -> Path:
                 source.repository, revision=source.revision, allow_patterns=list(patterns)
             )
         except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-            reasons.append(_reason(source, error))
+            reasons.append(_reason(source, error) + _elsewhere(wanted, source))
             continue
         if source is not wanted.sources[0]:
             log.warning("%s comes from the mirror %s, whose revision is not pinned.", wanted.name, source.repository)
@@ -86,6 +86,12 @@ def _reason(source: Source, error: Exception) -> str:
         return f"the hub has no commit {source.revision} of it"
     why = "HF_HUB_OFFLINE forbids asking the hub" if offline() else "the hub cannot be reached"
     return f"not in the hub's cache here ({cache_folder()}), and {why}"
+
+
+def _elsewhere(wanted: Wanted, source: Source) -> str:
+    """A word about other commits of the first source that the cache holds."""
+    others = other_revisions(wanted) if source is wanted.sources[0] else []
+    return f" (the cache holds commit {others[0].name[:12]}, wanted is {source.revision})" if others else ""
 
 
 def _message(wanted: Wanted, reasons: Sequence[str]) -> str:
