@@ -58,7 +58,7 @@ def _linear(classifier: Classifier) -> nn.Linear:
     if not isinstance(classifier.head, nn.Linear) or classifier.head.bias is None:
         kind = type(classifier.head).__name__
         raise ModelError(
-            f"The backbone's last layer is a {kind}; methods that fit the last layer alone need one linear layer with a "
-            "bias. Use another erm.backbone, such as resnet50.tv_in1k."
+            f"The backbone's last layer is a {kind}; methods that fit the last layer alone need a linear layer with "
+            "one bias a class. Use another erm.backbone, such as resnet50.tv_in1k."
         )
     return classifier.head

@@ -1,0 +1,62 @@
+"""What methods on frozen features share: features computed once per backbone, and the figures of a head on them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from typing import Literal
+
+import numpy as np
+import torch
+from safetensors.numpy import load_file
+
+from ddb.learn import predict, processes
+from ddb.learn.checkpoint import save_tensors
+from ddb.learn.classifier import Classifier
+from ddb.learn.fit import Figures
+from ddb.learn.predict import Floats
+from ddb.learn.validation import Held, lowest_accuracy
+from ddb.rivals import Problem
+from ddb.rivals.head import Head
+
+
+def features_of(problem: Problem, classifier: Classifier, split: Literal["train", "val"]) -> Floats:
+    """Features [N, D] of a split's images in float32, kept in the problem's folder under the weights' hash."""
+    images = problem.train if split == "train" else problem.val
+    path = problem.folder / f"features-{split}-{weights_hash(classifier)}-{len(images.labels)}.safetensors"
+    with processes.leader_first():
+        if not path.exists():
+            found = predict.features(classifier, images.pixels, problem.runtime.exact(), problem.batch)
+            save_tensors(path, {"features": torch.from_numpy(found)})
+    features: Floats = load_file(path)["features"]
+    return features
+
+
+def weights_hash(classifier: Classifier) -> str:
+    """16 hex digits of the SHA-256 of all weights and statistics of a model."""
+    digest = hashlib.sha256()
+    for name, value in sorted(classifier.model.state_dict().items()):
+        digest.update(name.encode() + value.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def judge(problem: Problem, classifier: Classifier) -> Callable[[Head], Figures]:
+    """The figures of a head on the held-out images by the problem's rule, as `learn.validation.validator` gives them;
+    () for the rule "last"."""
+    if problem.selection == "last":
+        return lambda head: ()
+    parts = [(_held_features(problem, classifier, held), held) for held in problem.held() if len(held.labels)]
+    cells = np.concatenate([held.cells for _, held in parts])
+
+    def figures(head: Head) -> Figures:
+        correct = np.concatenate([head.logits(seen).argmax(axis=1) == held.labels for seen, held in parts])
+        mean = float(correct.mean())
+        return (mean,) if problem.selection == "mean" else (lowest_accuracy(correct, cells), mean)
+
+    return figures
+
+
+def _held_features(problem: Problem, classifier: Classifier, held: Held) -> Floats:
+    if held.pixels is problem.val.pixels:
+        return features_of(problem, classifier, "val")
+    return predict.features(classifier, held.pixels, problem.runtime.exact(), problem.batch)
