@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from ddb.config import Augment, FitConfig
 from ddb.errors import ModelError, StageFailed
 from ddb.learn import fit as fitting
+from ddb.learn.batches import Batch
 from ddb.learn.device import Runtime
 from ddb.learn.fit import CHECKPOINT, RANKING, Images, Material, Term, fit
 from ddb.learn.predict import logits
@@ -96,7 +97,7 @@ def test_loss_is_the_sum_of_the_parts_means(make_classifier, colours, cpu):
     weights = np.linspace(0.5, 2, 40).astype(np.float32)
     train = Images(colours.pixels, colours.labels, weights)
     terms = (Term(Images(colours.pixels[:5], colours.labels[:5]), 0.3, 4), Term(colours, 1.7, 6))
-    batch = [np.arange(10), np.array([0, 1, 2, 4]), np.arange(20, 26)]
+    batch = [Batch(rows) for rows in (np.arange(10), np.array([0, 1, 2, 4]), np.arange(20, 26))]
     settings = FitConfig(augment=PLAIN)
     generator = torch.Generator()
     loss = fitting._loss(classifier, Material(train, terms), batch, settings, cpu, generator)
@@ -108,7 +109,8 @@ def test_loss_is_the_sum_of_the_parts_means(make_classifier, colours, cpu):
         own = F.cross_entropy(outputs, torch.from_numpy(colours.labels[rows]), reduction="none")
         return (own * weight).mean().item()
 
-    expected = mean(batch[0], torch.from_numpy(weights[:10])) + 0.3 * mean(batch[1]) + 1.7 * mean(batch[2])
+    rows = [part.rows for part in batch]
+    expected = mean(rows[0], torch.from_numpy(weights[:10])) + 0.3 * mean(rows[1]) + 1.7 * mean(rows[2])
     assert loss.item() == pytest.approx(expected, rel=1e-5)
 
 
@@ -126,18 +128,22 @@ def test_one_step_is_plain_sgd(make_classifier, colours, cpu, tmp_path):
         torch.testing.assert_close(state(classifier)[name], value, atol=1e-5, rtol=1e-4)
 
 
-def test_an_epoch_uses_every_image_once_and_terms_evenly(colours):
+def rows_of(classifier, material, batch_size):
+    batches = fitting._batches(classifier, material, batch_size, torch.Generator().manual_seed(0))
+    return [[part.rows for part in batch] for batch in batches]
+
+
+def test_an_epoch_uses_every_image_once_and_terms_evenly(make_classifier, colours):
     terms = (Term(Images(colours.pixels[:7], colours.labels[:7]), 1.0, 5),)
-    batches = fitting._batches(Material(colours, terms), 10, torch.Generator().manual_seed(0))
+    batches = rows_of(make_classifier(), Material(colours, terms), 10)
     assert [[len(rows) for rows in batch] for batch in batches] == [[10, 5]] * 4
     assert sorted(np.concatenate([batch[0] for batch in batches])) == list(range(40))
     counts = np.bincount(np.concatenate([batch[1] for batch in batches]), minlength=7)
     assert counts.max() - counts.min() <= 1
 
 
-def test_fewer_images_than_a_batch_are_one_batch(colours):
-    batches = fitting._batches(Material(colours), 64, torch.Generator().manual_seed(0))
-    assert [len(rows) for (rows,) in batches] == [40]
+def test_fewer_images_than_a_batch_are_one_batch(make_classifier, colours):
+    assert [len(rows) for (rows,) in rows_of(make_classifier(), Material(colours), 64)] == [40]
 
 
 def test_keeps_the_best_epoch_and_the_later_of_equals(make_classifier, colours, cpu, tmp_path):

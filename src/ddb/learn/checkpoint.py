@@ -38,10 +38,16 @@ class Progress:
 
 
 def save_checkpoint(
-    path: Path, model: nn.Module, optimiser: torch.optim.Optimizer, scaler: torch.amp.GradScaler, progress: Progress
+    path: Path,
+    model: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    scaler: torch.amp.GradScaler,
+    progress: Progress,
+    memory: Mapping[str, Tensor],
 ) -> None:
-    """Write everything that the next epoch depends on."""
+    """Write everything that the next epoch depends on; `memory`: an objective's state."""
     tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
+    tensors |= {f"memory.{name}": value for name, value in memory.items()}
     if progress.kept != progress.epoch:
         tensors |= {f"best.{name}": value for name, value in progress.best.items()}
     for index, state in optimiser.state_dict()["state"].items():
@@ -57,9 +63,13 @@ def save_checkpoint(
 
 
 def load_checkpoint(
-    path: Path, model: nn.Module, optimiser: torch.optim.Optimizer, scaler: torch.amp.GradScaler
+    path: Path,
+    model: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    scaler: torch.amp.GradScaler,
+    memory: dict[str, Tensor],
 ) -> Progress | None:
-    """Put a checkpoint's state into model, optimiser and scaler; None where there is no file."""
+    """Put a checkpoint's state into model, optimiser, scaler and `memory`; None where there is no file."""
     if not path.exists():
         return None
     try:
@@ -80,6 +90,7 @@ def load_checkpoint(
         )
     optimiser.load_state_dict({**optimiser.state_dict(), "state": state})
     scaler.load_state_dict(facts["scaler"])
+    memory.update(_under(tensors, "memory."))
     best = _under(tensors, "best.") or weights
     return Progress(facts["epoch"], facts["kept"], tuple(facts["figures"]), tuple(facts["history"]), best)
 

@@ -1,6 +1,9 @@
 """The only training loop: L = mean weighted cross-entropy of the training batch + sum_c gamma_c x mean cross-entropy of
 class c's counterfactuals (method section 7; without counterfactuals it is ERM).
 
+Other methods put their own in three places of `Material`: `plan` (which images make up a step, mixed with which),
+`mixer` (how two images are mixed) and `objective` (what each image's loss counts for, given all losses of the step).
+
 Every epoch ends with a checkpoint that is whole or absent, and draws from its own seed, so a fit that was killed goes
 on at the last epoch and ends with the very weights of an unbroken one (same device, same number of threads). Several
 processes share each batch (`ddb.learn.parallel`); the first alone validates and writes.
@@ -11,62 +14,32 @@ from __future__ import annotations
 import json
 import logging
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ddb.config import FitConfig
 from ddb.errors import StageFailed
 from ddb.learn import processes
 from ddb.learn.augment import Draws, augment
+from ddb.learn.batches import Batch, Rows, chunks, losses, passes, rounds
 from ddb.learn.checkpoint import Progress, load_checkpoint, save_checkpoint, save_tensors
-from ddb.learn.classifier import Classifier, Pixels, to_tensor
+from ddb.learn.classifier import Classifier, to_tensor
 from ddb.learn.device import Runtime
-from ddb.learn.parallel import for_backward, own_images, own_rows, shared_model, whole_batch
+from ddb.learn.material import Figures as Figures
+from ddb.learn.material import Images as Images
+from ddb.learn.material import Material as Material
+from ddb.learn.material import Objective
+from ddb.learn.material import Term as Term
+from ddb.learn.parallel import for_backward, of_all, own_images, own_places, shared_model, whole_batch
 from ddb.learn.seeds import seed_of
 
 log = logging.getLogger("ddb")
-
-Figures = tuple[float, ...]
-"""What selection maximises, compared from left to right; the first is the rule's own value."""
-
-
-@dataclass(frozen=True)
-class Images:
-    """`pixels` [N, S, S, 3] uint8; `labels` int64 [N]; `weights` float32 [N] multiply each sample's loss (None: 1)."""
-
-    pixels: Pixels
-    labels: npt.NDArray[np.int64]
-    weights: npt.NDArray[np.float32] | None = None
-
-
-@dataclass(frozen=True)
-class Term:
-    """An extra loss term: `gamma` x the mean loss of `batch` images drawn for every step."""
-
-    images: Images
-    gamma: float
-    batch: int
-
-
-@dataclass(frozen=True)
-class Material:
-    """What a fit learns from. `validate` gives the figures of a model in eval mode (None: the last epoch is kept);
-    `rank_epoch`: this epoch's weights are stored as well, in `RANKING`."""
-
-    train: Images
-    terms: tuple[Term, ...] = ()
-    validate: Callable[[Classifier], Figures] | None = None
-    last_layer_only: bool = False
-    rank_epoch: int | None = None
-
 
 CHECKPOINT = "checkpoint.safetensors"
 RANKING = "ranking.safetensors"
@@ -85,7 +58,8 @@ def fit(
     parameters = _trainable(classifier, material.last_layer_only)
     optimiser = _optimiser(parameters, settings)
     scaler = torch.amp.GradScaler(runtime.device.type, enabled=runtime.dtype == torch.float16)
-    progress = load_checkpoint(folder / CHECKPOINT, model, optimiser, scaler) or Progress()
+    memory = material.objective.state if material.objective else {}
+    progress = load_checkpoint(folder / CHECKPOINT, model, optimiser, scaler, memory) or Progress()
     learner = shared_model(classifier)
     for epoch in range(progress.epoch + 1, settings.epochs + 1):
         loss = _train_epoch(learner, material, settings, runtime, optimiser, scaler, (seed, epoch))
@@ -95,7 +69,7 @@ def fit(
         if processes.leads():
             if epoch == material.rank_epoch:
                 save_tensors(folder / RANKING, dict(model.state_dict()))
-            save_checkpoint(folder / CHECKPOINT, model, optimiser, scaler, progress)
+            save_checkpoint(folder / CHECKPOINT, model, optimiser, scaler, progress, memory)
         shown = f", {settings.selection} {figures[0]:.3f}" if figures else ""
         log.info("epoch %d/%d: loss %.4f%s", epoch, settings.epochs, loss, shown)
     model.load_state_dict(progress.best)
@@ -119,7 +93,7 @@ def _train_epoch(
     torch.manual_seed(seed_of(seed, "model", epoch, *own))  # dropout and the like
     generator = torch.Generator().manual_seed(seed_of(seed, "epoch", epoch))
     classifier.model.train(not material.last_layer_only)
-    batches = _batches(material, settings.batch_size, generator)
+    batches = _batches(classifier, material, settings.batch_size, generator)
     total = torch.zeros((), dtype=torch.float64)
     for step, batch in enumerate(batches):
         rate = learning_rate(settings, epoch - 1 + step / len(batches))
@@ -143,7 +117,7 @@ def _train_epoch(
 def _loss(
     classifier: Classifier,
     material: Material,
-    batch: Sequence[npt.NDArray[np.int64]],
+    batch: Sequence[Batch],
     settings: FitConfig,
     runtime: Runtime,
     generator: torch.Generator,
@@ -151,45 +125,69 @@ def _loss(
     """This process's share of the loss of one step: its images go through the model in one batch, then each part has
     its own mean over the whole batch."""
     parts = [material.train, *(term.images for term in material.terms)]
-    sizes, batch = [len(rows) for rows in batch], own_rows(batch)
-    pixels = np.concatenate([part.pixels[rows] for part, rows in zip(parts, batch, strict=True)])
-    labels = np.concatenate([part.labels[rows] for part, rows in zip(parts, batch, strict=True)])
+    gammas = [1.0, *(term.gamma for term in material.terms)]
+    sizes = [len(part.rows) for part in batch]
+    own = [part.part(place) for part, place in zip(batch, own_places(sizes), strict=True)]
+    images = _mixed_images(material, own, parts, generator, sizes, settings, runtime)
+    with runtime.autocast(), whole_batch():
+        logits = classifier.model(classifier.normalise(images)).float()
+    pieces = logits.split([len(part.rows) for part in own])
+    values = [losses(piece, part, images.labels) for piece, part, images in zip(pieces, own, parts, strict=True)]
+    if material.objective:
+        values[0] = _weighed(material.objective, batch[0].rows, pieces[0], values[0])
+    scale = []  # what each image's loss is multiplied with, so that the sum is the sum of the parts' means
+    for source, part, gamma, size in zip(parts, own, gammas, sizes, strict=True):
+        scale.append(_weights(source, part) * np.float32(gamma / size))
+    return (torch.cat(values) * torch.from_numpy(np.concatenate(scale)).to(runtime.device)).sum()
+
+
+def _mixed_images(
+    material: Material,
+    own: Sequence[Batch],
+    parts: Sequence[Images],
+    generator: torch.Generator,
+    sizes: Sequence[int],
+    settings: FitConfig,
+    runtime: Runtime,
+) -> Tensor:
+    """The augmented images of this process, all parts one after another: float [B, 3, S, S] in 0-255. Partners are
+    augmented by draws of their own before they are mixed in."""
+    pixels = np.concatenate([source.pixels[part.rows] for source, part in zip(parts, own, strict=True)])
     draws = Draws(generator, sum(sizes), own_images())
     images = augment(to_tensor(pixels, runtime.device), settings.augment, draws)
-    with runtime.autocast(), whole_batch():
-        logits = classifier.model(classifier.normalise(images))
-    losses = F.cross_entropy(logits.float(), torch.from_numpy(labels).to(runtime.device), reduction="none")
-    gammas = [1.0, *(term.gamma for term in material.terms)]
-    scale = []  # what each image's loss is multiplied with, so that the sum is the sum of the parts' means
-    for part, rows, gamma, size in zip(parts, batch, gammas, sizes, strict=True):
-        weights = np.ones(len(rows), np.float32) if part.weights is None else part.weights[rows]
-        scale.append(weights * np.float32(gamma / size))
-    return (losses * torch.from_numpy(np.concatenate(scale)).to(runtime.device)).sum()
+    train = own[0]
+    if train.partners is None:
+        return images
+    partners = to_tensor(material.train.pixels[train.partners], runtime.device)
+    partners = augment(partners, settings.augment, Draws(generator, sizes[0], own_images()))
+    count = len(train.rows)
+    return torch.cat([material.mixer(images[:count], partners, train), images[count:]])
+
+
+def _weighed(objective: Objective, rows: Rows, logits: Tensor, values: Tensor) -> Tensor:
+    """This process's losses [B] of the training images, each times its weight; those of M models are added up."""
+    whole = [of_all(tensor.detach(), len(rows)).cpu() for tensor in (logits, values)]
+    weighed = values * objective.weigh(rows, *whole)[own_images()].to(values.device)
+    return weighed if weighed.dim() == 1 else weighed.sum(dim=1)
+
+
+def _weights(images: Images, batch: Batch) -> npt.NDArray[np.float32]:
+    weights = np.ones(len(batch.rows), np.float32) if images.weights is None else images.weights[batch.rows]
+    return weights if batch.weights is None else weights * batch.weights
 
 
 def _batches(
-    material: Material, batch_size: int, generator: torch.Generator
-) -> list[tuple[npt.NDArray[np.int64], ...]]:
-    """Rows of every part for each step of an epoch: training images once each, in random order, without the incomplete
-    last batch; a term's images in as many random rounds as the steps ask for."""
-    n = len(material.train.labels)
-    steps = max(1, n // batch_size)
-    order = torch.randperm(n, generator=generator).numpy()
-    drawn = [np.array_split(order, 1) if n <= batch_size else _chunks(order, batch_size, steps)]
+    classifier: Classifier, material: Material, batch_size: int, generator: torch.Generator
+) -> list[tuple[Batch, ...]]:
+    """Every part of each step of an epoch: training images as planned; a term's images in as many random rounds as the
+    steps ask for."""
+    everything = np.arange(len(material.train.labels))
+    plan = material.plan(generator, classifier) if material.plan else passes(everything, batch_size, generator)
+    drawn = [plan]
     for term in material.terms:
-        rounds = _rounds(len(term.images.labels), steps * term.batch, generator)
-        drawn.append(_chunks(rounds, term.batch, steps))
+        rows = rounds(len(term.images.labels), len(plan) * term.batch, generator)
+        drawn.append([Batch(taken) for taken in chunks(rows, term.batch, len(plan))])
     return list(zip(*drawn, strict=True))
-
-
-def _chunks(rows: npt.NDArray[np.int64], size: int, count: int) -> list[npt.NDArray[np.int64]]:
-    return [rows[i * size : (i + 1) * size] for i in range(count)]
-
-
-def _rounds(n: int, wanted: int, generator: torch.Generator) -> npt.NDArray[np.int64]:
-    """`wanted` rows out of `n`, each as often as any other give or take one, in random order."""
-    permutations = [torch.randperm(n, generator=generator) for _ in range(-(-wanted // n))]
-    return torch.cat(permutations)[:wanted].numpy()
 
 
 def _trainable(classifier: Classifier, last_layer_only: bool) -> list[nn.Parameter]:

@@ -12,8 +12,6 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
@@ -23,8 +21,6 @@ from torch.overrides import TorchFunctionMode
 
 from ddb.learn import processes
 from ddb.learn.classifier import Classifier
-
-Rows = npt.NDArray[np.int64]
 
 
 def shared_model(classifier: Classifier) -> Classifier:
@@ -37,13 +33,22 @@ def shared_model(classifier: Classifier) -> Classifier:
     return replace(classifier, model=model)
 
 
-def own_rows(batch: Sequence[Rows]) -> list[Rows]:
-    """This process's rows of each part of a batch: every n-th of all of them."""
+def own_places(sizes: Sequence[int]) -> list[slice]:
+    """Where this process's images stand in each part of a batch: every n-th of all of them."""
     number, step, start, own = processes.rank(), processes.count(), 0, []
-    for rows in batch:
-        own.append(rows[(number - start) % step :: step])
-        start += len(rows)
+    for size in sizes:
+        own.append(slice((number - start) % step, None, step))
+        start += size
     return own
+
+
+def of_all(values: Tensor, total: int) -> Tensor:
+    """The values [B, ...] of the first part's `total` images in all processes, from each one's own."""
+    if processes.count() == 1:
+        return values
+    everything = values.new_zeros((total, *values.shape[1:]))
+    everything[own_images()] = values
+    return processes.total(everything)
 
 
 def own_images() -> slice:
@@ -106,7 +111,8 @@ def _batch_norm(
         result = result * weight.view(shape)
     if bias is not None:
         result = result + bias.view(shape)
-    return result.to(input.dtype)
+    normalised: Tensor = result.to(input.dtype)
+    return normalised
 
 
 class _Sum(torch.autograd.Function):

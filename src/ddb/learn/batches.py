@@ -1,0 +1,116 @@
+"""Which rows make up the steps of an epoch, and how their images are mixed with others.
+
+Everything is drawn for the whole batch from one CPU generator before a process takes its share.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ddb.learn.classifier import Classifier
+
+Rows = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The images of one part in one step: `rows` int64 [B]; `weights` float32 [B] multiply their losses (None: 1).
+
+    With `partners` int64 [B] every image is mixed with another one. `share` float32 [B] in [0, 1] is what stays of the
+    image itself, in its pixels and in its label; with `boxes` int64 [B, 4] (top, left, bottom, right) the pixels are
+    the image's own outside the box and the partner's inside; with `own_labels` the label is not mixed.
+    """
+
+    rows: Rows
+    weights: npt.NDArray[np.float32] | None = None
+    partners: Rows | None = None
+    share: npt.NDArray[np.float32] | None = None
+    boxes: npt.NDArray[np.int64] | None = None
+    own_labels: bool = False
+
+    def part(self, place: slice) -> Batch:
+        """The images at these places of the batch."""
+        arrays = (self.rows, self.weights, self.partners, self.share, self.boxes)
+        rows, weights, partners, share, boxes = (None if values is None else values[place] for values in arrays)
+        assert rows is not None
+        return Batch(rows, weights, partners, share, boxes, self.own_labels)  # type: ignore[arg-type]
+
+
+Plan = Callable[[torch.Generator, Classifier], list[Batch]]
+"""The steps of an epoch, drawn from its generator; the model is as the last epoch left it."""
+
+Mixer = Callable[[Tensor, Tensor, Batch], Tensor]
+"""(images, their partners' images, batch) -> the images that the model sees: float [B, 3, S, S] in 0-255."""
+
+
+def passes(rows: Rows, batch_size: int, generator: torch.Generator, *, whole: bool = False) -> list[Batch]:
+    """Every entry of `rows` once, in random order; the incomplete last batch is left out unless `whole`."""
+    order = torch.randperm(len(rows), generator=generator).numpy()
+    if len(rows) <= batch_size:
+        return [Batch(rows[order])]
+    count = -(-len(rows) // batch_size) if whole else len(rows) // batch_size
+    return [Batch(rows[taken]) for taken in chunks(order, batch_size, count)]
+
+
+def drawn(weights: npt.NDArray[np.float64], batch_size: int, generator: torch.Generator) -> list[Batch]:
+    """As many steps as a pass over N images has; every row is drawn with replacement, with a probability in
+    proportion to its weight [N]."""
+    steps = max(1, len(weights) // batch_size)
+    size = min(batch_size, len(weights))
+    rows = torch.multinomial(torch.from_numpy(weights), steps * size, replacement=True, generator=generator).numpy()
+    return [Batch(taken) for taken in chunks(rows, size, steps)]
+
+
+def rounds(n: int, wanted: int, generator: torch.Generator) -> Rows:
+    """`wanted` rows out of `n`, each as often as any other give or take one, in random order."""
+    permutations = [torch.randperm(n, generator=generator) for _ in range(-(-wanted // n))]
+    return torch.cat(permutations)[:wanted].numpy()
+
+
+def chunks(rows: Rows, size: int, count: int) -> list[Rows]:
+    """The first `count` pieces of `size` rows."""
+    return [rows[i * size : (i + 1) * size] for i in range(count)]
+
+
+def mixed(images: Tensor, partners: Tensor, batch: Batch) -> Tensor:
+    """Mixup by `share` (Zhang et al. 2018), or CutMix by `boxes` (Yun et al. 2019)."""
+    if batch.boxes is None:
+        share = torch.from_numpy(_share(batch)).to(images.device).view(-1, 1, 1, 1)
+        return share * images + (1 - share) * partners
+    top, left, bottom, right = torch.from_numpy(batch.boxes).to(images.device).view(-1, 4, 1, 1).unbind(1)
+    y = torch.arange(images.shape[2], device=images.device).view(1, -1, 1)
+    x = torch.arange(images.shape[3], device=images.device).view(1, 1, -1)
+    inside = (y >= top) & (y < bottom) & (x >= left) & (x < right)
+    return torch.where(inside.unsqueeze(1), partners, images)
+
+
+def losses(logits: Tensor, batch: Batch, labels: npt.NDArray[np.int64]) -> Tensor:
+    """Cross-entropy of a batch, `labels` int64 [N] of all rows: logits [B, K] -> [B]; [B, M, K] of M models -> [B, M].
+
+    Linear in the target, so that a mixed label's is the mean of both labels' by `share`.
+    """
+    own = _cross_entropy(logits, labels[batch.rows])
+    if batch.partners is None or batch.own_labels:
+        return own
+    share = torch.from_numpy(_share(batch)).to(own.device).view(-1, *[1] * (own.dim() - 1))
+    return share * own + (1 - share) * _cross_entropy(logits, labels[batch.partners])
+
+
+def _cross_entropy(logits: Tensor, labels: npt.NDArray[np.int64]) -> Tensor:
+    target = torch.from_numpy(labels).to(logits.device)
+    if logits.dim() == 2:
+        return F.cross_entropy(logits, target, reduction="none")
+    models = logits.shape[1]
+    return F.cross_entropy(logits.transpose(1, 2), target[:, None].expand(-1, models), reduction="none")
+
+
+def _share(batch: Batch) -> npt.NDArray[np.float32]:
+    assert batch.share is not None, "a batch with partners has shares"
+    return batch.share
