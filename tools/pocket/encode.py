@@ -19,6 +19,7 @@ import torch
 from diffusers import AutoencoderKL
 from masks import training_mask
 from torch import Tensor, nn
+from training import autocast
 
 MASKS_PER_IMAGE = 2
 BATCH = 128
@@ -96,7 +97,7 @@ def _encode_batch(
 
 
 def _encode(vae: AutoencoderKL, pixels: Tensor) -> np.ndarray:
-    with torch.autocast("cpu", torch.bfloat16):
+    with autocast():
         mode = vae.encode(pixels.contiguous(memory_format=torch.channels_last)).latent_dist.mode()
     return (mode.float() * vae.config.scaling_factor).half().numpy()
 

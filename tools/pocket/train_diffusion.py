@@ -30,7 +30,7 @@ from diffusers.models.attention_processor import AttnProcessor
 from shares import SHARES, add_family_numbers, counts_of, numbers_of
 from text import MAX_TOKENS, build_text_encoder, build_tokenizer, take_over_text
 from torch import Tensor, nn
-from training import Training
+from training import Training, autocast
 from transformers import CLIPTextModel, CLIPTokenizer
 
 EMPTY_CAPTIONS = 0.1
@@ -118,7 +118,7 @@ def train(args: argparse.Namespace) -> None:
         t = torch.randint(0, 1000, (args.batch,))
         noise = torch.randn_like(z)
         inputs = torch.cat([noise_schedule.add_noise(z, noise, t), mask, masked], dim=1)
-        with torch.autocast("cpu", torch.bfloat16):
+        with autocast():
             hidden = text(ids).last_hidden_state
             output = unet(inputs.contiguous(memory_format=torch.channels_last), t, hidden).sample
         training.step(

@@ -19,7 +19,7 @@ import torch
 from shares import SHARES, add_family_numbers, counts_of, numbers_of
 from text import MAX_TOKENS, take_over_text
 from torch import Tensor, nn
-from training import Training
+from training import Training, autocast
 from transformers import CLIPSegConfig, CLIPSegForImageSegmentation, CLIPSegProcessor, CLIPTokenizer, ViTImageProcessor
 
 from ddb.pocket import animals, birds, hair
@@ -148,7 +148,7 @@ def train(args: argparse.Namespace) -> None:
         ids = tokenizer(list(prompts), padding="max_length", max_length=8, return_tensors="pt").input_ids
         target = torch.from_numpy(np.stack(masks)).float()
         pixels = torch.from_numpy(images[chosen]).permute(0, 3, 1, 2).float() / 255
-        with torch.autocast("cpu", torch.bfloat16):
+        with autocast():
             logits = mask_logits(model, ids, (pixels - MEAN) / STD).float()
         training.step(segmentation_loss(logits, target), BATCH)
         if training.save_due:

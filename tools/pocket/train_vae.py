@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from diffusers import AutoencoderKL
 from torch import Tensor, nn
-from training import Training
+from training import Training, autocast
 
 CROP = 32
 SUBJECT_WEIGHT = 3.0
@@ -28,7 +28,7 @@ EDGE_WEIGHT = 1.0
 KL_WEIGHT = 1e-6
 EMA = 0.99
 HELD_OUT = 600
-"""Pictures at the end of the pool that are only looked at for the figures."""
+"""Pictures at the end of the pool (a quarter of a small one) that are only looked at for the figures."""
 
 
 def build_vae() -> AutoencoderKL:
@@ -85,6 +85,7 @@ def crops(
 def train(args: argparse.Namespace) -> None:
     images, masks = (np.load(args.pool / f"{name}.npy", mmap_mode="r") for name in ("images", "masks"))
     families = [row["family"] for row in json.loads((args.pool / "rows.json").read_text())]
+    held_out = min(HELD_OUT, len(images) // 4)
     torch.manual_seed(args.seed)
     model = AutoencoderKL.from_pretrained(args.start_from, dtype=torch.float32) if args.start_from else build_vae()
     model.train().to(memory_format=torch.channels_last)
@@ -95,8 +96,8 @@ def train(args: argparse.Namespace) -> None:
     forward = torch.compile(reconstruct(model))
     while training.done < 1:
         size, batch = (CROP, 24) if training.done < 0.85 else (64, 8)
-        x, m = crops(images[:-HELD_OUT], masks[:-HELD_OUT], training.rng, batch, size)
-        with torch.autocast("cpu", torch.bfloat16):
+        x, m = crops(images[:-held_out], masks[:-held_out], training.rng, batch, size)
+        with autocast():
             output, kl = forward(x)
         training.step(reconstruction_loss(output.float(), x, m) + KL_WEIGHT * kl, batch)
         if training.save_due:
@@ -104,7 +105,7 @@ def train(args: argparse.Namespace) -> None:
             save(training.average, images, args.out)
     training.save()
     save(training.average, images, args.out)
-    figures = evaluate(training.average, images[-HELD_OUT:], masks[-HELD_OUT:], families[-HELD_OUT:])
+    figures = evaluate(training.average, images[-held_out:], masks[-held_out:], families[-held_out:])
     print(json.dumps(figures))
     content = {"history": training.curve.history, "figures": figures}
     (args.out / "history.json").write_text(json.dumps(content))

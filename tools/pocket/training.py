@@ -27,6 +27,12 @@ def cosine(done: float) -> float:
     return 0.5 * (1 + math.cos(math.pi * done)) + 0.01
 
 
+def autocast() -> torch.autocast:
+    """bfloat16 where the CPU computes in it, else float32: where it is emulated (AVX2) a convolution takes five times
+    as long."""
+    return torch.autocast("cpu", torch.bfloat16, enabled=torch.backends.cpu.get_cpu_capability().startswith("AVX512"))
+
+
 class Training:
     """`model` is trained in place; `average` (exponential, factor `ema`) is what is worth keeping."""
 
