@@ -5,92 +5,150 @@ The backbone of the ERM model is frozen. On its standardised features, L1 logist
 penalises the intercept too) are fitted to random subsets in which all groups have the size of the smallest, and their
 coefficients are averaged. C is searched first: the first of the strengths with the highest worst-group accuracy.
 
-- dfr_val trains on the validation images and their groups. C: fitted to a balanced half, judged by the other half.
-- dfr_train trains on the training images and their groups. C: judged by all validation images.
+- dfr_val trains on the validation images and their groups. C: fitted to a balanced half, judged by the groups of the
+  other half; so its figures are those of the half's head, not of the returned one, which has seen all of validation.
+- dfr_train trains on the training images and their groups. C and class weights: judged by the selection rule on all
+  validation images.
+
+The search standardises by what it is fitted to (dfr_val) or by all training images (dfr_train); the final fits by all
+training images, as that code does; `scaler: val` is the authors' later code (spurious_feature_learning).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.linear_model import LogisticRegression
+from pydantic import Field
 from sklearn.preprocessing import StandardScaler
 
-from ddb.errors import DataError
-from ddb.learn.predict import Floats
+from ddb.learn.fit import Figures
+from ddb.learn.seeds import seed_of
 from ddb.learn.validation import lowest_accuracy
-from ddb.rivals.head import Head, average, unscaled
+from ddb.rivals import Fitted, Problem, Rival, Settings
+from ddb.rivals.dfr_regression import Regression, averaged_head, balanced_rows, search
+from ddb.rivals.head import Head, put_head, unscaled
+from ddb.rivals.last_layer import features_of, judge
 
-Rows = npt.NDArray[np.int64]
 TUNING_STEPS = 20
 """max_iter of dfr_train's search (dfr_train_subset_tune); elsewhere liblinear's 100."""
 
 
-def balanced_rows(groups: npt.NDArray[np.int64], rng: np.random.Generator) -> Rows:
-    """Random rows of every group, as many as the smallest group has, group after group. Groups are 0, 1, ...; DataError
-    where one of them is empty."""
-    sizes = np.bincount(groups)
-    if not sizes.all():
-        raise DataError(
-            f"DFR: group {int(sizes.argmin())} of {len(sizes)} has no image to train on: a balanced subset is empty."
-        )
-    return np.concatenate([rng.permutation(np.flatnonzero(groups == g))[: sizes.min()] for g in range(len(sizes))])
+class DfrSettings(Settings):
+    strengths: tuple[float, ...] = Field(
+        (1.0, 0.7, 0.3, 0.1, 0.07, 0.03, 0.01),
+        min_length=1,
+        description="values of C that are tried, first of equals wins (code: Waterbirds; CelebA 3 to 0.003)",
+    )
+    penalty: Literal["l1", "l2"] = Field("l1", description="norm of the penalty (paper: l1)")
 
 
-def logistic_head(
-    features: Floats, labels: npt.NDArray[np.int64], classes: int, strength: float, steps: int = 100, seed: int = 0
-) -> Head:
-    """L1 logistic regression with C = `strength`. Two classes: softmax of the head is scikit-learn's probability; more:
-    one class against the rest each. DataError where a class has no image."""
-    missing = sorted(set(range(classes)) - set(labels.tolist()))
-    if missing:
-        raise DataError(f"DFR: class {missing[0]} has no image in a balanced subset; it needs images of all classes.")
-    solutions = []
-    for label in range(classes) if classes > 2 else [1]:
-        model = LogisticRegression(C=strength, l1_ratio=1.0, solver="liblinear", max_iter=steps, random_state=seed)
-        model.fit(features, labels == label)
-        solutions.append((model.coef_[0], model.intercept_[0]))
-    weight, bias = np.stack([w for w, _ in solutions]), np.array([b for _, b in solutions])
-    if classes == 2:  # log-odds z of class 1 -> logits (-z / 2, z / 2)
-        return Head(np.concatenate([-weight, weight]) / 2, np.concatenate([-bias, bias]) / 2)
-    return Head(weight, bias)
+class DfrValSettings(DfrSettings):
+    draws: int = Field(20, ge=1, description="balanced subsets whose heads are averaged (code: 20)")
+    scaler: Literal["train", "val"] = Field(
+        "train", description="what the final fits are standardised by: train (code of the paper), val (later code)"
+    )
 
 
-def search_strength(
-    fitted_on: tuple[Floats, npt.NDArray[np.int64]],
-    judged_on: tuple[Floats, npt.NDArray[np.int64], npt.NDArray[np.int64]],
-    classes: int,
-    strengths: Sequence[float],
-    steps: int = 100,
-    seed: int = 0,
-) -> tuple[float, float]:
-    """(C, its worst-group accuracy): the first of `strengths` with the highest, fitted on (features, labels) and judged
-    on (features, labels, groups)."""
-    features, labels, groups = judged_on
-    figures = []
-    for strength in strengths:
-        head = logistic_head(*fitted_on, classes, strength, steps, seed)
-        figures.append(lowest_accuracy(head.logits(features).argmax(axis=1) == labels, groups))
-    best = int(np.argmax(figures))
-    return strengths[best], figures[best]
+class DfrTrainSettings(DfrSettings):
+    draws: int = Field(10, ge=1, description="balanced subsets whose heads are averaged (code: 10)")
+    class_weights: tuple[float, ...] = Field(
+        (1.0,),
+        min_length=1,
+        description="weights tried for each class in turn (code: 1, or 1 to 1000 with --tune_class_weights_dfr_train)",
+    )
 
 
-def averaged_head(
-    features: Floats,
-    labels: npt.NDArray[np.int64],
-    groups: npt.NDArray[np.int64],
-    classes: int,
-    strength: float,
-    draws: int,
-    scaler: StandardScaler,
-    rng: np.random.Generator,
-) -> Head:
-    """The mean over `draws` balanced subsets of the heads fitted to them, for raw (not standardised) features."""
-    heads = []
-    for _ in range(draws):
-        rows = balanced_rows(groups, rng)
-        scaled = scaler.transform(features[rows])
-        heads.append(logistic_head(scaled, labels[rows], classes, strength, seed=int(rng.integers(2**31))))
-    return unscaled(average(heads), scaler.mean_, scaler.scale_)
+def fit_val(problem: Problem, settings: DfrValSettings) -> Fitted:
+    """DFR-Val: the ERM backbone with a last layer fitted to balanced validation images."""
+    loaded, classes, groups = problem.erm(), len(problem.classes), problem.val_groups
+    assert groups is not None
+    features, labels = features_of(problem, loaded.classifier, "val"), problem.val.labels
+    rng = np.random.default_rng(seed_of(problem.seed, "dfr_val"))
+    order = rng.permutation(len(labels))
+    judged, half = np.split(order, [len(labels) // 2])
+    rows = half[balanced_rows(_numbered(groups[half]), rng)]
+    scaler = StandardScaler().fit(features[rows])
+
+    def figures(head: Head) -> Figures:
+        correct = head.logits(scaler.transform(features[judged])).argmax(axis=1) == labels[judged]
+        return lowest_accuracy(correct, groups[judged]), float(correct.mean())
+
+    candidates = [Regression(strength, settings.penalty) for strength in settings.strengths]
+    how, seen = search(scaler.transform(features[rows]), labels[rows], classes, candidates, figures)
+    if settings.scaler == "train":
+        scaler = StandardScaler().fit(features_of(problem, loaded.classifier, "train"))
+    else:
+        scaler = StandardScaler().fit(features)
+    head = averaged_head(features, labels, _numbered(groups), classes, how, settings.draws, scaler, rng)
+    put_head(loaded.classifier, head)
+    return Fitted(loaded, seen, {"C": how.strength})
+
+
+def fit_train(problem: Problem, settings: DfrTrainSettings) -> Fitted:
+    """DFR-Tr: the ERM backbone with a last layer fitted to balanced training images."""
+    loaded, classes, groups = problem.erm(), len(problem.classes), problem.train_groups
+    assert groups is not None
+    features, labels, numbered = (
+        features_of(problem, loaded.classifier, "train"),
+        problem.train.labels,
+        _numbered(groups),
+    )
+    rng = np.random.default_rng(seed_of(problem.seed, "dfr_train"))
+    scaler = StandardScaler().fit(features)
+    rows = balanced_rows(numbered, rng)
+    held = judge(problem, loaded.classifier)
+    how, seen = search(
+        scaler.transform(features[rows]),
+        labels[rows],
+        classes,
+        _weighted_candidates(settings, classes),
+        lambda head: held(unscaled(head, scaler.mean_, scaler.scale_)),
+    )
+    final = replace(how, steps=Regression.steps)
+    put_head(loaded.classifier, averaged_head(features, labels, numbered, classes, final, settings.draws, scaler, rng))
+    weights = "equal" if how.weights is None else ", ".join(f"{weight:g}" for weight in how.weights)
+    return Fitted(loaded, seen, {"C": how.strength, "class_weights": weights})
+
+
+def _weighted_candidates(settings: DfrTrainSettings, classes: int) -> list[Regression]:
+    """Every C with every weight of every class; weight 1 once."""
+    weights: list[tuple[float, ...] | None] = [None] if 1.0 in settings.class_weights else []
+    for weight in settings.class_weights:
+        for label in range(classes) if weight != 1.0 else ():
+            weights.append(tuple(weight if k == label else 1.0 for k in range(classes)))
+    return [
+        Regression(strength, settings.penalty, chosen, TUNING_STEPS)
+        for strength in settings.strengths
+        for chosen in weights
+    ]
+
+
+def _numbered(groups: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Groups as 0, 1, ... without gaps."""
+    return np.unique(groups, return_inverse=True)[1].astype(np.int64)
+
+
+VAL = Rival(
+    name="dfr_val",
+    title="DFR (val)",
+    uses=frozenset({"val_groups", "val_groups_train"}),
+    settings=DfrValSettings,
+    grid=({}, {"scaler": "val"}, {"penalty": "l2"}, {"scaler": "val", "penalty": "l2"}),
+    fit=fit_val,
+)
+TRAIN = Rival(
+    name="dfr_train",
+    title="DFR (train)",
+    uses=frozenset({"train_groups", "val_groups"}),
+    settings=DfrTrainSettings,
+    grid=(
+        {},
+        {"penalty": "l2"},
+        {"class_weights": (1.0, 2.0, 3.0, 10.0)},
+        {"class_weights": (1.0, 2.0, 3.0, 10.0), "penalty": "l2"},
+    ),
+    fit=fit_train,
+)

@@ -23,8 +23,8 @@ Rows = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Concepts:
-    """Linear boundaries of C concepts. A feature's margin is its signed distance from one: `normals` [C, D] (unit length)
-    @ feature + `offsets` [C]. `highest`, `lowest` [C]: extreme margins of the images learned from; `inside`,
+    """Linear boundaries of C concepts. A feature's margin is its signed distance from one: `normals` [C, D] (of length
+    1) @ feature + `offsets` [C]. `highest`, `lowest` [C]: extreme margins of the images learned from; `inside`,
     `outside` [C]: their mean margins on the two sides; `accuracy` [C]: on held-out images."""
 
     normals: Doubles

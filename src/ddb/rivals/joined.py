@@ -18,7 +18,7 @@ class Joined:
     def __init__(self, parts: Sequence[Pixels]) -> None:
         self.parts = parts
         self.starts = np.cumsum([0, *(len(part) for part in parts)])
-        self.shape = (int(self.starts[-1]), *parts[0].shape[1:])
+        self.shape: tuple[int, ...] = (int(self.starts[-1]), *parts[0].shape[1:])
 
     def __len__(self) -> int:
         return self.shape[0]

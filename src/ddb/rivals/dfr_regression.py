@@ -1,0 +1,101 @@
+"""Balanced logistic regressions on features, as in dfr_evaluate_spurious.py of PolinaKirichenko/
+deep_feature_reweighting (Kirichenko et al., ICLR 2023)."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
+
+from ddb.errors import DataError
+from ddb.learn.material import Figures
+from ddb.learn.predict import Floats
+from ddb.rivals.head import Head, average, unscaled
+
+Rows = npt.NDArray[np.int64]
+
+
+def balanced_rows(groups: npt.NDArray[np.int64], rng: np.random.Generator) -> Rows:
+    """Random rows of every group, as many as the smallest group has, group after group. Groups are 0, 1, ...; DataError
+    where one of them is empty."""
+    sizes = np.bincount(groups)
+    if not sizes.all():
+        raise DataError(
+            f"DFR: group {int(sizes.argmin())} of {len(sizes)} has no image to train on: a balanced subset is empty."
+        )
+    return np.concatenate([rng.permutation(np.flatnonzero(groups == g))[: sizes.min()] for g in range(len(sizes))])
+
+
+@dataclass(frozen=True)
+class Regression:
+    """How a head is fitted: `strength` is C; `penalty` "l1" or "l2"; `weights` [K] multiply the losses of a class."""
+
+    strength: float
+    penalty: str = "l1"
+    weights: tuple[float, ...] | None = None
+    steps: int = 100
+
+
+def logistic_head(
+    features: Floats, labels: npt.NDArray[np.int64], classes: int, how: Regression, seed: int = 0
+) -> Head:
+    """liblinear's logistic regression. Two classes: softmax of the head is scikit-learn's probability; more: one class
+    against the rest each. DataError where a class has no image."""
+    missing = sorted(set(range(classes)) - set(labels.tolist()))
+    if missing:
+        raise DataError(f"DFR: class {missing[0]} has no image in a balanced subset; it needs images of all classes.")
+    weights = None if how.weights is None else np.array(how.weights)[labels]
+    ratio = 1.0 if how.penalty == "l1" else 0.0
+    solutions = []
+    for label in range(classes) if classes > 2 else [1]:
+        model = LogisticRegression(
+            C=how.strength, l1_ratio=ratio, solver="liblinear", max_iter=how.steps, random_state=seed
+        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)  # the search is cut short on purpose
+            model.fit(features, labels == label, sample_weight=weights)
+        solutions.append((model.coef_[0], model.intercept_[0]))
+    weight, bias = np.stack([w for w, _ in solutions]), np.array([b for _, b in solutions])
+    if classes == 2:  # log-odds z of class 1 -> logits (-z / 2, z / 2)
+        return Head(np.concatenate([-weight, weight]) / 2, np.concatenate([-bias, bias]) / 2)
+    return Head(weight, bias)
+
+
+def search(
+    features: Floats,
+    labels: npt.NDArray[np.int64],
+    classes: int,
+    candidates: Sequence[Regression],
+    figures: Callable[[Head], Figures],
+    seed: int = 0,
+) -> tuple[Regression, Figures]:
+    """The first of the candidates whose head has the highest value, and that head's figures. `figures` () for all heads
+    chooses the first."""
+    found = [figures(logistic_head(features, labels, classes, how, seed)) for how in candidates]
+    best = max(range(len(found)), key=lambda place: (found[place][:1], -place))
+    return candidates[best], found[best]
+
+
+def averaged_head(
+    features: Floats,
+    labels: npt.NDArray[np.int64],
+    groups: npt.NDArray[np.int64],
+    classes: int,
+    how: Regression,
+    draws: int,
+    scaler: StandardScaler,
+    rng: np.random.Generator,
+) -> Head:
+    """The mean over `draws` balanced subsets of the heads fitted to them, for raw (not standardised) features."""
+    heads = []
+    for _ in range(draws):
+        rows = balanced_rows(groups, rng)
+        scaled = scaler.transform(features[rows])
+        heads.append(logistic_head(scaled, labels[rows], classes, how, seed=int(rng.integers(2**31))))
+    return unscaled(average(heads), scaler.mean_, scaler.scale_)
