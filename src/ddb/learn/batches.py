@@ -51,12 +51,14 @@ Mixer = Callable[[Tensor, Tensor, Batch], Tensor]
 
 
 def passes(rows: Rows, batch_size: int, generator: torch.Generator, *, whole: bool = False) -> list[Batch]:
-    """Every entry of `rows` once, in random order; the incomplete last batch is left out unless `whole`."""
-    order = torch.randperm(len(rows), generator=generator).numpy()
+    """Every entry of `rows` once, in random order. The incomplete last batch is left out; with `whole` nothing is, and
+    the sizes of batches differ by 1 at most."""
+    order = rows[torch.randperm(len(rows), generator=generator).numpy()]
     if len(rows) <= batch_size:
-        return [Batch(rows[order])]
-    count = -(-len(rows) // batch_size) if whole else len(rows) // batch_size
-    return [Batch(rows[taken]) for taken in chunks(order, batch_size, count)]
+        return [Batch(order)]
+    if whole:
+        return [Batch(taken) for taken in np.array_split(order, -(-len(rows) // batch_size))]
+    return [Batch(taken) for taken in chunks(order, batch_size, len(rows) // batch_size)]
 
 
 def drawn(weights: npt.NDArray[np.float64], batch_size: int, generator: torch.Generator) -> list[Batch]:
@@ -72,6 +74,11 @@ def rounds(n: int, wanted: int, generator: torch.Generator) -> Rows:
     """`wanted` rows out of `n`, each as often as any other give or take one, in random order."""
     permutations = [torch.randperm(n, generator=generator) for _ in range(-(-wanted // n))]
     return torch.cat(permutations)[:wanted].numpy()
+
+
+def numpy_generator(generator: torch.Generator) -> np.random.Generator:
+    """numpy's draws (Beta and more) from a seed that torch's generator draws."""
+    return np.random.default_rng(int(torch.randint(2**62, (), generator=generator)))
 
 
 def chunks(rows: Rows, size: int, count: int) -> list[Rows]:

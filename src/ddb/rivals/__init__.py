@@ -117,7 +117,7 @@ GRID = 4
 @dataclass(frozen=True)
 class Rival:
     """A method. `name` is its key and file, `title` what papers call it; `uses`: of `USES`, which labels and images it
-    sees; `grid`: `GRID` values of settings that a search tries, the defaults first."""
+    sees; `grid`: the `GRID` settings that a search tries."""
 
     name: str
     title: str

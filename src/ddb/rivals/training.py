@@ -1,0 +1,33 @@
+"""Rivals that train the whole network: one call of `learn.fit` a phase."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ddb.backends.timm_classifier import LoadedClassifier
+from ddb.config import FitConfig
+from ddb.learn.fit import Material, fit
+from ddb.learn.seeds import seed_of
+from ddb.rivals import Fitted, Groups, Problem
+
+
+def train(
+    problem: Problem,
+    loaded: LoadedClassifier,
+    material: Material,
+    budget: FitConfig,
+    phase: str = "training",
+    facts: Mapping[str, float | int | str] | None = None,
+) -> Fitted:
+    """Train `loaded` in place. The checkpoint lies in the problem's folder under the phase's name; a phase that was
+    finished before a kill is read from there."""
+    budget = budget.model_copy(update={"selection": problem.selection})
+    folder, seed = problem.folder / phase, seed_of(problem.seed, "rival", phase)
+    progress = fit(loaded.classifier, material, budget, problem.runtime, seed, folder)
+    return Fitted(loaded, progress.figures, {"epoch": progress.kept, **(facts or {})})
+
+
+def known(groups: Groups | None) -> Groups:
+    """Groups that the rival declared: `fit_rival` has refused a problem that lacks them."""
+    assert groups is not None, "declare the groups in `uses`"
+    return groups
