@@ -8,12 +8,15 @@ import numpy as np
 import pytest
 import timm
 import torch
+from huggingface_hub import constants
 from PIL import Image
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save, save_file
 
 from ddb.backends import timm_classifier as backend
 from ddb.config import ErmConfig
 from ddb.errors import ModelError
+from ddb.models.roles import ROLES
+from fake_hub import fill_cache
 
 SETTINGS = ErmConfig(backbone="test_resnet", weights="none", image_size=48)
 CLASSES = ("landbird", "waterbird")
@@ -125,3 +128,26 @@ def test_hub_weights_without_a_network_say_what_to_do(monkeypatch):
     monkeypatch.setattr(backend.timm, "create_model", offline)
     with pytest.raises(ModelError, match="Without a network use erm.weights=pocket"):
         backend.create_classifier(SETTINGS.model_copy(update={"weights": "hub"}), CLASSES, 0)
+
+
+def test_a_role_is_read_from_the_hubs_cache_in_timms_layout(tmp_path, monkeypatch):
+    """Architecture, preprocessing and body come from the files there; the last layer is fresh."""
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    torch.manual_seed(0)
+    published = timm.create_model("test_resnet", num_classes=1000).state_dict()
+    facts = {"architecture": "test_resnet", "pretrained_cfg": {"mean": [0.1, 0.2, 0.3], "std": [0.4, 0.5, 0.6]}}
+    files = {"config.json": json.dumps(facts).encode(), "model.safetensors": save(published)}
+    fill_cache(tmp_path, "timm/resnet50.tv_in1k", ROLES["resnet50"].sources[0].revision, files)
+    settings = ErmConfig(backbone="resnet50.tv_in1k", weights="resnet50")
+    for weights in ("resnet50", "timm/resnet50.tv_in1k"):
+        made = backend.create_classifier(settings.model_copy(update={"weights": weights}), CLASSES, 0)
+        own = made.classifier.model.state_dict()
+        assert (made.card.architecture, made.card.mean) == ("test_resnet", (0.1, 0.2, 0.3))
+        assert all(torch.equal(own[name], published[name]) for name in own if not name.startswith("fc."))
+        assert own["fc.weight"].shape[0] == 2
+
+
+def test_a_role_that_is_not_in_the_cache_says_how_to_get_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(ModelError, match="ddb models pull resnet50"):
+        backend.create_classifier(ErmConfig(weights="resnet50"), CLASSES, 0)
