@@ -36,7 +36,8 @@ from ddb.engine.progress import open_progress
 from ddb.engine.runner import run_stage
 from ddb.engine.workspace import Workspace
 from ddb.learn.seeds import seed_of
-from ddb.pocket.datasets import CLASSES, oracle, read_scenes
+from ddb.pocket.datasets import oracle, read_scenes
+from ddb.pocket.miniatures import MINIATURES
 from ddb.records import OK
 from ddb.stage import Row, Stage, Tables, Worker
 from ddb.stages.inpaint import split_id
@@ -85,7 +86,7 @@ def _rendered(stage: Stage, root: Path, seed: int) -> Stage:
     def row(name: str) -> Row:
         source, to_label, variant = split_id(name)
         item_seed = seed_of(seed, source, to_label, variant)
-        image = oracle(scenes[source], CLASSES[to_label], item_seed).image
+        image = oracle(scenes[source], MINIATURES["waterbirds"].plans[to_label], item_seed).image
         changed = (image != read_image(root, source)).any(axis=2)
         return {
             "id": name,

@@ -49,9 +49,9 @@ def configuration(birds: Path, **changes: Any) -> RunConfig:
 
 def draw(folder: Path) -> Path:
     """The pocket world's birds, in Waterbirds' layout, with masks."""
-    from ddb.pocket.datasets import write_pocket_waterbirds
+    from ddb.pocket.datasets import write_pocket
 
-    return write_pocket_waterbirds(folder, SIZES)
+    return write_pocket(folder, SIZES)
 
 
 def tree(root: Path) -> dict[str, str]:

@@ -172,6 +172,21 @@ def test_pocket_write_draws_the_waterbirds_layout(
     assert str(tmp_path / "birds") in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("world", "lists"), [("metashift", "imageID_to_group.json"), ("celeba", "list_attr_celeba.csv")]
+)
+def test_pocket_write_draws_the_other_worlds_and_inspect_recognises_them(
+    world: str, lists: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    sizes = ["--set", "data.pocket.train=40", "--set", "data.pocket.val=8", "--set", "data.pocket.test=8"]
+    assert (
+        call(monkeypatch, "pocket", "write", str(tmp_path / world), *sizes, "--set", f"data.pocket.world={world}") == 0
+    )
+    assert (tmp_path / world / lists).is_file()
+    assert call(monkeypatch, "data", "inspect", str(tmp_path / world)) == 0
+    assert f"layout      {world}: " in capsys.readouterr().out
+
+
 def test_console_script_is_declared() -> None:
     import tomllib
 

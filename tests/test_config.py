@@ -15,6 +15,8 @@ from ddb.config_load import config_text, load_config, preset_names, read_tree, t
 from ddb.errors import ConfigError
 from ddb.models.roles import ROLES
 
+POCKET = ("pocket-waterbirds", "pocket-metashift", "pocket-celeba")
+
 
 def write(folder: Path, text: str) -> Path:
     path = folder / "run.yaml"
@@ -28,7 +30,7 @@ def test_every_preset_loads_and_bears_its_own_name(name: str) -> None:
 
 
 def test_the_presets_ship() -> None:
-    assert {"photos", "waterbirds", "celeba", "metashift", "pocket-waterbirds"} <= set(preset_names())
+    assert {"photos", "waterbirds", "celeba", "metashift", *POCKET} <= set(preset_names())
 
 
 def test_presets_of_the_paper_keep_to_its_figures() -> None:
@@ -55,8 +57,9 @@ def test_presets_name_roles_that_exist() -> None:
             assert weights == "pocket" or weights in ROLES, (name, weights)
 
 
-def test_pocket_preset_needs_no_download() -> None:
-    config = load_config("pocket-waterbirds")
+@pytest.mark.parametrize("name", POCKET)
+def test_pocket_presets_need_no_download(name: str) -> None:
+    config = load_config(name)
     assert (config.erm.weights, config.segment.weights, config.inpaint.weights) == ("pocket", "pocket", "pocket")
 
 

@@ -220,10 +220,11 @@ def pocket_write(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="New folder.")],
     overrides: Set = None,
 ) -> None:
-    """Draw the built-in data set into a folder, in Waterbirds' layout. Its size: --set data.pocket.train=N."""
-    from ddb.pocket.datasets import write_pocket_waterbirds
+    """Draw a built-in data set into a folder, in the layout of the real one. Which: --set data.pocket.world=waterbirds,
+    metashift or celeba; its size: --set data.pocket.train=N."""
+    from ddb.pocket.datasets import write_pocket
 
-    print(write_pocket_waterbirds(folder, _config("pocket-waterbirds", overrides, None, None, None).data.pocket))
+    print(write_pocket(folder, _config("pocket-waterbirds", overrides, None, None, None).data.pocket))
 
 
 @data_app.command("inspect")

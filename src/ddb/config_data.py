@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -14,15 +14,38 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-class PocketConfig(Section):
-    """The built-in world, where `data.source` is "pocket"."""
+WORLD_STARTS: dict[str, dict[str, float]] = {
+    "metashift": {"train": 1700, "val": 200, "test": 576, "correlation": 0.8824},
+    "celeba": {"train": 3000, "val": 600, "test": 2000, "correlation": 0.9428},
+}
+"""Values that a world starts from instead of the defaults of `PocketConfig`: MetaShift's own sizes (750 and 100 a
+class; 144 a group held out), CelebA's own shares (22,880 of 24,267 blond training images are women)."""
 
+
+class PocketConfig(Section):
+    """The built-in worlds, where `data.source` is "pocket"."""
+
+    world: Literal["waterbirds", "metashift", "celeba"] = Field(
+        "waterbirds", description="miniature: birds and places, cats and dogs beside things, hair and faces"
+    )
     train: int = Field(2400, ge=20, le=1_000_000, description="training images")
     val: int = Field(600, ge=8, le=1_000_000, description="validation images")
     test: int = Field(2000, ge=8, le=1_000_000, description="test images")
-    correlation: Share = Field(0.95, description="share of training images whose place fits their class")
-    waterbirds: float = Field(0.22, gt=0, lt=1, description="share of waterbirds in every split")
+    correlation: Share = Field(
+        0.95, description="share of training images whose place fits their class (celeba: of the blond ones)"
+    )
+    waterbirds: float = Field(0.22, gt=0, lt=1, description="waterbirds: share of waterbirds in every split")
+    blond: float = Field(0.149, gt=0, lt=1, description="celeba: share of training images that are blond")
+    square: Share = Field(0.4828, description="celeba: share of square faces in training images that are not blond")
     seed: int = Field(0, ge=0, description="seed of the drawn data set")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _start(cls, values: Any) -> Any:
+        """What the world starts from, where nothing else is said."""
+        if not isinstance(values, dict) or not isinstance(values.get("world"), str):
+            return values
+        return WORLD_STARTS.get(values["world"], {}) | values
 
 
 class DataConfig(Section):

@@ -118,9 +118,9 @@ def test_what_would_stop_a_run_is_shown_and_not_raised(folder: Path) -> None:
 
 def test_the_pocket_world(tmp_path: Path) -> None:
     from ddb.config import PocketConfig
-    from ddb.pocket.datasets import write_pocket_waterbirds
+    from ddb.pocket.datasets import write_pocket
 
-    found = inspect(write_pocket_waterbirds(tmp_path / "w", PocketConfig(train=60, val=8, test=8)))
+    found = inspect(write_pocket(tmp_path / "w", PocketConfig(train=60, val=8, test=8)))
     assert found.source == "waterbirds" and found.attributes == ("land", "water") and not found.notes
     assert {(c.label, c.attribute): c.images for c in found.counts if c.split == "train"} == {
         ("landbird", "land"): 45,

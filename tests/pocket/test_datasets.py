@@ -1,28 +1,21 @@
-"""The pocket world on disk: layout, group counts, masks, scenes."""
+"""What the folders of the three worlds have in common: masks, scenes, oracle, seeds, faults."""
 
 from __future__ import annotations
 
-import csv
 import hashlib
-from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from ddb.config import PocketConfig
 from ddb.errors import DataError
 from ddb.pocket import datasets
-from ddb.pocket.datasets import group_plan, oracle, read_scenes, write_in_distribution, write_pocket_waterbirds
+from ddb.pocket.datasets import oracle, read_scenes, write_in_distribution, write_pocket
+from ddb.pocket.miniatures import MINIATURES, items, splits
 from ddb.pocket.world import render
-
-SMALL = PocketConfig(train=40, val=12, test=16)
-
-
-def metadata(folder: Path) -> list[dict[str, str]]:
-    with (folder / "metadata.csv").open(newline="") as file:
-        return list(csv.DictReader(file))
+from small_worlds import small
 
 
 def digest(folder: Path) -> dict[str, str]:
@@ -30,72 +23,87 @@ def digest(folder: Path) -> dict[str, str]:
     return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
-@pytest.fixture(scope="module")
-def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_pocket_waterbirds(tmp_path_factory.mktemp("pocket") / "new" / "birds", SMALL)
+def images(folder: Path) -> set[str]:
+    paths = [path.relative_to(folder) for path in folder.rglob("*.png")]
+    return {path.as_posix() for path in paths if path.parts[0] != "masks"}
 
 
-def test_default_group_sizes_are_those_of_the_benchmark() -> None:
-    assert Counter(group_plan(2400, 0.22, 0.95)) == {(0, 0): 1778, (0, 1): 94, (1, 1): 502, (1, 0): 26}
-    assert Counter(group_plan(2000, 0.22, 0.5)) == {(0, 0): 780, (0, 1): 780, (1, 1): 220, (1, 0): 220}
-
-
-def test_layout_is_that_of_waterbirds(drawn: Path) -> None:
-    rows = metadata(drawn)
-    assert list(rows[0]) == ["img_id", "img_filename", "y", "split", "place", "place_filename"]
-    assert [row["img_id"] for row in rows] == [str(n) for n in range(1, 69)]
-    assert Counter(row["split"] for row in rows) == {"0": 40, "1": 12, "2": 16}
-    cells = Counter((row["y"], row["place"]) for row in rows if row["split"] == "2")
-    assert cells == {("0", "0"): 6, ("0", "1"): 6, ("1", "0"): 2, ("1", "1"): 2}
-
-
-def test_images_and_masks_are_the_scenes_that_are_listed(drawn: Path) -> None:
-    listed = read_scenes(drawn)
-    rows = metadata(drawn)
-    assert set(listed) == {row["img_filename"] for row in rows}
-    for row in rows[::7]:
-        scene = listed[row["img_filename"]]
+def test_images_and_masks_are_the_scenes_that_are_listed(drawn: Callable[[str], Path], world: str) -> None:
+    folder = drawn(world)
+    listed = read_scenes(folder)
+    assert set(listed) == images(folder) and len(listed) == 156
+    for name, scene in list(listed.items())[::13]:
         picture = render(scene)
-        assert np.array_equal(np.asarray(Image.open(drawn / row["img_filename"])), picture.image)
-        mask = np.asarray(Image.open(drawn / "masks" / row["img_filename"]))
+        assert np.array_equal(np.asarray(Image.open(folder / name)), picture.image)
+        mask = np.asarray(Image.open(folder / "masks" / name))
         assert set(np.unique(mask)) == {0, 255} and np.array_equal(mask == 255, picture.mask)
-        assert scene.place == ("forest", "lake")[int(row["place"])]
-        assert scene.subject is not None and scene.subject.neck_is_long == (row["y"] == "1")
 
 
-def test_the_oracle_keeps_the_place_and_changes_the_bird(drawn: Path) -> None:
-    scene = next(s for s in read_scenes(drawn).values() if s.subject is not None and not s.subject.neck_is_long)
-    first, again, other = (oracle(scene, "waterbird", seed) for seed in (5, 5, 6))
+def test_scenes_come_back_as_they_were_drawn(drawn: Callable[[str], Path], world: str) -> None:
+    config = small(world)
+    assert list(read_scenes(drawn(world)).values()) == [item.scene for item in items(splits(config), config)]
+
+
+def test_the_oracle_keeps_the_place_and_changes_the_class(drawn: Callable[[str], Path], world: str) -> None:
+    config = small(world)
+    item = next(item for item in items(splits(config), config) if item.cell.label == 0)
+    scene = list(read_scenes(drawn(world)).values())[item.id - 1]
+    first, again, other = (oracle(scene, MINIATURES[world].plans[1], seed) for seed in (5, 5, 6))
     assert np.array_equal(first.image, again.image) and not np.array_equal(first.image, other.image)
-    assert first.scene.subject is not None and first.scene.subject.neck_is_long
-    assert first.scene.place_seed == scene.place_seed
+    assert (first.scene.place_seed, first.scene.place) == (scene.place_seed, scene.place)
+    seen = {
+        "waterbirds": lambda: first.scene.subject.neck_is_long,
+        "metashift": lambda: first.scene.subject.ears_hang,
+        "celeba": lambda: first.scene.subject.colour == "golden",
+    }
+    assert seen[world]()
+    touched = first.mask | np.asarray(Image.open(drawn(world) / "masks" / list(read_scenes(drawn(world)))[item.id - 1]))
+    differs = (first.image != render(scene).image).any(axis=2)
+    assert not differs[~grown(touched > 0)].any(), "pixels beside both objects are the source's"
 
 
-def test_same_settings_same_bytes_other_seed_other_images(drawn: Path, tmp_path: Path) -> None:
-    assert digest(write_pocket_waterbirds(tmp_path / "again", SMALL)) == digest(drawn)
-    other = digest(write_pocket_waterbirds(tmp_path / "other", SMALL.model_copy(update={"seed": 1})))
-    assert not set(other.values()) & set(digest(drawn).values())
+def grown(mask: np.ndarray) -> np.ndarray:
+    """With the neighbours that an object covers in part."""
+    padded = np.pad(mask, 2)
+    return np.any([np.roll(padded, (y, x), (0, 1)) for y in range(-2, 3) for x in range(-2, 3)], axis=0)[2:-2, 2:-2]
 
 
-def test_in_distribution_images_are_new_and_follow_the_training_shares(drawn: Path, tmp_path: Path) -> None:
-    rows = metadata(write_in_distribution(tmp_path / "familiar", SMALL, 100))
-    assert Counter((row["y"], row["place"]) for row in rows) == Counter(
-        {(str(y), str(place)): n for (y, place), n in Counter(group_plan(100, 0.22, 0.95)).items()}
-    )
-    assert {row["split"] for row in rows} == {"2"}
-    seen = {scene.place_seed for scene in read_scenes(drawn).values()}
-    assert not seen & {scene.place_seed for scene in read_scenes(tmp_path / "familiar").values()}
+def test_same_settings_same_bytes_other_seed_other_images(
+    drawn: Callable[[str], Path], world: str, tmp_path: Path
+) -> None:
+    config = small(world)
+    first = digest(drawn(world))
+    assert digest(write_pocket(tmp_path / "again", config)) == first
+    other = digest(write_pocket(tmp_path / "other", config.model_copy(update={"seed": 1})))
+    pictures = {first[name] for name in images(drawn(world))}
+    assert not pictures & {other[name] for name in images(tmp_path / "other")}
+
+
+def test_waterbirds_are_those_of_the_measured_figures(drawn: Callable[[str], Path]) -> None:
+    """Groups, order and scenes of the folder do not move: the project's figures were measured on them."""
+    folder = drawn("waterbirds")
+    content = (folder / "metadata.csv").read_bytes() + (folder / "scenes.json").read_bytes()
+    assert hashlib.sha256(content).hexdigest()[:16] == "1e896f6fa37a5f4d"
+
+
+def test_in_distribution_images_are_new(drawn: Callable[[str], Path], world: str, tmp_path: Path) -> None:
+    folder = write_in_distribution(tmp_path / "familiar", small(world), 60)
+    assert len(images(folder)) == 60
+    seen = {scene.place_seed for scene in read_scenes(drawn(world)).values()}
+    assert not seen & {scene.place_seed for scene in read_scenes(folder).values()}
 
 
 def test_a_folder_with_files_is_not_overwritten(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("keep")
     with pytest.raises(DataError, match="already exists"):
-        write_pocket_waterbirds(tmp_path, SMALL)
+        write_pocket(tmp_path, small("celeba"))
     assert (tmp_path / "mine.txt").read_text() == "keep"
 
 
-def test_a_killed_draw_leaves_no_folder_and_is_repeated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    calls = iter(range(100))
+def test_a_killed_draw_leaves_no_folder_and_is_repeated(
+    world: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = iter(range(1000))
 
     def dies(*args: object) -> object:
         if next(calls) == 5:
@@ -104,11 +112,11 @@ def test_a_killed_draw_leaves_no_folder_and_is_repeated(tmp_path: Path, monkeypa
 
     monkeypatch.setattr(datasets, "render", dies)
     with pytest.raises(KeyboardInterrupt):
-        write_pocket_waterbirds(tmp_path / "birds", SMALL)
-    assert not (tmp_path / "birds").exists()
+        write_pocket(tmp_path / "new", small(world))
+    assert not (tmp_path / "new").exists()
     monkeypatch.undo()
-    write_pocket_waterbirds(tmp_path / "birds", SMALL)
-    assert [path.name for path in tmp_path.iterdir()] == ["birds"]
+    write_pocket(tmp_path / "new", small(world))
+    assert [path.name for path in tmp_path.iterdir()] == ["new"]
 
 
 def test_a_full_disk_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -117,7 +125,7 @@ def test_a_full_disk_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
     monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(DataError, match="birds cannot be written: No space left"):
-        write_pocket_waterbirds(tmp_path / "birds", SMALL)
+        write_pocket(tmp_path / "birds", small("waterbirds"))
     assert not list(tmp_path.iterdir())
 
 

@@ -1,4 +1,7 @@
-"""Class folders: ROOT/<class>/..., or ROOT/{train,val,test}/<class>/... (val also as valid or validation)."""
+"""Class folders: ROOT/<class>/..., or ROOT/{train,val,test}/<class>/... (val also as valid or validation).
+
+ROOT/masks beside the splits may hold given masks: it is no split and is passed over.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from ddb.data.listing import Entry, Listing, existing_folder
 from ddb.data.table import Quarantined
 
 SPLIT_NAMES = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+MASKS = "masks"
 _OTHER_IMAGES = (".gif", ".bmp", ".tif", ".tiff", ".heic", ".heif", ".avif", ".jp2", ".jfif", ".ppm")
 
 
@@ -27,7 +31,7 @@ def list_folder(root: str, names: Mapping[str, str] = SPLIT_NAMES) -> Listing:
     if depth:
         tops = sorted({path.parts[0] for path in folders})
         known = ", ".join(names)
-        faults += [f"folder {t!r} beside 'train' is no split: use {known}" for t in tops if t not in names]
+        faults += [f"folder {t!r} beside 'train' is no split: use {known}" for t in tops if t not in (*names, MASKS)]
         folders = [path for path in folders if path.parts[0] in names]
         files = [path for path in files if len(path.parts) == 1 or path.parts[0] in names]
     classes = sorted({path.parts[depth] for path in folders if len(path.parts) > depth})

@@ -21,7 +21,7 @@ from ddb.data.images import resolve_inside
 from ddb.data.listing import Entry, Listing, data_error, named
 from ddb.data.metadata_source import list_metadata
 from ddb.data.metashift_source import list_metashift
-from ddb.data.pocket_source import in_distribution_folder, pocket_folder
+from ddb.data.pocket_source import list_in_distribution, list_pocket
 from ddb.data.published_counts import compare
 from ddb.data.recognise import recognise
 from ddb.data.splits import make_splits
@@ -30,6 +30,7 @@ from ddb.data.table import Dataset, Quarantined, fingerprint
 from ddb.data.table_source import list_table
 from ddb.data.waterbirds_source import list_waterbirds
 from ddb.errors import DataError
+from ddb.pocket.datasets import SCENES
 from ddb.records import SAMPLES, SPLITS
 
 LEAST = {"train": 2, "val": 1, "test": 1}
@@ -52,9 +53,15 @@ def load_dataset(config: DataConfig, cache: Path | None = None) -> Dataset:
 
 
 def read_listing(config: DataConfig, cache: Path | None = None) -> Listing:
-    """What a source names, before any image is opened. DataError where there is nothing to read."""
+    """What a source names, before any image is opened. DataError where there is nothing to read. Group counts are not
+    compared with the published ones (`Listing.benchmark`) where scenes.json shows that ddb drew the images itself."""
+    listing = _read(config, cache)
+    return replace(listing, benchmark="") if (listing.root / SCENES).is_file() else listing
+
+
+def _read(config: DataConfig, cache: Path | None) -> Listing:
     if config.source == "pocket":
-        return list_waterbirds(str(pocket_folder(config.pocket, cache)))
+        return list_pocket(config.pocket, cache)
     source: str = config.source
     root, columns = config.root, (config.target, config.attribute)
     if source == "auto":
@@ -78,8 +85,8 @@ def load_in_distribution(config: DataConfig, count: int, cache: Path | None = No
     """
     if config.source != "pocket":
         raise DataError("evaluate.in_distribution needs data.source: pocket; set it to 0 for other data")
-    folder = in_distribution_folder(config.pocket, count, cache)
-    return _assemble(list_waterbirds(str(folder)), config, {"test": 1}, cache)
+    listing = replace(list_in_distribution(config.pocket, count, cache), benchmark="")
+    return _assemble(listing, config, {"test": 1}, cache)
 
 
 def _assemble(listing: Listing, config: DataConfig, least: Mapping[str, int], cache: Path | None) -> Dataset:

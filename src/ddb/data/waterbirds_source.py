@@ -1,7 +1,6 @@
 """Waterbirds: metadata.csv with img_filename, y, split and place beside the images (Sagawa et al. 2020).
 
-Other columns are ignored. Group counts are compared with the published copy's (`published_counts`), but not where
-`scenes.json` shows that ddb drew the images itself.
+Other columns are ignored. Group counts are compared with the published copy's (`published_counts`).
 """
 
 from __future__ import annotations
@@ -35,8 +34,7 @@ def list_waterbirds(root: str) -> Listing:
             y, place, split = (row.values[name].strip() for name in ("y", "place", "split"))
             entries.append(Entry(image, CLASSES[y], PLACES[place], SPLITS[split], row.line))
     names = tuple(CLASSES.values()), tuple(PLACES.values())
-    benchmark = "" if (folder / "scenes.json").is_file() else "waterbirds"
-    return Listing(folder, str(path), entries, faults, *names, notes=tuple(notes), benchmark=benchmark)
+    return Listing(folder, str(path), entries, faults, *names, notes=tuple(notes), benchmark="waterbirds")
 
 
 def _faults(row: MetadataRow) -> list[str]:

@@ -1,20 +1,16 @@
-"""The pocket world as a data set on disk, in the layout of the real Waterbirds.
+"""The miniatures as data sets on disk, each in the layout of the real data set and read by its reader.
 
-    OUT/metadata.csv                 img_id, img_filename, y, split, place, place_filename
-    OUT/001.landbird/train_00001.png images, 64x64
-    OUT/masks/001.landbird/...png    their causal masks, 255 = bird: usable as given masks
-    OUT/scenes.json                  what each image shows, so that `oracle` can draw its true counterfactual
-
-y: 0 landbird, 1 waterbird. place: 0 land (forest), 1 water (lake). split: 0 train, 1 val, 2 test.
+OUT/...              images and lists: waterbirds_files.py, metashift_files.py, celeba_files.py
+OUT/masks/...        the images' causal masks under the same paths, 255 = object: usable as given masks
+OUT/scenes.json      what each image shows, so that `oracle` can draw its true counterfactual
 """
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -24,78 +20,64 @@ import numpy as np
 from ddb.config import PocketConfig
 from ddb.data.images import mask_png, png_bytes
 from ddb.errors import DataError
-from ddb.pocket.world import FAMILIES, Picture, Scene, counterfactual_scene, render, sample_scene
+from ddb.pocket import celeba_files, metashift_files, waterbirds_files
+from ddb.pocket.miniatures import Item, Split, familiar, items, splits
+from ddb.pocket.world import FAMILIES, Picture, Scene, counterfactual_scene, render
 
-CLASSES = ("landbird", "waterbird")
-ATTRIBUTES = ("land", "water")
-FOLDERS = ("001.landbird", "002.waterbird")
-METADATA = ("img_id", "img_filename", "y", "split", "place", "place_filename")
-_PLACES = ("forest", "lake")
+SCENES = "scenes.json"
 
 
 @dataclass(frozen=True)
-class _Split:
-    """Images to draw: `code` is the value in metadata.csv; `stream` keeps the random draws of the splits apart."""
+class Layout:
+    """`name`: path of an image in the folder. `write_lists`: write what names the images and their groups."""
 
-    name: str
-    code: int
-    stream: int
-    count: int
-    correlation: float
+    name: Callable[[Item], str]
+    write_lists: Callable[[Path, Sequence[Item]], None]
 
 
-def write_pocket_waterbirds(out: Path, config: PocketConfig) -> Path:
+LAYOUTS: dict[str, Layout] = {
+    "waterbirds": Layout(waterbirds_files.name, waterbirds_files.write_lists),
+    "metashift": Layout(metashift_files.name, metashift_files.write_lists),
+    "celeba": Layout(celeba_files.name, celeba_files.write_lists),
+}
+"""By `data.pocket.world`."""
+
+
+def write_pocket(out: Path, config: PocketConfig) -> Path:
     """Draw the training, validation and test images into the new folder `out` and return it.
 
-    Training follows `config.correlation`; validation and test have each place for half of each class. The folder
-    appears when it is complete, never before. DataError if it already holds files.
+    Groups: `miniatures.splits`. The folder appears when it is complete, never before. DataError if it already holds
+    files.
     """
-    return _write(
-        out,
-        config,
-        [
-            _Split("train", 0, 0, config.train, config.correlation),
-            _Split("val", 1, 1, config.val, 0.5),
-            _Split("test", 2, 2, config.test, 0.5),
-        ],
-    )
+    return _write(out, config, splits(config))
 
 
 def write_in_distribution(out: Path, config: PocketConfig, count: int) -> Path:
     """Draw `count` unseen images with the training split's group shares into `out`, as a test split; return `out`."""
-    return _write(out, config, [_Split("familiar", 2, 3, count, config.correlation)])
+    return _write(out, config, [familiar(config, count)])
 
 
 def read_scenes(root: Path) -> dict[str, Scene]:
-    """Scenes of a folder that this module wrote, by img_filename. DataError if there are none."""
-    path = root / "scenes.json"
+    """Scenes of a folder that this module wrote, by path in it. DataError if there are none."""
+    path = root / SCENES
     if not path.is_file():
         raise DataError(f"{path} is missing: write the folder again with `ddb pocket write`")
     return {name: _scene(row) for name, row in json.loads(path.read_text(encoding="utf-8")).items()}
 
 
 def oracle(scene: Scene, plan: str, seed: int) -> Picture:
-    """The true counterfactual of an image: the same place, light and position with a new bird of body plan `plan`."""
+    """The true counterfactual of an image: the same place, light and position with a new object of body plan `plan`
+    (`Miniature.plans`)."""
     return render(counterfactual_scene(scene, np.random.default_rng(seed), plan))
 
 
-def group_plan(count: int, waterbirds: float, correlation: float) -> list[tuple[int, int]]:
-    """(y, place) of `count` images, in order of groups, each group's size rounded to the nearest whole number."""
-    water = round(count * waterbirds)
-    cells: list[tuple[int, int]] = []
-    for y, size in ((0, count - water), (1, water)):
-        fitting = round(size * correlation)
-        cells += [(y, y)] * fitting + [(y, 1 - y)] * (size - fitting)
-    return cells
-
-
-def _write(out: Path, config: PocketConfig, splits: Sequence[_Split]) -> Path:
+def _write(out: Path, config: PocketConfig, drawn: Sequence[Split]) -> Path:
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise DataError(f"{out} already exists: name a new folder, or delete it first")
     draft = out.parent / f".{out.name}.tmp"
     shutil.rmtree(draft, ignore_errors=True)
     try:
-        _draw(draft, config, splits)
+        _draw(draft, list(items(drawn, config)), LAYOUTS[config.world])
         if out.exists():
             out.rmdir()
         os.replace(draft, out)
@@ -105,39 +87,23 @@ def _write(out: Path, config: PocketConfig, splits: Sequence[_Split]) -> Path:
     return out
 
 
-def _draw(out: Path, config: PocketConfig, splits: Sequence[_Split]) -> None:
-    for folder in FOLDERS:
-        (out / folder).mkdir(parents=True)
-        (out / "masks" / folder).mkdir(parents=True)
-    rows: list[dict[str, Any]] = []
+def _draw(out: Path, drawn: Sequence[Item], layout: Layout) -> None:
     scenes: dict[str, Any] = {}
-    for split in splits:
-        for name, y, place, scene in _sample(split, config):
-            picture = render(scene)
-            (out / name).write_bytes(png_bytes(picture.image))
-            (out / "masks" / name).write_bytes(mask_png(picture.mask))
-            scenes[name] = asdict(scene)
-            place_file = f"{scene.place}/{scene.place_seed:010d}"
-            rows.append(dict(zip(METADATA, (len(rows) + 1, name, y, split.code, place, place_file), strict=True)))
-    with (out / "metadata.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, METADATA)
-        writer.writeheader()
-        writer.writerows(rows)
-    (out / "scenes.json").write_text(json.dumps(scenes), encoding="utf-8")
-
-
-def _sample(split: _Split, config: PocketConfig) -> Iterator[tuple[str, int, int, Scene]]:
-    """(img_filename, y, place, scene) of every image of a split, groups mixed."""
-    cells = group_plan(split.count, config.waterbirds, split.correlation)
-    order = np.random.default_rng([config.seed, split.stream, 0]).permutation(len(cells))
-    for number, cell in enumerate(order, start=1):
-        y, place = cells[cell]
-        rng = np.random.default_rng([config.seed, split.stream, number])
-        scene = sample_scene(rng, plan=CLASSES[y], place=_PLACES[place])
-        yield f"{FOLDERS[y]}/{split.name}_{number:05d}.png", y, place, scene
+    for item in drawn:
+        name, picture = layout.name(item), render(item.scene)
+        for path, data in ((out / name, png_bytes(picture.image)), (out / "masks" / name, mask_png(picture.mask))):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
+        scenes[name] = asdict(item.scene)
+    layout.write_lists(out, drawn)
+    (out / SCENES).write_text(json.dumps(scenes), encoding="utf-8")
 
 
 def _scene(row: dict[str, Any]) -> Scene:
-    subject = None if row["subject"] is None else FAMILIES[row["family"]].kind(**row["subject"])
-    tuples = {"position": tuple(row["position"]), "gain": tuple(row["gain"])}
-    return Scene(**{**row, "subject": subject, **tuples})
+    subject = None if row["subject"] is None else FAMILIES[row["family"]].kind(**_with_tuples(row["subject"]))
+    return Scene(**{**_with_tuples(row), "subject": subject})
+
+
+def _with_tuples(row: dict[str, Any]) -> dict[str, Any]:
+    """JSON knows lists only."""
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in row.items()}
