@@ -221,6 +221,15 @@ def test_all_faults_are_told_at_once(folder: Path, draw: Draw) -> None:
     assert "class 'fox' has too few usable images: 0 train" in text and "class 'owl'" in text
 
 
+def test_masks_beside_the_splits_are_no_split(folder: Path, draw: Draw) -> None:
+    root = folder.parent / "split"
+    shutil.move(folder, root / "train")
+    before = load_dataset(DataConfig(root=str(root)))
+    draw(root / "masks" / "train" / "cat" / "1.png")
+    after = load_dataset(DataConfig(root=str(root)))
+    assert after.fingerprint == before.fingerprint and not after.quarantined
+
+
 def test_many_faults_are_cut_after_five(folder: Path) -> None:
     bad = "".join(f"../{n}.png,cat\n" for n in range(12))
     with pytest.raises(DataError, match="12 faults") as error:
