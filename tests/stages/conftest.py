@@ -1,4 +1,4 @@
-"""A world small enough to solve by eye: the class is the colour of a centre square, the attribute the background."""
+"""Stages on the world of squares (tests/squares.py), and the tables that they read."""
 
 from __future__ import annotations
 
@@ -15,17 +15,7 @@ from ddb.data.images import mask_png, png_bytes, read_image
 from ddb.data.table import Dataset
 from ddb.records import CANDIDATES, MASKS, SAMPLES, VERDICTS, candidate_id
 from ddb.stage import Row, Stage
-
-SIDE = 32
-BOX = (slice(8, 24), slice(8, 24))
-
-
-def picture(label: int, attribute: int, rng: np.random.Generator) -> np.ndarray:
-    image = rng.integers(0, 40, (SIDE, SIDE, 3), dtype=np.uint8)
-    image[..., 1 if attribute else 2] += np.uint8(120)
-    image[BOX] = rng.integers(0, 40, (16, 16, 3), dtype=np.uint8)
-    image[BOX][..., 0] = np.uint8(60 + 140 * label)
-    return image
+from squares import BOX, SIDE, picture
 
 
 @dataclass
