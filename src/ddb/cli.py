@@ -110,6 +110,41 @@ for _name, _help in STAGE_HELP.items():
 
 
 @app.command()
+def bench(
+    source: Source,
+    data: Data = None,
+    overrides: Set = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="Bench folder; default: runs/bench-NAME.")
+    ] = None,
+    device: Device = None,
+    methods: Annotated[str, typer.Option("--methods", metavar="A,B", help="Names, or all.")] = "all",
+    seeds: Annotated[int, typer.Option("--seeds", metavar="N", help="How many.")] = 5,
+    select: Annotated[
+        str, typer.Option("--select", help="Validation signal: worst_group, worst_class or counterfactual.")
+    ] = "worst_group",
+    search: Annotated[
+        str, typer.Option("--search", help="Hyperparameters: first (seed), every (seed) or off.")
+    ] = "first",
+    tables: Annotated[str, typer.Option("--tables", metavar="A,B", help="1, 2, 3, counts, labels, or all.")] = "1",
+    engine: Annotated[str, typer.Option("--engine", help="local.")] = "local",
+    concepts: Annotated[
+        Path | None, typer.Option("--concepts", metavar="DIR", help="DISC's concept images, a sub-folder each.")
+    ] = None,
+) -> None:
+    """Compare ddb with other methods over seeds; run it again to go on where it stopped."""
+    from ddb.bench.options import options
+    from ddb.bench.run import run_bench
+    from ddb.bench.terminal import show
+
+    config = _config(source, overrides, data, None, device)
+    asked = options(methods, seeds, select, search, tables, engine, concepts)
+    folder = out or Path("runs") / f"bench-{config.name}"
+    show(run_bench(config, asked, folder), sys.stdout)
+    print(folder / "bench.html")
+
+
+@app.command()
 def check(source: Source, data: Data = None, overrides: Set = None, device: Device = None) -> None:
     """Report every fault of settings and data; compute nothing."""
     from ddb.preflight import check as check_all

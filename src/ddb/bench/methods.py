@@ -1,0 +1,83 @@
+"""ddb and its rivals under one name: what they are called, which labels they see, which settings a search tries."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydantic import Field
+
+from ddb.bench.options import DDB, Options
+from ddb.bench.trial import Trial
+from ddb.config import RunConfig
+from ddb.errors import ConfigError
+from ddb.rivals import RIVALS, Settings, visible
+
+
+class DdbSettings(Settings):
+    """What a search varies of ddb: later stages alone, so that no image is made again."""
+
+    gamma_scale: float = Field(1.0, gt=0, description="multiplies retrain.gammas, the weights of counterfactuals")
+    psi: Literal["preset", "literal", "relative", "off"] = Field(
+        "preset", description="rule of the psi head (prune.psi)"
+    )
+
+    def applied(self, config: RunConfig) -> RunConfig:
+        tree = config.model_dump()
+        tree["retrain"]["gammas"] = tuple(gamma * self.gamma_scale for gamma in config.retrain.gammas)
+        if self.psi != "preset":
+            tree["prune"]["psi"] = self.psi
+        return RunConfig.model_validate(tree)
+
+
+DDB_GRID: tuple[Mapping[str, Any], ...] = ({}, {"gamma_scale": 0.5}, {"gamma_scale": 2.0}, {"psi": "relative"})
+
+
+@dataclass(frozen=True)
+class Method:
+    """`uses`: of `ddb.rivals.USES`; `grid`: the settings that a search tries, the method's own defaults first."""
+
+    name: str
+    title: str
+    uses: frozenset[str]
+    settings: type[Settings]
+    grid: tuple[Mapping[str, Any], ...]
+
+    @property
+    def needs_images(self) -> bool:
+        """Whether it learns from generated images."""
+        return "counterfactuals" in self.uses
+
+
+def method(name: str, concepts: str = "") -> Method:
+    """By name; `concepts`: DISC's folder of concept images."""
+    if name == DDB:
+        return Method(DDB, "ddb", frozenset({"val_groups", "counterfactuals"}), DdbSettings, DDB_GRID)
+    rival = RIVALS[name]
+    grid = tuple({**values, "concepts": concepts} for values in rival.grid) if name == "disc" else rival.grid
+    return Method(name, rival.title, rival.uses, rival.settings, grid)
+
+
+def usable(trial: Trial, options: Options, concepts: str) -> tuple[list[Method], dict[str, str]]:
+    """The methods that this data set allows, and the reason for each that it does not.
+
+    Raises ConfigError with that reason for a method that was asked for by name."""
+    chosen, left_out = [], {}
+    for name in options.methods:
+        found = method(name, concepts)
+        try:
+            _check(found, trial)
+            chosen.append(found)
+        except ConfigError as error:
+            if options.named:
+                raise
+            left_out[name] = str(error)
+    return chosen, left_out
+
+
+def _check(found: Method, trial: Trial) -> None:
+    if found.name == "disc" and not found.grid[0].get("concepts"):
+        raise ConfigError("DISC: needs a folder of concept images, one sub-folder each: give it with --concepts DIR.")
+    if found.name != DDB:
+        visible(trial.problem, RIVALS[found.name])

@@ -1,0 +1,73 @@
+"""What a bench was asked for; wrong names are refused before anything is computed."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ddb.config import RunConfig
+from ddb.errors import ConfigError
+from ddb.rivals import RIVALS
+
+DDB = "ddb"
+METHODS = (DDB, *RIVALS)
+SELECTIONS = ("worst_group", "worst_class", "counterfactual")
+SEARCHES = ("first", "every", "off")
+TABLES = ("1", "2", "3", "counts", "labels")
+ENGINES = ("local",)
+
+
+@dataclass(frozen=True)
+class Options:
+    """`methods` in order; `named`: they were asked for one by one, so none of them may be left out. `select`: what
+    chooses epochs and hyperparameters. `search`: at the first seed for all, at every seed, or not at all. `concepts`:
+    DISC's folder of concept images."""
+
+    methods: tuple[str, ...]
+    named: bool
+    seeds: int
+    select: str
+    search: str
+    tables: tuple[str, ...]
+    concepts: Path | None = None
+
+
+def options(
+    methods: str, seeds: int, select: str, search: str, tables: str, engine: str, concepts: Path | None
+) -> Options:
+    """From the command line. ConfigError names what there is."""
+    for value, known, what in (
+        (select, SELECTIONS, "select"),
+        (search, SEARCHES, "search"),
+        (engine, ENGINES, "engine"),
+    ):
+        if value not in known:
+            raise ConfigError(f"--{what} {value}: choose {' or '.join(known)}.")
+    if seeds < 1:
+        raise ConfigError(f"--seeds {seeds}: at least one.")
+    chosen = METHODS if methods == "all" else _listed(methods, METHODS, "method")
+    asked = TABLES if tables == "all" else _listed(tables, TABLES, "table")
+    return Options(tuple(chosen), methods != "all", seeds, select, search, tuple(asked), concepts)
+
+
+def check_studies(config: RunConfig, tables: Sequence[str]) -> None:
+    """ConfigError for a table that these settings cannot give."""
+    if "3" in tables and config.inpaint.backend == "copy_paste":
+        raise ConfigError(
+            "--tables 3 varies the images that tokens are learned from, and inpaint.backend copy_paste learns none: "
+            "leave table 3 out, or use latent_diffusion."
+        )
+
+
+def _listed(text: str, known: Sequence[str], what: str) -> list[str]:
+    names = list(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+    for name in names:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}, or all."
+            raise ConfigError(f"there is no {what} {name!r}; {hint}")
+    if not names:
+        raise ConfigError(f"name at least one {what}: {', '.join(known)}, or all.")
+    return names
