@@ -15,6 +15,8 @@ from ddb.learn import processes
 from ddb.learn.classifier import Classifier
 from ddb.learn.device import Runtime
 from ddb.learn.fit import Images, Material, Term, fit
+from ddb.rivals.group_dro import GroupDRO
+from ddb.rivals.lisa import LISASettings, selective
 
 SIDE, BATCH = 16, 10
 CASES = {
@@ -22,6 +24,8 @@ CASES = {
     "retrain": nn.Identity,
     "erm-norm": lambda: nn.BatchNorm2d(8),
     "retrain-norm": lambda: nn.BatchNorm2d(8),
+    "mixed": nn.Identity,
+    "mixed-norm": lambda: nn.BatchNorm2d(8),
 }
 SETTINGS = FitConfig(
     epochs=4, batch_size=BATCH, lr=0.05, schedule="cosine", augment=Augment(colour=0.3, blur=0.3, noise=4)
@@ -36,13 +40,20 @@ def classifier(norm: nn.Module) -> Classifier:
 
 
 def material(name: str) -> Material:
-    """50 weighted images, 5 steps an epoch; for retraining two terms of sizes that two processes cannot halve."""
+    """50 weighted images, 5 steps an epoch; for retraining two terms of sizes that two processes cannot halve; mixed:
+    LISA's pairs, weighted by GroupDRO."""
     rng = np.random.default_rng(0)
     labels = np.arange(50) % 2
     pixels = rng.integers(0, 256, (50, SIDE, SIDE, 3), dtype=np.uint8)
     weights = np.linspace(0.5, 2, 50).astype(np.float32)
     terms = (Term(Images(255 - pixels[:7], labels[:7]), 0.5, 3), Term(Images(pixels[9:20], labels[9:20]), 2.0, 4))
-    return Material(Images(pixels, labels, weights), terms if name.startswith("retrain") else ())
+    train = Images(pixels, labels, weights)
+    if name.startswith("mixed"):
+        groups = np.arange(50) % 4
+        pools = [np.flatnonzero(groups == group) for group in range(4)]
+        plan = selective(pools, (2, 2), BATCH, SIDE, LISASettings(mix="cutmix" if name == "mixed" else "mixup"))
+        return Material(train, plan=plan, objective=GroupDRO(groups, 0.5, 0.0))
+    return Material(train, terms if name.startswith("retrain") else ())
 
 
 def fitted(name: str, folder: Path) -> dict[str, torch.Tensor]:
