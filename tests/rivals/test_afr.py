@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from scipy.optimize import check_grad, minimize
 
-from ddb.rivals.afr import afr_weights, descend, objective
+from ddb.rivals import RIVALS, afr, fit_rival
+from ddb.rivals.afr import afr_weights, descend, objective, split_rows
 from ddb.rivals.head import Head
 
 
@@ -89,3 +92,37 @@ def test_descent_is_torchs_sgd_with_clipped_gradients(problem):
         optimiser.step()
         np.testing.assert_allclose(head.weight, layer.weight.detach().numpy(), atol=1e-10)
         np.testing.assert_allclose(head.bias, layer.bias.detach().numpy(), atol=1e-10)
+
+
+def test_the_split_is_the_same_for_all_seeds_and_leaves_none_out():
+    first, second = split_rows(50, 0.8)
+    assert (len(first), len(second)) == (40, 10)
+    assert sorted([*first, *second]) == list(range(50))
+    np.testing.assert_array_equal(first, split_rows(50, 0.8)[0])
+
+
+def test_the_minority_is_right_where_erm_has_it_wrong(world):
+    fitted = fit_rival(RIVALS["afr"], world.problem, {"gamma": 4.0, "rate": 0.3})
+    assert world.accuracies(world.problem.erm()).min() == 0
+    assert world.accuracies(fitted.classifier).min() > 0.9
+    assert fitted.facts["step"] > 0 and fitted.facts["images_reweighted"] == 64
+
+
+def test_stage_one_is_trained_once_on_its_part_alone(world, monkeypatch):
+    seen, real = [], afr.train
+
+    def spy(problem, loaded, material, budget, phase, facts=None):
+        rows = [batch.rows for batch in material.plan(torch.Generator(), loaded.classifier)]
+        seen.append(set(np.concatenate(rows).tolist()))
+        return real(problem, loaded, material, budget, phase, facts)
+
+    monkeypatch.setattr(afr, "train", spy)
+    first, second = (fit_rival(RIVALS["afr"], world.problem, {"gamma": gamma, "steps": 3}) for gamma in (4.0, 8.0))
+    assert seen[0] <= set(split_rows(len(world.problem.train.labels), 0.8)[0].tolist())
+    bodies = [fitted.classifier.classifier.model.body.state_dict() for fitted in (first, second)]
+    assert all(torch.equal(bodies[0][name], bodies[1][name]) for name in bodies[0])
+
+
+def test_the_rule_last_keeps_the_last_step(world):
+    fitted = fit_rival(RIVALS["afr"], replace(world.problem, selection="last"), {"steps": 7})
+    assert (fitted.figures, fitted.facts["step"]) == ((), 7)

@@ -13,20 +13,20 @@ same for all seeds (the code's shuffle seed 21), stage 1 uses the shared budget 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from ddb.backends.timm_classifier import CARD, LoadedClassifier, load_classifier, save_classifier
-from ddb.learn import processes
+from ddb.backends.timm_classifier import LoadedClassifier
 from ddb.learn.batches import passes
-from ddb.learn.fit import CHECKPOINT, Material, fit
+from ddb.learn.fit import Material
 from ddb.learn.predict import Floats, cross_entropy, softmax
-from ddb.learn.seeds import seed_of
 from ddb.rivals import Fitted, Problem, Rival, Settings
 from ddb.rivals.head import Doubles, Head, head_of, put_head
-from ddb.rivals.last_layer import features_of, judge
+from ddb.rivals.last_layer import features_of, judge, key
+from ddb.rivals.training import train
 
 SPLIT_SEED = 21
 """Of the shuffle that parts the training images, whatever the run's seed (code: --train_prop)."""
@@ -124,19 +124,11 @@ def split_rows(n: int, share: float) -> tuple[npt.NDArray[np.int64], npt.NDArray
 
 
 def _first_stage(problem: Problem, rows: npt.NDArray[np.int64]) -> LoadedClassifier:
-    """The ERM model of the first part of the training images, kept in the problem's folder."""
-    budget = problem.fit.model_copy(update={"selection": "last"})
-    folder = problem.folder / f"stage-1-{seed_of(budget.model_dump_json(), len(rows)):016x}"
-    if (folder / CARD).exists():
-        return load_classifier(folder)
-    loaded = problem.start()
-    material = Material(problem.train, plan=lambda generator, _: passes(rows, budget.batch_size, generator))
-    fit(loaded.classifier, material, budget, problem.runtime, seed_of(problem.seed, "afr"), folder)
-    with processes.leader_first():
-        if processes.leads():
-            save_classifier(loaded, folder)
-            (folder / CHECKPOINT).unlink(missing_ok=True)
-    return loaded
+    """The ERM model of the first part of the training images, trained once for all settings of stage 2."""
+    size = problem.fit.batch_size
+    material = Material(problem.train, plan=lambda generator, _: passes(rows, size, generator))
+    own = replace(problem, folder=problem.folder / key(problem.fit, len(rows)))
+    return train(own, problem.start(), material, problem.fit, "stage-1").classifier
 
 
 RIVAL = Rival(

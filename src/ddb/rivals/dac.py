@@ -16,7 +16,7 @@ batch that is not full is left out.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, cast
 
@@ -30,14 +30,15 @@ from ddb.config import Augment, FitConfig
 from ddb.learn import processes
 from ddb.learn.batches import Batch, passes
 from ddb.learn.classifier import Classifier, Pixels
-from ddb.learn.fit import CHECKPOINT, Images, Material, fit
+from ddb.learn.fit import Images, Material
 from ddb.learn.predict import cross_entropy
 from ddb.learn.seeds import seed_of
 from ddb.rivals import Fitted, Problem, Rival, Settings
 from ddb.rivals.dac_masks import adaptive_masks
 from ddb.rivals.head import head_of
 from ddb.rivals.joined import joined
-from ddb.rivals.last_layer import features_of, weights_hash
+from ddb.rivals.last_layer import features_of, key, weights_hash
+from ddb.rivals.training import train
 
 Rows = npt.NDArray[np.int64]
 
@@ -81,12 +82,9 @@ def fit_dac(problem: Problem, settings: DacSettings) -> Fitted:
         plan=composer.plan,
         mixer=composer.compose,
     )
-    folder = problem.folder / f"fit-{seed_of(settings.model_dump_json(), problem.fit.model_dump_json()):016x}"
-    seed = seed_of(problem.seed, "dac")
-    progress = fit(loaded.classifier, material, _budget(problem, settings), problem.runtime, seed, folder)
-    with processes.leader_first():
-        (folder / CHECKPOINT).unlink(missing_ok=True)
-    return Fitted(loaded, progress.figures, {"epoch": progress.kept, "mean_mask": float(np.mean(_shares(masks)))})
+    own = replace(problem, folder=problem.folder / key(settings, problem.fit))
+    facts = {"mean_mask": float(np.mean(_shares(masks)))}
+    return train(own, loaded, material, _budget(problem, settings), "dac", facts)
 
 
 @dataclass(frozen=True)
@@ -148,7 +146,7 @@ def _budget(problem: Problem, settings: DacSettings) -> FitConfig:
     """The shared epochs and batch size; Adam (AdamW without decay) and no augmentation."""
     own = {"optimiser": "adamw", "weight_decay": 0.0, "lr": settings.lr, "schedule": settings.schedule}
     plain = Augment(scale=(1.0, 1.0), flip=False)
-    return problem.fit.model_copy(update={**own, "augment": plain, "selection": problem.selection})
+    return problem.fit.model_copy(update=own | {"augment": plain})
 
 
 def _draw_head(classifier: Classifier, seed: int) -> None:

@@ -31,6 +31,7 @@ from ddb.rivals import Fitted, Problem, Rival, Settings
 from ddb.rivals.dfr_regression import Regression, averaged_head, balanced_rows, search
 from ddb.rivals.head import Head, put_head, unscaled
 from ddb.rivals.last_layer import features_of, judge
+from ddb.rivals.training import known
 
 TUNING_STEPS = 20
 """max_iter of dfr_train's search (dfr_train_subset_tune); elsewhere liblinear's 100."""
@@ -63,8 +64,7 @@ class DfrTrainSettings(DfrSettings):
 
 def fit_val(problem: Problem, settings: DfrValSettings) -> Fitted:
     """DFR-Val: the ERM backbone with a last layer fitted to balanced validation images."""
-    loaded, classes, groups = problem.erm(), len(problem.classes), problem.val_groups
-    assert groups is not None
+    loaded, classes, groups = problem.erm(), len(problem.classes), known(problem.val_groups)
     features, labels = features_of(problem, loaded.classifier, "val"), problem.val.labels
     rng = np.random.default_rng(seed_of(problem.seed, "dfr_val"))
     order = rng.permutation(len(labels))
@@ -89,8 +89,7 @@ def fit_val(problem: Problem, settings: DfrValSettings) -> Fitted:
 
 def fit_train(problem: Problem, settings: DfrTrainSettings) -> Fitted:
     """DFR-Tr: the ERM backbone with a last layer fitted to balanced training images."""
-    loaded, classes, groups = problem.erm(), len(problem.classes), problem.train_groups
-    assert groups is not None
+    loaded, classes, groups = problem.erm(), len(problem.classes), known(problem.train_groups)
     features, labels, numbered = (
         features_of(problem, loaded.classifier, "train"),
         problem.train.labels,

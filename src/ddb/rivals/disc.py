@@ -18,7 +18,7 @@ in the code, where learning the concepts leaves the model in eval mode.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -29,11 +29,10 @@ from pydantic import Field
 
 from ddb.backends.timm_classifier import LoadedClassifier
 from ddb.errors import ConfigError
-from ddb.learn import processes
-from ddb.learn.batches import Batch, passes
+from ddb.learn.batches import Batch, numpy_generator, passes
 from ddb.learn.classifier import Classifier, Pixels
 from ddb.learn.device import Runtime
-from ddb.learn.fit import CHECKPOINT, Images, Material, fit
+from ddb.learn.fit import Images, Material
 from ddb.learn.predict import Floats, features
 from ddb.learn.seeds import seed_of
 from ddb.rivals import Fitted, Problem, Rival, TrainingSettings
@@ -48,12 +47,16 @@ from ddb.rivals.disc_concepts import (
 )
 from ddb.rivals.head import Doubles, head_of
 from ddb.rivals.joined import joined
-from ddb.rivals.last_layer import features_of
+from ddb.rivals.last_layer import features_of, key
+from ddb.rivals.training import train
 
 Rows = npt.NDArray[np.int64]
 
 
 class DiscSettings(TrainingSettings):
+    lr_scale: float = Field(
+        0.5, gt=0, description="multiplies the shared learning rate (scripts, beside ERM's: MetaShift 0.5, Waterbirds 0.1)"
+    )
     concepts: str = Field("", description="folder of concept images, a sub-folder each (code: --concept_img_folder)")
     images_per_concept: int = Field(200, ge=5, description="images used of each concept (code: 200)")
     clusters: int = Field(3, ge=2, description="environments (code: Waterbirds 3, MetaShift 2)")
@@ -78,7 +81,7 @@ def fit_disc(problem: Problem, settings: DiscSettings) -> Fitted:
     kept, environment = _seen_by_erm(problem, settings, erm, list(bank.values()))
     names = list(bank)
     used = sorted({concept for concepts in kept for concept in concepts})
-    budget = settings.budget(problem.fit).model_copy(update={"selection": problem.selection})
+    budget = settings.budget(problem.fit)
     curer = Curer(
         problem.train,
         environment,
@@ -96,12 +99,9 @@ def fit_disc(problem: Problem, settings: DiscSettings) -> Fitted:
         validate=problem.validate(),
         plan=curer.plan,
     )
-    folder = problem.folder / f"fit-{seed_of(settings.model_dump_json(), budget.model_dump_json()):016x}"
-    progress = fit(loaded.classifier, material, budget, problem.runtime, seed_of(problem.seed, "disc"), folder)
-    with processes.leader_first():
-        (folder / CHECKPOINT).unlink(missing_ok=True)
+    own = replace(problem, folder=problem.folder / key(settings, budget))
     facts = {f"concepts of {problem.classes[k]}": ", ".join(names[c] for c in kept[k]) for k in range(len(kept))}
-    return Fitted(loaded, progress.figures, {"epoch": progress.kept, **facts})
+    return train(own, loaded, material, budget, "disc", facts)
 
 
 def _seen_by_erm(
@@ -137,7 +137,7 @@ class Curer:
 
     def plan(self, generator: torch.Generator, classifier: Classifier) -> list[Batch]:
         """The steps of an epoch, from what the current model tells."""
-        rng = np.random.default_rng(int(torch.randint(2**62, (1,), generator=generator)))
+        rng = numpy_generator(generator)
         shares = self.discover(classifier, rng)
         classifier.model.train(self.settings.norm == "train")
         everything = np.arange(len(self.train.labels))
@@ -203,6 +203,6 @@ RIVAL = Rival(
     title="DISC",
     uses=frozenset({"val_groups"}),
     settings=DiscSettings,
-    grid=({}, {"clusters": 2}, {"lr_scale": 0.3}, {"clusters": 2, "lr_scale": 0.3}),
+    grid=({}, {"clusters": 2}, {"lr_scale": 0.1}, {"clusters": 2, "lr_scale": 0.1}),
     fit=fit_disc,
 )

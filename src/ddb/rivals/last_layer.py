@@ -8,6 +8,7 @@ from typing import Literal
 
 import numpy as np
 import torch
+from pydantic import BaseModel
 from safetensors.numpy import load_file
 
 from ddb.learn import predict, processes
@@ -15,6 +16,7 @@ from ddb.learn.checkpoint import save_tensors
 from ddb.learn.classifier import Classifier
 from ddb.learn.fit import Figures
 from ddb.learn.predict import Floats
+from ddb.learn.seeds import seed_of
 from ddb.learn.validation import Held, lowest_accuracy
 from ddb.rivals import Problem
 from ddb.rivals.head import Head
@@ -38,6 +40,11 @@ def weights_hash(classifier: Classifier) -> str:
     for name, value in sorted(classifier.model.state_dict().items()):
         digest.update(name.encode() + value.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()[:16]
+
+
+def key(*parts: BaseModel | int) -> str:
+    """A folder name for what depends on these settings, so that fits of other settings do not go on from it."""
+    return f"{seed_of(*(part if isinstance(part, int) else part.model_dump_json() for part in parts)):016x}"
 
 
 def judge(problem: Problem, classifier: Classifier) -> Callable[[Head], Figures]:
