@@ -55,7 +55,9 @@ Rows = npt.NDArray[np.int64]
 
 class DiscSettings(TrainingSettings):
     lr_scale: float = Field(
-        0.5, gt=0, description="multiplies the shared learning rate (scripts, beside ERM's: MetaShift 0.5, Waterbirds 0.1)"
+        0.5,
+        gt=0,
+        description="multiplies the shared learning rate (scripts against ERM's: MetaShift 0.5, Waterbirds 0.1)",
     )
     concepts: str = Field("", description="folder of concept images, a sub-folder each (code: --concept_img_folder)")
     images_per_concept: int = Field(200, ge=5, description="images used of each concept (code: 200)")
