@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+import numpy as np
 from pydantic import Field
 
 from ddb.bench.options import DDB, Options
 from ddb.bench.trial import Trial
 from ddb.config import RunConfig
 from ddb.errors import ConfigError
-from ddb.rivals import RIVALS, Settings, visible
+from ddb.learn.fit import Images
+from ddb.rivals import RIVALS, Generated, Settings, visible
 
 
 class DdbSettings(Settings):
@@ -80,4 +82,8 @@ def _check(found: Method, trial: Trial) -> None:
     if found.name == "disc" and not found.grid[0].get("concepts"):
         raise ConfigError("DISC: needs a folder of concept images, one sub-folder each: give it with --concepts DIR.")
     if found.name != DDB:
-        visible(trial.problem, RIVALS[found.name])
+        visible(replace(trial.problem, counterfactuals=_TO_COME), RIVALS[found.name])
+
+
+_TO_COME = Generated(Images(np.empty((0, 1, 1, 3), np.uint8), np.empty(0, np.int64)), *np.empty((2, 0), np.int64))
+"""Stands for the counterfactuals that will be painted for methods that learn from them."""

@@ -21,13 +21,14 @@ from ddb.bench import judge, paper
 from ddb.bench.concepts import write_concepts
 from ddb.bench.fits import Fits
 from ddb.bench.folder import Folder, Key, Record, fingerprint
+from ddb.bench.groups import check_groups
 from ddb.bench.methods import Method, usable
 from ddb.bench.options import Options, check_studies
 from ddb.bench.output import write_all
 from ddb.bench.results import Results, arm_scores, labels_of, method_scores
 from ddb.bench.scores import score
 from ddb.bench.studies import STUDIES, Studies
-from ddb.bench.trial import Trial, check_groups, open_trial
+from ddb.bench.trial import Trial, open_trial
 from ddb.config import RunConfig
 from ddb.engine.interrupt import guarded
 from ddb.engine.progress import Messages, Progress, open_progress
@@ -76,11 +77,10 @@ class _Bench:
     def seed(self, number: int) -> None:
         """Everything of one seed."""
         where = self.folder.seed(number)
-        trial = open_trial(self.config, self.options, number, where, "erm", self.progress)
         if self.seen is None:
-            self.seen = self._look(trial)
-        if self._paints(self.seen.methods):
-            trial = open_trial(self.config, self.options, number, where, "prune", self.progress)
+            self.seen = self._look(open_trial(self.config, self.options, number, where, None, self.progress))
+        until = "prune" if self._paints(self.seen.methods) else "erm"
+        trial = open_trial(self.config, self.options, number, where, until, self.progress)
         if any(table in MAIN for table in self.options.tables):
             fits = Fits(self.folder, trial, self.progress, self._told)
             for method in self.seen.methods:
@@ -116,7 +116,7 @@ class _Bench:
         )
 
     def _look(self, trial: Trial) -> _Seen:
-        """Refuse or leave out what this data set does not allow, before anything is painted."""
+        """Refuse or leave out what this data set does not allow, before anything is computed."""
         notes = check_groups(trial.dataset, self.options.select)
         methods, left_out = usable(trial, self.options, self._concepts())
         for name, reason in left_out.items():

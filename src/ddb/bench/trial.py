@@ -11,7 +11,6 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -24,13 +23,11 @@ from ddb.data.sources import load_dataset
 from ddb.data.table import Dataset
 from ddb.engine.progress import Progress
 from ddb.engine.workspace import Workspace
-from ddb.errors import ConfigError
 from ddb.learn.classifier import Pixels
 from ddb.learn.device import Runtime, open_accelerator
 from ddb.learn.fit import Images
 from ddb.learn.seeds import seed_of
 from ddb.learn.validation import Held
-from ddb.records import SPLITS
 from ddb.rivals import Generated, Groups, Problem
 from ddb.stages.retrain import held_out
 
@@ -131,11 +128,14 @@ def config_of(config: RunConfig, number: int, select: str) -> RunConfig:
     return RunConfig.model_validate(tree)
 
 
-def open_trial(config: RunConfig, options: Options, number: int, folder: Path, until: str, progress: Progress) -> Trial:
-    """Bring the seed's run to the stage `until` and read its data."""
+def open_trial(
+    config: RunConfig, options: Options, number: int, folder: Path, until: str | None, progress: Progress
+) -> Trial:
+    """Bring the seed's run to the stage `until` (None: to none) and read its data."""
     own = config_of(config, number, options.select)
     run = folder / "run"
-    pipeline.run(own, run, until=until, progress=progress)
+    if until is not None:
+        pipeline.run(own, run, until=until, progress=progress)
     dataset = load_dataset(own.data, run / "cache")
     return Trial(number, folder, own, options.select, dataset, open_accelerator(own.device, own.precision))
 
@@ -151,43 +151,6 @@ def group_numbers(samples: pa.Table, attributes: int) -> Groups | None:
         return None
     numbers: Groups = samples["label"].to_numpy().astype(np.int64) * attributes + samples["attribute"].to_numpy()
     return numbers
-
-
-def group_sizes(dataset: Dataset, split: str) -> npt.NDArray[np.int64] | None:
-    """Images of every group of a split; None where an attribute is unknown."""
-    numbers = group_numbers(dataset.split(split), len(dataset.attributes))
-    cells = len(dataset.classes) * len(dataset.attributes)
-    return None if numbers is None else np.bincount(numbers, minlength=cells).astype(np.int64)
-
-
-def check_groups(dataset: Dataset, select: str) -> list[str]:
-    """What to say of groups without images. ConfigError where the selection needs groups that are not known."""
-    if select == "worst_group" and group_sizes(dataset, "val") is None:
-        raise ConfigError(
-            "--select worst_group needs the group of every validation image, and this data set lacks it: use "
-            '"worst_class" or "counterfactual".'
-        )
-    said = []
-    for split in SPLITS:
-        sizes = group_sizes(dataset, split)
-        empty = [] if sizes is None else np.flatnonzero(sizes == 0).tolist()
-        if empty:
-            pairs = [divmod(cell, len(dataset.attributes)) for cell in empty]
-            names = [f"{dataset.classes[label]} / {dataset.attributes[attribute]}" for label, attribute in pairs]
-            words = {"train": "training", "val": "validation", "test": "test"}
-            said.append(f"No {words[split]} image of {', '.join(names)}: {_CONSEQUENCES[split]}")
-    if group_sizes(dataset, "test") is None:
-        said.append(
-            "Test groups are unknown: the accuracy of the worst class stands in the place of the worst group's."
-        )
-    return said
-
-
-_CONSEQUENCES = {
-    "train": "no method has seen that group, and the adjusted mean gives it no weight.",
-    "val": "selection cannot look at that group.",
-    "test": "the worst group is the worst of the others.",
-}
 
 
 def decoded(rows: pa.Table, side: int) -> Pixels:
