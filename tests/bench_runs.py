@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 from collections.abc import Sequence
@@ -46,3 +47,15 @@ class Finished:
     options: Options
     out: Path
     results: Results
+
+
+TIMES = ("events.jsonl", "report.html", ".lock")
+
+
+def tree(out: Path) -> dict[str, str]:
+    """Hashes of everything but times and caches."""
+    return {
+        path.relative_to(out).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(out.rglob("*"))
+        if path.is_file() and path.name not in TIMES and "cache" not in path.parts
+    }

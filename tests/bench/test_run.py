@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -12,21 +11,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from bench_runs import Finished, config, options, records, run
+from bench_runs import Finished, config, options, records, run, tree
 from ddb.bench.folder import Folder
 from ddb.bench.tables import tables
 from ddb.errors import ConfigError, DDBError
-
-TIMES = ("events.jsonl", "report.html", ".lock")
-
-
-def tree(out: Path) -> dict[str, str]:
-    """Hashes of everything but times and caches."""
-    return {
-        path.relative_to(out).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(out.rglob("*"))
-        if path.is_file() and path.name not in TIMES and "cache" not in path.parts
-    }
 
 
 def test_every_method_is_tried_with_the_same_number_of_settings(finished: Finished) -> None:
@@ -60,6 +48,8 @@ def test_one_erm_model_a_seed_is_shared(finished: Finished) -> None:
 def test_weights_of_settings_that_lost_and_checkpoints_are_gone(finished: Finished) -> None:
     kept = [path.parent.name.partition("-")[0] for path in finished.out.glob("seed-*/fits/*/classifier.json")]
     assert sorted(kept) == ["dfr_val", "dfr_val", "erm", "erm"]  # at two seeds; ddb's lie in its run folders
+    assert len(list(finished.out.glob("seed-0/*/7-retrain/classifier/classifier.json"))) == 1
+    assert len(list(finished.out.glob("seed-0/variants/*/7-retrain/classifier/classifier.json"))) == 3
     assert not list(finished.out.glob("seed-*/work/*"))
 
 

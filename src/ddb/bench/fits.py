@@ -39,7 +39,7 @@ class Fits:
         records = [self.fit(method, values) for values in settings]
         place = best(records)
         for values, record in zip(settings, records, strict=True):
-            if record is not records[place]:
+            if record is not records[place] and method.name != DDB:  # ddb's run folders stay whole: studies use them
                 shutil.rmtree(self.classifier_folder(method, values), ignore_errors=True)
         shutil.rmtree(self._work(method), ignore_errors=True)
         return records[place], settings[place]

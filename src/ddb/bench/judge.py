@@ -25,9 +25,9 @@ from ddb.pocket.world import FAMILIES, render, sample_scene
 
 NOTHING = 2
 """The answer for an image without its object; 0 and 1 are the classes."""
-IMAGES, UNSEEN, BATCH = 4800, 1200, 128
+IMAGES, UNSEEN, BATCH = 3600, 1200, 128
 BUDGET = FitConfig(
-    epochs=6, lr=0.01, schedule="cosine", selection="last", augment=Augment(scale=(0.85, 1.0), blur=0.5, noise=6)
+    epochs=4, lr=0.01, schedule="cosine", selection="last", augment=Augment(scale=(0.85, 1.0), blur=0.5, noise=6)
 )
 
 

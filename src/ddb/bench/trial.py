@@ -5,6 +5,7 @@ Nothing here reads the test split (`scores.py` alone does); what methods see are
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -31,6 +32,7 @@ from ddb.learn.validation import Held
 from ddb.rivals import Generated, Groups, Problem
 from ddb.stages.retrain import held_out
 
+log = logging.getLogger("ddb")
 PREDICT_BATCH = 128
 
 
@@ -78,6 +80,8 @@ class Trial:
             apart = pa.array([held_out(source) for source in pairs["source_id"].to_pylist()], pa.bool_())
             val_pairs = self._held(pairs.filter(apart))
             pairs = pairs.filter(pc.invert(apart))
+            if not len(val_pairs.labels):
+                log.warning("Seed %d: no kept counterfactual is held out, so classes alone select.", self.config.seed)
         if pairs is not None and len(pairs):
             generated = self._generated(pairs, train["id"].to_pylist())
         return Problem(
