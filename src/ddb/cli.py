@@ -5,12 +5,14 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ddb.cli_groups import config_app, data_app, models_app, pocket_app
+from ddb.cli_options import Data, Device, Out, Run, Seed, Set, Source, config_of, verbs
 from ddb.errors import DDBError, Interrupted
 
 if TYPE_CHECKING:
@@ -27,31 +29,7 @@ STAGE_HELP = {
     "evaluate": "Measure both classifiers on the test images, per group.",
 }
 
-Source = Annotated[
-    str, typer.Argument(metavar="PRESET|FILE", help="A preset such as pocket-waterbirds or photos, or a YAML file.")
-]
-Data = Annotated[Path | None, typer.Option("--data", metavar="FOLDER", help="Your images: folder, CSV or Parquet.")]
-Set = Annotated[list[str] | None, typer.Option("--set", metavar="a.b=c", help="Change a setting; may be repeated.")]
-Out = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Run folder; default: runs/NAME.")]
-Device = Annotated[str | None, typer.Option("--device", metavar="NAME", help="auto, cpu, cuda or mps.")]
-Seed = Annotated[int | None, typer.Option("--seed", metavar="N", help="Seed of every random draw.")]
-Names = Annotated[list[str], typer.Argument(metavar="ROLE...", help="Roles or hub ids.")]
-AnyNames = Annotated[list[str] | None, typer.Argument(metavar="[ROLE|PATH]...", help="Default: what is in the cache.")]
-Run = Annotated[Path, typer.Argument(metavar="RUN", help="Run folder.")]
-
-
-def _verbs(help_: str) -> typer.Typer:
-    """A group of verbs. Help is plain text: importing rich for it would triple the time that `ddb --help` takes."""
-    return typer.Typer(
-        help=help_, add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None
-    )
-
-
-app = _verbs("Diffusion driven balancing: make an image classifier look at the object, not at what surrounds it.")
-config_app = _verbs("Show settings.")
-pocket_app = _verbs("The built-in world.")
-data_app = _verbs("Look at data sets.")
-models_app = _verbs("Published weights.")
+app = verbs("Diffusion driven balancing: make an image classifier look at the object, not at what surrounds it.")
 app.add_typer(config_app, name="config")
 app.add_typer(models_app, name="models")
 app.add_typer(pocket_app, name="pocket")
@@ -63,7 +41,7 @@ def run(
     source: Source, data: Data = None, overrides: Set = None, out: Out = None, device: Device = None, seed: Seed = None
 ) -> None:
     """Run the whole method; run it again to go on where it stopped."""
-    _run(_config(source, overrides, data, seed, device), out, only=None)
+    _run(config_of(source, overrides, data, seed, device), out, only=None)
 
 
 def _stage_verb(name: str) -> Callable[..., None]:
@@ -75,7 +53,7 @@ def _stage_verb(name: str) -> Callable[..., None]:
         device: Device = None,
         seed: Seed = None,
     ) -> None:
-        _run(_config(source, overrides, data, seed, device), out, only=name)
+        _run(config_of(source, overrides, data, seed, device), out, only=name)
 
     return verb
 
@@ -94,7 +72,7 @@ def _segment(
         ),
     ] = None,
 ) -> None:
-    config = _config(source, overrides, data, seed, device)
+    config = config_of(source, overrides, data, seed, device)
     if preview is None:
         return _run(config, out, only="segment")
     from ddb.segment_preview import preview as show
@@ -132,12 +110,12 @@ def bench(
         Path | None, typer.Option("--concepts", metavar="DIR", help="DISC's concept images, a sub-folder each.")
     ] = None,
 ) -> None:
-    """Compare ddb with other methods over seeds; run it again to go on where it stopped."""
+    """Compare ddb with other methods over seeds. Run it again to go on."""
     from ddb.bench.options import options
     from ddb.bench.run import run_bench
     from ddb.bench.terminal import show
 
-    config = _config(source, overrides, data, None, device)
+    config = config_of(source, overrides, data, None, device)
     asked = options(methods, seeds, select, search, tables, engine, concepts)
     folder = out or Path("runs") / f"bench-{config.name}"
     show(run_bench(config, asked, folder), sys.stdout)
@@ -193,101 +171,6 @@ def report(run_folder: Run) -> None:
     from ddb.report.page import write_report
 
     print(write_report(run_folder))
-
-
-@models_app.command("list")
-def models_list() -> None:
-    """Every role: repository, commit, licence, size, mirrors."""
-    from ddb.models.listing import listed
-
-    for line in listed():
-        print(line)
-
-
-@models_app.command("pull")
-def models_pull(names: Names) -> None:
-    """Download weights into the hub's cache and verify them."""
-    from ddb.models.listing import pulled
-
-    for name in names:
-        for line in pulled(name):
-            print(line, flush=True)
-
-
-@models_app.command("verify")
-def models_verify(names: AnyNames = None) -> None:
-    """Compare commit and hashes with the known ones. Exit code 1 unless all are verified."""
-    from ddb.models.listing import in_words, verdicts
-
-    found = verdicts(names or [])
-    for name, verdict in found:
-        print(f"{name:<20} {in_words(verdict)}")
-    if any(verdict.state != "verified" for _, verdict in found):
-        raise typer.Exit(1)
-
-
-@models_app.command("where")
-def models_where(name: Annotated[str, typer.Argument(metavar="ROLE")]) -> None:
-    """Print the folder that holds the weights."""
-    from ddb.models.listing import place
-
-    print(place(name))
-
-
-@config_app.command("show")
-def config_show(source: Source, data: Data = None, overrides: Set = None) -> None:
-    """Print every setting with its value and meaning, as YAML that can be edited and run."""
-    from ddb.config_load import config_text
-
-    print(config_text(_config(source, overrides, data, None, None)), end="")
-
-
-@config_app.command("schema")
-def config_schema() -> None:
-    """Print the JSON schema of the settings."""
-    from ddb.config import RunConfig
-
-    print(json.dumps(RunConfig.model_json_schema(), indent=2))
-
-
-@pocket_app.command("write")
-def pocket_write(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="New folder.")],
-    overrides: Set = None,
-) -> None:
-    """Draw a built-in data set into a folder, in the layout of the real one. Which: --set data.pocket.world=waterbirds,
-    metashift or celeba; its size: --set data.pocket.train=N."""
-    from ddb.pocket.datasets import write_pocket
-
-    print(write_pocket(folder, _config("pocket-waterbirds", overrides, None, None, None).data.pocket))
-
-
-@data_app.command("inspect")
-def data_inspect(
-    folder: Annotated[str, typer.Argument(metavar="DIR|FILE", help="Folder, or CSV or Parquet file.")],
-    source: Annotated[str, typer.Option("--source", help="How to read it (data.source); auto finds out.")] = "auto",
-    target: Annotated[str, typer.Option("--target", help="Attribute or column that is the label.")] = "",
-    attribute: Annotated[str, typer.Option("--attribute", help="Attribute or column for the groups.")] = "",
-    as_json: Annotated[bool, typer.Option("--json", help="Print it for machines.")] = False,
-) -> None:
-    """Say what a folder is: counts per split and group, sizes, broken files, duplicates, association."""
-    from dataclasses import asdict
-
-    from ddb.config_load import data_config
-    from ddb.data.inspection import inspect_data
-    from ddb.data.inspection_words import in_words
-
-    config = data_config(root=folder, source=source, target=target, attribute=attribute)
-    found = inspect_data(config, say=lambda line: print(line, file=sys.stderr))
-    print(json.dumps(asdict(found), indent=2, ensure_ascii=False) if as_json else in_words(found))
-
-
-def _config(
-    source: str, overrides: Sequence[str] | None, data: Path | None, seed: int | None, device: str | None
-) -> RunConfig:
-    from ddb.config_load import load_config
-
-    return load_config(source, overrides or (), data=data, seed=seed, device=device)
 
 
 def _run(config: RunConfig, out: Path | None, only: str | None) -> None:

@@ -18,7 +18,7 @@ from ddb.records import CANDIDATES, OK, SCORES
 from ddb.stage import Row
 from ddb.stages import inpaint, prune
 
-CANDIDATE_COLUMNS = ("id", "source_id", "from_label", "to_label", "variant", "status")
+CANDIDATE_COLUMNS = ("id", "source_id", "from_label", "to_label", "variant", "prompt", "status")
 SCORE_COLUMNS = ("id", "psi_from", "psi_to", "psi_from_source", "rho", "status")
 
 

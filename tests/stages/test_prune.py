@@ -120,6 +120,21 @@ def test_summary_counts_and_names_the_rules():
     assert (second["pruned_psi"], second["pruned_rho"], second["kept"], second["fallback"]) == (1, 2, 1, [])
 
 
+def test_a_head_does_not_empty_one_prompt_of_a_direction():
+    """Eight candidates of an easy prompt, four of one that the ERM model finds hard: a third of all is too sure."""
+    rows = [(0, 0.1, 1.0, 1.0)] * 8 + [(0, psi, 1.0, 1.0) for psi in (0.91, 0.94, 0.93, 0.92)]
+    scores, candidates = tables(rows)
+    prompts = pa.array(["a white bird"] * 8 + ["a black bird"] * 4)
+    candidates = candidates.set_column(candidates.schema.get_field_index("prompt"), CANDIDATES.field("prompt"), prompts)
+    config = PruneConfig(max_pruned=0.5, fallback_quantile=0.25)
+    assert reasons(rows, config)[8:] == ["psi"] * 4  # one prompt for all: a third is not above max_pruned
+    found = [row["reason"] for row in prune.decide(scores, candidates, MEANS, config)]
+    assert found == ["kept"] * 9 + ["psi"] + ["kept"] * 2
+    (summary,) = prune.summary(scores, candidates, MEANS, config)
+    assert (summary["psi_rule"], summary["rho_rule"]) == ("literal, quantile (1 of 2 prompts)", "value")
+    assert (summary["pruned_psi"], summary["kept"], summary["fallback"]) == (1, 11, ["psi"])
+
+
 def test_rows_that_failed_get_no_verdict():
     scores, candidates = tables([(0, 0.1, 1, 1.0), (0, 0.1, 1, 1.0)])
     rows = scores.to_pylist()

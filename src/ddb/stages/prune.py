@@ -1,7 +1,9 @@
 """Stage 6, pruning with two heads: a verdict and its reason for every scored candidate (method section 6, paper).
 
 psi: the ERM model still sees the original class. rho: the repainted region does not speak for the new class.
-Verdicts are a pure function of all scores, so thresholds cost nothing to change.
+Verdicts are a pure function of all scores, so thresholds cost nothing to change. A rule and its fallback are applied to
+the candidates of one direction and one prompt together: where `inpaint.variety` gives several prompts, no head empties
+one of them (a colour that the ERM model finds hard, say).
 """
 
 from __future__ import annotations
@@ -31,15 +33,16 @@ SUMMARY = "summary.json"
 
 @dataclass(frozen=True)
 class Judged:
-    """One direction: which rows (positions in the score table) each head prunes, and the rule that each head used."""
+    """One direction: which rows (positions in the score table) each head prunes, and the rules that each head used, by
+    prompt."""
 
     direction: Direction
     rows: npt.NDArray[np.int64]
     psi: Flags
     rho: Flags
     over_budget: Flags
-    psi_rule: str
-    rho_rule: str
+    psi_rules: Mapping[str, str]
+    rho_rules: Mapping[str, str]
 
 
 def stage(settings: PruneConfig, classes: int, per_class: PerClass) -> Stage:
@@ -116,10 +119,24 @@ def _summary(judged: Judged, settings: PruneConfig) -> dict[str, Any]:
         "pruned_rho": int(judged.rho.sum()),
         "over_budget": int(judged.over_budget.sum()),
         "kept": int((~(judged.psi | judged.rho | judged.over_budget)).sum()),
-        "psi_rule": judged.psi_rule,
-        "rho_rule": judged.rho_rule,
-        "fallback": [h for h, r in (("psi", judged.psi_rule), ("rho", judged.rho_rule)) if r != getattr(settings, h)],
+        "psi_rule": _named(judged.psi_rules, settings.psi),
+        "rho_rule": _named(judged.rho_rules, settings.rho),
+        "fallback": [
+            head
+            for head, rules in (("psi", judged.psi_rules), ("rho", judged.rho_rules))
+            if set(rules.values()) != {getattr(settings, head)}
+        ],
     }
+
+
+def _named(rules: Mapping[str, str], setting: str) -> str:
+    """The rules that a head used, by prompt, in words: "literal", or "literal, quantile (1 of 8 prompts)"."""
+    words = []
+    for rule in sorted(set(rules.values()), key=lambda name: (name != setting, name)):
+        count = list(rules.values()).count(rule)
+        some = len(rules) > 1 and rule != setting
+        words.append(f"{rule} ({count} of {len(rules)} prompts)" if some else rule)
+    return ", ".join(words)
 
 
 def _judge(
@@ -135,10 +152,15 @@ def _judge(
     for direction in directions:
         rows = np.flatnonzero((table["from_label"] == direction[0]) & (table["to_label"] == direction[1]))
         part = {name: column[rows] for name, column in table.items()}
-        psi, psi_rule = _psi_head(part, mean_probability[direction[0]], settings)
-        rho, rho_rule = _rho_head(part, settings)
+        psi, rho = np.zeros(len(rows), bool), np.zeros(len(rows), bool)
+        psi_rules, rho_rules = {}, {}
+        for prompt in dict.fromkeys(part["prompt"].tolist()):
+            own = np.flatnonzero(part["prompt"] == prompt)
+            cell = {name: column[own] for name, column in part.items()}
+            psi[own], psi_rules[prompt] = _psi_head(cell, mean_probability[direction[0]], settings)
+            rho[own], rho_rules[prompt] = _rho_head(cell, settings)
         over = _over_budget(part, ~(psi | rho), budgets.get(direction))
-        judged.append(Judged(direction, rows, psi, rho, over, psi_rule, rho_rule))
+        judged.append(Judged(direction, rows, psi, rho, over, psi_rules, rho_rules))
     return judged
 
 
@@ -210,7 +232,7 @@ def _joined(scores: pa.Table, candidates: pa.Table) -> dict[str, npt.NDArray[Any
     """Score columns (float64) with each candidate's labels and variant, in the order of `scores`."""
     where = {item: row for row, item in enumerate(candidates["id"].to_pylist())}
     rows = pa.array([where[item] for item in scores["id"].to_pylist()], pa.int64())
-    own = candidates.select(["from_label", "to_label", "variant"]).take(rows)
+    own = candidates.select(["from_label", "to_label", "variant", "prompt"]).take(rows)
     table = {name: own[name].to_numpy() for name in own.column_names}
     for name in ("psi_from", "psi_to", "psi_from_source", "rho"):
         table[name] = scores[name].to_numpy().astype(np.float64)
