@@ -1,21 +1,21 @@
 """Runs the whole pipeline once through the published architectures, with random weights, and says what it took.
 
-    python tools/fullsize_check.py [GENERATOR...]        (default: all of RUNS)
+    python tools/fullsize_check.py [--memory GB] [GENERATOR...]        (default: all memory that is free, all of RUNS)
 
-Each run is a process of its own on 4 training images: 256 px, 2 denoising steps, 2 inversion steps, on the CPU. Nothing
-that comes out of it means anything but this: the files are read, the shapes fit, the memory is what it is. Every model
-is written in the layout that the hub's copy has, in a temporary folder, and its parameters are counted first.
+Each run is a process of its own on 4 training images: 256 px, 2 denoising and 2 inversion steps, fp32, on the CPU.
+Nothing that comes out of it means anything but this: the files are read, the shapes fit, the memory is what it is. Every
+model is written in the layout that the hub's copy has, in a temporary folder, and its parameters are counted first.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,24 +48,27 @@ class Plan:
     """`needs`: memory that the run takes, gigabytes; `mask_model`: which SAM goes with it."""
 
     mask_model: str
-    precision: str
     needs: float
 
 
 RUNS = {
-    "sd2-inpainting": Plan("sam-vit-b", "fp32", 9),
-    "sd2-base": Plan("sam2.1-small", "fp32", 9),
-    "sdxl-inpainting": Plan("sam2.1-small", "bf16", 12),
+    "sd2-inpainting": Plan("sam-vit-b", 12),
+    "sd2-base": Plan("sam2.1-small", 10),
+    "sdxl-inpainting": Plan("sam2.1-small", 18),
 }
 
 
-def main(names: Sequence[str]) -> None:
-    """Print a table row for every run."""
+def main() -> None:
+    """Print a table row for every stage of every run."""
+    parser = argparse.ArgumentParser(description="Run the published architectures once, with random weights.")
+    parser.add_argument("--memory", type=float, default=_available(), help="gigabytes that a run may take")
+    parser.add_argument("generators", nargs="*", help=", ".join(RUNS))
+    asked = parser.parse_args()
     print("| generator | segmenter | stage | seconds |\n|---|---|---|---|", flush=True)
-    for name in names or RUNS:
+    for name in asked.generators or RUNS:
         plan = RUNS[name]
-        if (free := _available()) < plan.needs:
-            print(f"| {name} | | skipped: {free:.1f} GB of memory are free, {plan.needs} GB needed | |", flush=True)
+        if asked.memory < plan.needs:
+            print(f"| {name} | | skipped: needs {plan.needs} GB, may take {asked.memory:.0f} | |", flush=True)
             continue
         with tempfile.TemporaryDirectory(prefix="fullsize-") as folder:
             _check(name, plan, Path(folder))
@@ -80,9 +83,9 @@ def _check(name: str, plan: Plan, folder: Path) -> None:
             print(f"  {part}: {number:,} parameters ({time.monotonic() - started:.0f} s)", file=sys.stderr, flush=True)
     _draw(folder / "images")
     settings = folder / "run.yaml"
-    settings.write_text(yaml.safe_dump(_settings(folder, parts, plan, _threshold(folder))))
+    settings.write_text(yaml.safe_dump(_settings(folder, parts, _threshold(folder))))
     command = [sys.executable, "-m", "ddb.cli"]
-    peak = _run([sys.executable, "-c", RUN, str(settings), str(folder / "run")])
+    peak, seconds = _run([sys.executable, "-c", RUN, str(settings), str(folder / "run")])
     asked = [*command, "status", str(folder / "run"), "--json"]
     state = json.loads(subprocess.run(asked, capture_output=True, text=True, check=True).stdout)
     assert state["finished"] and not any(stage["errors"] for stage in state["stages"]), state
@@ -92,15 +95,15 @@ def _check(name: str, plan: Plan, folder: Path) -> None:
     for event in events:
         if event["event"] == "finished":
             print(f"| {name} | grounding-dino-tiny, {plan.mask_model} | {event['stage']} | {event['seconds']:.0f} |")
-    print(f"| {name} | | all: {painted} painted, {plan.precision}, peak {peak:.1f} GB | |", flush=True)
+    print(f"| {name} | | all: {painted} painted, peak {peak:.1f} GB | {seconds:.0f} of processor time |", flush=True)
 
 
-def _run(command: list[str]) -> float:
-    """Run it to its end; the most memory that it had, gigabytes."""
+def _run(command: list[str]) -> tuple[float, float]:
+    """Run it to its end; the most memory that it had, gigabytes, and its processor time, seconds."""
     process = subprocess.Popen(command)
     _, status, usage = os.wait4(process.pid, 0)
     assert os.waitstatus_to_exitcode(status) == 0, f"{' '.join(command)} failed"
-    return usage.ru_maxrss * 1024 / GIGA
+    return usage.ru_maxrss * 1024 / GIGA, usage.ru_utime + usage.ru_stime
 
 
 def _threshold(folder: Path) -> float:
@@ -138,17 +141,17 @@ def _draw(root: Path) -> None:
                 Image.fromarray(pixels).save(path)
 
 
-def _settings(folder: Path, parts: dict[str, str], plan: Plan, threshold: float) -> dict[str, object]:
+def _settings(folder: Path, parts: dict[str, str], threshold: float) -> dict[str, object]:
     """Everything small, and every rule off that random weights would not pass."""
     where = {use: str(folder / model) for use, model in parts.items()}
     fit = {"epochs": 1, "batch_size": 4, "selection": "worst_class"}
     return {
         "name": "fullsize",
         "device": "cpu",
-        "precision": plan.precision,
+        "precision": "fp32",
         "data": {"source": "folder", "root": str(folder / "images"), "phrase": "bird"},
         "erm": {**fit, "weights": where["erm"], "image_size": 224},
-        "invert": {"representatives": 2, "steps": 2, "batch_size": 1, "check_every": 2},
+        "invert": {"representatives": 1, "steps": 2, "batch_size": 1, "check_every": 2},
         "segment": {
             "backend": "grounded_sam", "detector": where["detector"], "mask_model": where["mask_model"],
             "box_threshold": threshold, "text_threshold": 0.0, "shape": "square", "min_area": 0.0, "max_area": 1.0,
@@ -168,4 +171,4 @@ def _available() -> float:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()
