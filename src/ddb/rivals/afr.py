@@ -45,7 +45,12 @@ def afr_weights(
 
 
 def objective(
-    head: Head, start: Head, features: Floats, labels: npt.NDArray[np.integer], weights: Doubles, strength: float
+    head: Head,
+    start: Head,
+    features: Floats | Doubles,
+    labels: npt.NDArray[np.integer],
+    weights: Doubles,
+    strength: float,
 ) -> tuple[float, Head]:
     """Value and gradient of sum_i weights_i CE_i + strength (|W - W0|^2 + |b - b0|^2)."""
     outputs = head.logits(features)
@@ -56,7 +61,7 @@ def objective(
     slope[np.arange(len(labels)), labels] -= 1
     slope *= weights[:, None]
     gradient = Head(
-        slope.T @ features.astype(np.float64) + 2 * strength * moved.weight,
+        slope.T @ features.astype(np.float64, copy=False) + 2 * strength * moved.weight,
         slope.sum(axis=0) + 2 * strength * moved.bias,
     )
     return value, gradient
@@ -64,7 +69,7 @@ def objective(
 
 def descend(
     start: Head,
-    features: Floats,
+    features: Floats | Doubles,
     labels: npt.NDArray[np.integer],
     weights: Doubles,
     strength: float,
@@ -74,7 +79,7 @@ def descend(
 ) -> Iterator[Head]:
     """The head after each step of gradient descent from `start`; gradients longer than `largest_gradient` are cut to
     it (the script's --grad_norm=1.0), with no momentum and no weight decay."""
-    head = start
+    head, features = start, features.astype(np.float64)
     for _ in range(steps):
         _, gradient = objective(head, start, features, labels, weights, strength)
         length = float(np.sqrt((gradient.weight**2).sum() + (gradient.bias**2).sum()))

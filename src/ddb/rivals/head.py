@@ -24,7 +24,7 @@ class Head:
 
     def logits(self, features: npt.NDArray[np.floating]) -> Doubles:
         """[N, D] -> [N, K]"""
-        outputs: Doubles = features.astype(np.float64) @ self.weight.T + self.bias
+        outputs: Doubles = features.astype(np.float64, copy=False) @ self.weight.T + self.bias
         return outputs
 
 

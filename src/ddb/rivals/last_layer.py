@@ -52,7 +52,11 @@ def judge(problem: Problem, classifier: Classifier) -> Callable[[Head], Figures]
     () for the rule "last"."""
     if problem.selection == "last":
         return lambda head: ()
-    parts = [(_held_features(problem, classifier, held), held) for held in problem.held() if len(held.labels)]
+    parts = [
+        (_held_features(problem, classifier, held).astype(np.float64), held)
+        for held in problem.held()
+        if len(held.labels)
+    ]
     cells = np.concatenate([held.cells for _, held in parts])
 
     def figures(head: Head) -> Figures:
