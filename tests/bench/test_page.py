@@ -93,7 +93,7 @@ def test_latex_is_escaped_and_whole(finished: Finished) -> None:
 
 def test_terminal_shows_tables_and_what_was_left_out(finished: Finished) -> None:
     out = io.StringIO()
-    show(replace(studied(finished.results), left_out={"disc": "needs [concepts]"}), out)
+    show(replace(studied(finished.results), left_out={"disc": "DISC: needs [concepts]"}), out)
     assert "needs [concepts]" in out.getvalue()
     for method in finished.results.methods:
         assert interval(method.worst) in out.getvalue()

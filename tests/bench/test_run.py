@@ -178,7 +178,7 @@ def test_without_groups_methods_that_need_them_are_refused_or_left_out(birds: Pa
     assert not results.grouped
     assert tables(results)[0].columns[2] == "Worst class"
     page = (tmp_path / "out" / "bench.html").read_text()
-    assert "Left out: group_dro" in page
+    assert "Left out: GroupDRO: trains with the group" in page
     assert "Test groups are unknown" in page
 
 

@@ -40,12 +40,12 @@ class Axis:
 
 
 def accuracy_axis(estimates: Sequence[Estimate]) -> Axis:
-    """Percent, in steps of 5, 10 or 20, from just below the lowest value (not its interval) to at most 100."""
+    """Percent, in round steps, from just below the lowest value (not its interval) to at most 100."""
     values = [estimate.value for estimate in estimates]
     low, high = min(values, default=0.0), max(values, default=1.0)
-    step = next(step for step in (0.05, 0.1, 0.2) if (high - low) / step <= 6 or step == 0.2)
-    first = max(0, math.floor((low - 0.02) / step))
-    last = min(round(1 / step), max(first + 1, math.ceil((high + 0.02) / step)))
+    step = next(step for step in (0.01, 0.02, 0.05, 0.1, 0.2) if (high - low) / step <= 5 or step == 0.2)
+    first = max(0, math.floor(low / step - 0.4))
+    last = min(round(1 / step), max(first + 1, math.ceil(high / step + 0.4)))
     return Axis([(step * n, f"{100 * step * n:.0f}%") for n in range(first, last + 1)])
 
 
@@ -85,15 +85,16 @@ def plot(
     return svg(marks, height + 24, label, "plot")
 
 
-def difference(estimate: Estimate | None, reach: float, label: str) -> Markup:
-    """A dot with its interval on an axis from -reach to reach, 0 in the middle."""
+def difference(estimate: Estimate | None, ends: tuple[float, float], label: str) -> Markup:
+    """A dot with its interval on an axis between `ends`, with a line at 0."""
     if estimate is None:
         return Markup("")
+    first, last = ends
 
     def x(value: float) -> float:
-        return 50 + 50 * min(1.0, max(-1.0, value / reach))
+        return 100 * min(1.0, max(0.0, (value - first) / (last - first)))
 
-    marks = [line("base", 50, -8, 50, 30)]
+    marks = [line("base", x(0), -8, x(0), 30)]
     if estimate.low is not None and estimate.high is not None:
         marks += [line("after whisker", x(estimate.low), 11, x(estimate.high), 11)]
     marks.append(Markup('<circle class="after dot" cx="{:.2f}%" cy="11" r="4.5"/>').format(x(estimate.value)))

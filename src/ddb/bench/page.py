@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import math
 from importlib import resources
 from typing import Any
 
@@ -49,9 +50,10 @@ def _facts(results: Results) -> dict[str, Any]:
         "warnings": [*_warnings(results), *results.notes],
         "tables": tables,
         "ordered": sorted(results.methods, key=lambda method: -method.worst.value),
+        "kind_of": kind_of,
         "groups": results.methods[0].groups if results.methods else [],
         "scatter": _scatter(results),
-        "reach": _reach(results.methods),
+        "ends": _ends(results.methods),
         "budget": _budget(results) if results.methods else None,
         "studies": {
             key: _study(results, results.studies[key]) for key in (PRUNING, INVERSION, COUNTS) if key in results.studies
@@ -107,7 +109,7 @@ def _warnings(results: Results) -> list[str]:
     found = []
     if len(results.seeds) == 1:
         found.append("One seed only: there is no interval over seeds, so differences between methods may be chance.")
-    found += [f"Left out: {name}: {reason}" for name, reason in results.left_out.items()]
+    found += [f"Left out: {reason}" for reason in results.left_out.values()]
     return found
 
 
@@ -124,16 +126,12 @@ def _scatter(results: Results) -> Markup | None:
     return charts.plot(points, charts.accuracy_axis(means), up, label)
 
 
-def _reach(methods: list[MethodScore]) -> float:
-    """Half the width of the axis of differences: the largest one, rounded up to 5 points."""
-    ends = [
-        abs(end)
-        for m in methods
-        if m.difference
-        for end in (m.difference.value, m.difference.low, m.difference.high)
-        if end
-    ]
-    return 0.05 * max(1, -(-max(ends, default=0.05) // 0.05))
+def _ends(methods: list[MethodScore]) -> tuple[float, float]:
+    """An axis that holds 0 and every difference with its interval, in whole steps of 5 points."""
+    known = [m.difference for m in methods if m.difference is not None]
+    values = [end for d in known for end in (d.value, d.low, d.high) if end is not None]
+    low, high = min([0.0, *values]), max([0.0, *values])
+    return 0.05 * min(-1, math.floor(low / 0.05)), 0.05 * max(1, math.ceil(high / 0.05))
 
 
 def _budget(results: Results) -> Markup:

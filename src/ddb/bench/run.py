@@ -119,8 +119,8 @@ class _Bench:
         """Refuse or leave out what this data set does not allow, before anything is computed."""
         notes = check_groups(trial.dataset, self.options.select)
         methods, left_out = usable(trial, self.options, self._concepts())
-        for name, reason in left_out.items():
-            self.progress.say(f"left out: {name}: {reason}")
+        for reason in left_out.values():
+            self.progress.say(f"left out: {reason}")
         for note in notes:
             self.progress.say(f"note: {note}")
         return _Seen(methods, left_out, notes, trial)

@@ -168,8 +168,13 @@ def difference(estimate: Estimate | None) -> str:
     """In points, with its sign."""
     if estimate is None:
         return NONE
-    text = f"{100 * estimate.value:+.1f}".replace("-", "−")
+    text = points(estimate.value, 1)
     return text if estimate.half is None else f"{text} ± {100 * estimate.half:.1f}"
+
+
+def points(value: float, digits: int = 0) -> str:
+    """Percentage points with their sign, a true minus."""
+    return f"{100 * value:+.{digits}f}".replace("-", "−")
 
 
 def count(value: float) -> str:

@@ -22,8 +22,8 @@ def show(results: Results, stream: TextIO) -> None:
         for note in table.notes:
             console.print(note, style="dim", markup=False)
         console.print()
-    for name, reason in results.left_out.items():
-        console.print(f"Left out: {name}: {reason}", markup=False)
+    for reason in results.left_out.values():
+        console.print(f"Left out: {reason}", markup=False)
     for note in results.notes:
         console.print(note, markup=False)
 
