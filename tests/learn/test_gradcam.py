@@ -9,6 +9,7 @@ from captum.attr import LayerAttribution, LayerGradCam
 from torch import nn
 
 from ddb.errors import ModelError
+from ddb.learn import gradcam
 from ddb.learn.classifier import Classifier
 from ddb.learn.gradcam import weighted_map, xgradcam
 
@@ -44,6 +45,21 @@ def test_formula_by_hand():
     activations = torch.tensor([[[[1.0, 3.0]], [[2.0, 0.0]]]])
     gradients = torch.tensor([[[[1.0, 0.0]], [[-1.0, 5.0]]]])
     np.testing.assert_allclose(weighted_map(activations, gradients).numpy(), [[[0.0, 0.75]]], atol=1e-6)
+
+
+@pytest.mark.parametrize(("strides", "chosen"), [((1, 2, 2), 1), ((2, 1, 2), 1), ((1, 1, 1), 2), ((4, 2, 1), 0)])
+def test_the_map_is_the_last_that_is_fine_enough(pixels, cpu, monkeypatch, strides, chosen):
+    """From 16 pixels: sides 16 8 4, then 8 8 4, 16 16 16, and 4 2 2, where none reaches 7."""
+    torch.manual_seed(0)
+    convolutions = [nn.Conv2d(3 if place == 0 else 4, 4, 1, stride) for place, stride in enumerate(strides)]
+    head = nn.Linear(4, 2)
+    model = nn.Sequential(*convolutions, nn.AdaptiveAvgPool2d(1), nn.Flatten(), head)
+    seen, real = [], gradcam.weighted_map
+    monkeypatch.setattr(gradcam, "weighted_map", lambda maps, slopes: seen.append(maps) or real(maps, slopes))
+    classifier = Classifier(model, head, (0.5,) * 3, (0.5,) * 3, 16)
+    xgradcam(classifier, pixels, cpu, 5)
+    inputs = classifier.normalise(torch.from_numpy(pixels).permute(0, 3, 1, 2).float())
+    torch.testing.assert_close(seen[0], model[: chosen + 1](inputs))
 
 
 def test_a_model_without_maps_is_refused(pixels, cpu):

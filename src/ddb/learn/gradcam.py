@@ -16,10 +16,14 @@ from ddb.learn.device import Runtime
 from ddb.learn.predict import Floats
 
 EPSILON = 1e-7
+SIDE = 7
+"""Of the feature map that is looked at: ResNet-50's last one at 224 pixels. Small images end in maps of 2 or 4 pixels,
+too coarse to show a part; then an earlier map of `SIDE` pixels or more is taken, the last one of these."""
 
 
 def xgradcam(classifier: Classifier, pixels: Pixels, runtime: Runtime, batch_size: int) -> Floats:
-    """Heat maps [N, S, S] >= 0 of the predicted class: uint8 [N, S, S, 3], on the last feature map of the model.
+    """Heat maps [N, S, S] >= 0 of the predicted class: uint8 [N, S, S, 3], on the last feature map that is fine
+    enough (`SIDE`).
 
     H = relu(sum_k w_k A_k), w_k = sum_xy (A_k dy/dA_k) / sum_xy A_k, enlarged bilinearly. No map is rescaled: what
     compares pixels of one image needs no common scale. ModelError for a model without feature maps (a transformer).
@@ -45,11 +49,16 @@ def weighted_map(activations: Tensor, gradients: Tensor) -> Tensor:
 
 @contextmanager
 def _last_map(model: nn.Module) -> Iterator[Callable[[], Tensor]]:
-    """What the model's modules put out last that still has height and width: known after a forward pass."""
+    """What the model's modules put out last with sides of `SIDE` or more, or else with the longest; known after a
+    forward pass."""
     seen: list[Tensor] = []
 
+    def fineness(output: Tensor) -> int:
+        height, width = output.shape[2:]
+        return min(SIDE, height, width)
+
     def keep(_module: nn.Module, _inputs: object, output: object) -> None:
-        if isinstance(output, Tensor) and output.ndim == 4 and output.shape[2] * output.shape[3] > 1:
+        if isinstance(output, Tensor) and output.ndim == 4 and fineness(output) >= max([2, *map(fineness, seen)]):
             seen[:] = [output]
 
     def found() -> Tensor:
