@@ -3,8 +3,8 @@
     python tools/fullsize_check.py [--memory GB] [GENERATOR...]        (default: all memory that is free, all of RUNS)
 
 Each run is a process of its own on 4 training images: 256 px, 2 denoising and 2 inversion steps, fp32, on the CPU.
-Nothing that comes out of it means anything but this: the files are read, the shapes fit, the memory is what it is. Every
-model is written in the layout that the hub's copy has, in a temporary folder, and its parameters are counted first.
+Nothing that comes out of it means anything but this: the files are read, the shapes fit, the memory is what it is.
+Models are written in the layout that the hub's copies have, in a temporary folder, and their parameters counted first.
 """
 
 from __future__ import annotations
