@@ -2,9 +2,10 @@
 
     python benchmarks/profile_pocket.py [--run runs/demo]
 
-Each row is measured alone, warmed up, median of several repetitions. GFLOP counts multiply-adds of matrix products,
-convolutions and attention as two operations (torch.utils.flop_counter). The last column sets the rate beside that of a
-large square matrix product in the same type on the same machine in the same minute. `--run` adds the stages' wall times.
+Each row is measured alone, warmed up, median of several repetitions. GFLOP counts a multiplication and an addition of
+matrix products, convolutions and attention as two operations (torch.utils.flop_counter). The last but one column sets
+the rate beside that of a large square matrix product in the same type on the same machine in the same minute. `--run` adds
+the stages' wall times.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ REPEATS = 7
 
 
 @dataclass(frozen=True)
-class Path_:
+class HotPath:
     """A hot path: what it is, how many images a call handles, the call, and how many calls a run makes (about)."""
 
     name: str
@@ -73,7 +74,7 @@ def peak(dtype: torch.dtype, side: int = 1536) -> float:
     return 2 * side**3 / seconds(lambda: a @ b)
 
 
-def paths(config: RunConfig, runtime: Runtime) -> list[Path_]:
+def paths(config: RunConfig, runtime: Runtime) -> list[HotPath]:
     rng = np.random.default_rng(0)
     inpaint, invert, erm = config.inpaint, config.invert, config.erm
     pictures = [render(sample_scene(rng, plan="landbird")) for _ in range(64)]
@@ -119,20 +120,20 @@ def paths(config: RunConfig, runtime: Runtime) -> list[Path_]:
     coded = [png_bytes(image) for image in images]
     steps = inpaint.steps * 17
     return [
-        Path_("inpaint: UNet, one step, with guidance", batch, denoise, runtime.dtype, steps),
-        Path_("inpaint: encode a batch (VAE)", batch, lambda: encode(model, pixels), torch.float32, 17),
-        Path_("inpaint: decode a batch (VAE)", batch, lambda: decode(model, latents), torch.float32, 17),
-        Path_("invert: one step, forward and back", invert.batch_size, learn, runtime.dtype, 2 * invert.steps),
-        Path_("erm, retrain: one step", 64, train, runtime.dtype, 6 * 75 + 5 * 75),
-        Path_("predict", 64, lambda: logits(loaded.classifier, stack, exact, 64), torch.float32, 150),
-        Path_(
+        HotPath("inpaint: UNet, one step, with guidance", batch, denoise, runtime.dtype, steps),
+        HotPath("inpaint: encode a batch (VAE)", batch, lambda: encode(model, pixels), torch.float32, 17),
+        HotPath("inpaint: decode a batch (VAE)", batch, lambda: decode(model, latents), torch.float32, 17),
+        HotPath("invert: one step, forward and back", invert.batch_size, learn, runtime.dtype, 2 * invert.steps),
+        HotPath("erm, retrain: one step", 64, train, runtime.dtype, 6 * 75 + 5 * 75),
+        HotPath("predict", 64, lambda: logits(loaded.classifier, stack, exact, 64), torch.float32, 150),
+        HotPath(
             "score: integrated gradients, 32 points", 64,
             lambda: integrated_gradients(loaded.classifier, stack[::-1], stack, labels, exact, 32, "logit"),
             torch.float32, 1,
         ),
-        Path_("segment", 64, lambda: segmenter.segment(names, images, "bird"), torch.float32, 9),
-        Path_("PNG: write", 64, lambda: [png_bytes(image) for image in images], torch.float32, 9),
-        Path_("PNG: read", 64, lambda: [read_png(data) for data in coded], torch.float32, 9),
+        HotPath("segment", 64, lambda: segmenter.segment(names, images, "bird"), torch.float32, 9),
+        HotPath("PNG: write", 64, lambda: [png_bytes(image) for image in images], torch.float32, 9),
+        HotPath("PNG: read", 64, lambda: [read_png(data) for data in coded], torch.float32, 9),
     ]  # fmt: skip
 
 
@@ -162,9 +163,7 @@ def main() -> None:
         took, work = seconds(path.call), flops(path.call)
         rate = work / took
         cells = [path.name, str(path.images), f"{1000 * took:.1f}", f"{path.images / took:.0f}"]
-        cells += (
-            [f"{work / 1e9:.2f}", f"{rate / 1e9:.0f}", f"{rate / peaks[path.dtype]:.0%}"] if work else ["", "", ""]
-        )
+        cells += [f"{work / 1e9:.2f}", f"{rate / 1e9:.0f}", f"{rate / peaks[path.dtype]:.0%}"] if work else ["", "", ""]
         print(f"| {' | '.join(cells)} | {took * path.calls:.1f} |")
     for dtype, value in peaks.items():
         print(f"\nmatrix product in {dtype}: {value / 1e9:.0f} GFLOP/s")

@@ -190,7 +190,7 @@ def test_libraries_that_are_imported_are_the_declared_ones() -> None:
 
 
 def test_nothing_is_unpickled() -> None:
-    """`torch.load` only with weights_only=True; no pickle, joblib or numpy pickles. One file may import pickle: it reads
+    """`torch.load` only with weights_only=True; no pickle, joblib or numpy pickles. One file imports pickle: it reads
     MetaShift's published imageID_to_group.pkl with an Unpickler that resolves no name but set, frozenset and dict."""
     for path in FILES:
         tree = ast.parse(path.read_text("utf-8"))
