@@ -3,8 +3,8 @@
     python benchmarks/profile_pocket.py [--run runs/demo]
 
 Each row is measured alone, warmed up, median of several repetitions. GFLOP counts a multiplication and an addition of
-matrix products, convolutions and attention as two operations (torch.utils.flop_counter). The last but one column sets
-the rate beside that of a large square matrix product in the same type on the same machine in the same minute. `--run` adds
+matrix products, convolutions and attention as two operations (torch.utils.flop_counter). "Of a matrix product's" is the
+rate beside that of a large square matrix product in the same type on the same machine in the same minute. `--run` adds
 the stages' wall times.
 """
 
