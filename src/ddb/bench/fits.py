@@ -94,7 +94,8 @@ class Fits:
         home = self._work(method)
         if isinstance(settings, TrainingSettings):  # others key what they keep by what it depends on
             home = home / self.key(method, values).stem
-        fitted = fit_rival(RIVALS[method.name], replace(self.trial.problem, folder=home), values)
+        problem = replace(self.trial.problem, folder=home)
+        fitted = fit_rival(RIVALS[method.name], problem, {**values, **method.given})
         save_classifier(fitted.classifier, _emptied(self.classifier_folder(method, values)))
         return fitted.figures, dict(fitted.facts)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -38,13 +38,14 @@ DDB_GRID: tuple[Mapping[str, Any], ...] = ({}, {"gamma_scale": 0.5}, {"gamma_sca
 
 @dataclass(frozen=True)
 class Method:
-    """`uses`: of `ddb.rivals.USES`; `grid`: the settings that a search tries, the method's own defaults first."""
+    """`uses`: of `ddb.rivals.USES`; `grid`: the settings that a search tries; `given`: settings that are no choice."""
 
     name: str
     title: str
     uses: frozenset[str]
     settings: type[Settings]
     grid: tuple[Mapping[str, Any], ...]
+    given: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def needs_images(self) -> bool:
@@ -57,8 +58,8 @@ def method(name: str, concepts: str = "") -> Method:
     if name == DDB:
         return Method(DDB, "ddb", frozenset({"val_groups", "counterfactuals"}), DdbSettings, DDB_GRID)
     rival = RIVALS[name]
-    grid = tuple({**values, "concepts": concepts} for values in rival.grid) if name == "disc" else rival.grid
-    return Method(name, rival.title, rival.uses, rival.settings, grid)
+    given = {"concepts": concepts} if name == "disc" else {}
+    return Method(name, rival.title, rival.uses, rival.settings, rival.grid, given)
 
 
 def usable(trial: Trial, options: Options, concepts: str) -> tuple[list[Method], dict[str, str]]:
@@ -79,7 +80,7 @@ def usable(trial: Trial, options: Options, concepts: str) -> tuple[list[Method],
 
 
 def _check(found: Method, trial: Trial) -> None:
-    if found.name == "disc" and not found.grid[0].get("concepts"):
+    if found.name == "disc" and not found.given["concepts"]:
         raise ConfigError("DISC: needs a folder of concept images, one sub-folder each: give it with --concepts DIR.")
     if found.name != DDB:
         visible(replace(trial.problem, counterfactuals=_TO_COME), RIVALS[found.name])

@@ -95,7 +95,7 @@ def _about(results: Results) -> str:
         "first": "Hyperparameters were searched with the first seed, the same number of settings for every method, and "
         "kept for the others.",
         "every": "Hyperparameters were searched with every seed, the same number of settings for every method.",
-        "off": "Every method ran with its own default settings.",
+        "off": "There was no search: every method ran with the first of its settings.",
     }[results.search]
     seeds = (
         f"Seed {results.seeds[0]}." if len(results.seeds) == 1 else f"Seeds {results.seeds[0]} to {results.seeds[-1]}."
@@ -131,7 +131,7 @@ def _ends(methods: list[MethodScore]) -> tuple[float, float]:
     known = [m.difference for m in methods if m.difference is not None]
     values = [end for d in known for end in (d.value, d.low, d.high) if end is not None]
     low, high = min([0.0, *values]), max([0.0, *values])
-    return 0.05 * min(-1, math.floor(low / 0.05)), 0.05 * max(1, math.ceil(high / 0.05))
+    return max(-1.0, 0.05 * min(-1, math.floor(low / 0.05))), min(1.0, 0.05 * max(1, math.ceil(high / 0.05)))
 
 
 def _budget(results: Results) -> Markup:
@@ -159,9 +159,9 @@ def _study(results: Results, arms: list[ArmScore]) -> Markup:
     ticks = [(-0.35, ""), *ticks, (len(arms) - 0.65, "")]
     label = "; ".join(f"{words.get(arm.name, arm.name)}: {texts.percent(arm.worst.value)}%" for arm in arms)
     joined = arms[0].name != "none"
-    return charts.plot(
-        points, Axis(ticks), charts.accuracy_axis([arm.worst for arm in arms]), label, 240, joined=joined, named=False
-    )
+    ends = [end for arm in arms for end in (arm.worst.low, arm.worst.value, arm.worst.high) if end is not None]
+    up = charts.accuracy_axis([Estimate(min(1.0, max(0.0, end))) for end in ends])
+    return charts.plot(points, Axis(ticks), up, label, 240, joined=joined, named=False)
 
 
 def _settings(results: Results) -> list[tuple[str, str]]:
@@ -170,7 +170,6 @@ def _settings(results: Results) -> list[tuple[str, str]]:
     for method in results.methods:
         said = []
         for setting in method.settings:
-            shown = {name: value for name, value in setting.items() if name != "concepts"}
-            said.append(", ".join(f"{name} {value}" for name, value in shown.items()) or "defaults")
+            said.append(", ".join(f"{name} {value}" for name, value in setting.items()) or "defaults")
         found.append((method.title, "; ".join(dict.fromkeys(said))))
     return found

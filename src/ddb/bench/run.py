@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ddb.backends.timm_classifier import LoadedClassifier
 from ddb.bench import judge, paper
 from ddb.bench.concepts import write_concepts
 from ddb.bench.fits import Fits
@@ -144,10 +145,13 @@ class _Bench:
             found = self.folder.write(key, {**facts, "tried": len(grid), "test": test})
         return found
 
-    def _judge(self, trial: Trial) -> Any:
+    def _judge(self, trial: Trial) -> LoadedClassifier | None:
         if self.config.data.source != "pocket":
             return None
-        return judge.open_judge(self.config.data.pocket.world, self.folder.root / "judge", trial.runtime)
+        home = self.folder.root / "judge"
+        if judge.accuracy(home) is None:
+            self.progress.say("judge: training the classifier that judges counterfactuals (once for all seeds)")
+        return judge.open_judge(self.config.data.pocket.world, home, trial.runtime)
 
     def _concepts(self) -> str:
         """DISC's concept images: given, or drawn for a built-in world."""
