@@ -1,6 +1,6 @@
 """Draw the loss curves and sample sheets of the pocket weights into `figures/`.
 
-    python tools/pocket/sheets.py --out tools/pocket/figures
+    python tools/pocket/sheets.py --out tools/pocket/figures [--families bird]
     python tools/pocket/sheets.py --diffusion build/pocket/diffusion --segmenter build/pocket/segmenter --out sheets
 
 curves.png           loss of each training, from figures/<part>.json, where they are
@@ -155,13 +155,13 @@ def masks_found(family: str, sources: Sequence[Picture], segment: SegmentConfig)
     return [as_image(one.mask) for one in found]
 
 
-def main(out: Path, diffusion: str, segmenter: str) -> None:
+def main(out: Path, diffusion: str, segmenter: str, families: Sequence[str]) -> None:
     out.mkdir(parents=True, exist_ok=True)
     config = load_config("pocket-waterbirds")
     inpaint = config.inpaint.model_copy(update={"weights": diffusion})
     if all((out / f"{name}.json").exists() for name in CURVES):
         curves(out)
-    shown = {family: pictures(family, COLUMNS, 11) for family in FAMILIES}
+    shown = {family: pictures(family, COLUMNS, 11) for family in families}
     images = {family: [s.image for s in sources] for family, sources in shown.items()}
     world, vae, found = [], [], []
     for family, sources in shown.items():
@@ -191,5 +191,6 @@ if __name__ == "__main__":
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "figures")
     parser.add_argument("--diffusion", default="pocket", help="a diffusers folder (default: the weights that ship)")
     parser.add_argument("--segmenter", default="pocket", help="a CLIPSeg folder (default: the weights that ship)")
+    parser.add_argument("--families", nargs="+", default=list(FAMILIES), help="those that the weights know")
     args = parser.parse_args()
-    main(args.out, args.diffusion, args.segmenter)
+    main(args.out, args.diffusion, args.segmenter, args.families)
