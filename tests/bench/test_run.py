@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import shutil
 from pathlib import Path
@@ -197,3 +198,11 @@ def test_a_group_without_images_is_named(birds: Path, tmp_path: Path) -> None:
     assert "no training image of the group waterbird / land" in results.left_out["group_dro"]
     assert any(note.startswith("No test image of landbird / water: the worst group is") for note in results.notes)
     assert any(note.startswith("No training image of waterbird / land") for note in results.notes)
+
+
+def test_a_warning_is_said_once(birds: Path, tmp_path: Path) -> None:
+    log = io.StringIO()
+    own = config(birds, prune={"psi": "literal", "rho": "off", "max_pruned": 0.0, "max_rounds": 1})
+    run(own, options(["ddb"], seeds=1, search="off"), tmp_path, log)
+    warnings = [line for line in log.getvalue().splitlines() if line.startswith("warning: Pruning 0 -> 1")]
+    assert len(warnings) == 1

@@ -197,9 +197,10 @@ def _shared(config: RunConfig, options: Options) -> Record:
 
 @contextmanager
 def _warnings(progress: Progress) -> Iterator[None]:
-    """Show the warnings of methods and stages; epochs are left to events.jsonl."""
+    """Show the warnings of methods and stages, epochs not; while a pipeline run shows its own messages, none twice."""
     log, handler = logging.getLogger("ddb"), Messages(progress)
     handler.setLevel(logging.WARNING)
+    handler.addFilter(lambda record: not any(isinstance(h, Messages) and h is not handler for h in log.handlers))
     log.addHandler(handler)
     try:
         yield
