@@ -25,8 +25,7 @@ SURFACE = {
     "run": RUN,
     **dict.fromkeys(STAGES, RUN),
     "segment": RUN | {"--preview"},
-    "bench": RUN - {"--seed"}
-    | {"--methods", "--seeds", "--select", "--search", "--tables", "--engine", "--concepts"},
+    "bench": RUN - {"--seed"} | {"--methods", "--seeds", "--select", "--search", "--tables", "--engine", "--concepts"},
     "check": {"source", "--data", "--set", "--device"},
     "doctor": {"source", "--data", "--set", "--device"},
     "models list": set(),
