@@ -4,6 +4,7 @@ import json
 import resource
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -81,6 +82,11 @@ def test_every_verb_has_help(
 ) -> None:
     assert call(monkeypatch, *verb, "--help") == 0
     assert "Usage: " in capsys.readouterr().out
+
+
+def test_version(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call(monkeypatch, "--version") == 0
+    assert capsys.readouterr().out == f"ddb {version('diffusion-driven-balancing')}\n"
 
 
 def test_overview_is_not_cut_short(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ddb import __version__
 from ddb.cli_groups import config_app, data_app, models_app, pocket_app
 from ddb.cli_options import Data, Device, Out, Run, Seed, Set, Source, config_of, verbs
 from ddb.errors import DDBError, Interrupted
@@ -34,6 +35,21 @@ app.add_typer(config_app, name="config")
 app.add_typer(models_app, name="models")
 app.add_typer(pocket_app, name="pocket")
 app.add_typer(data_app, name="data")
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        print(f"ddb {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """What stands before a verb."""
 
 
 @app.command()

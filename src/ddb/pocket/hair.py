@@ -18,9 +18,9 @@ SKULL = (12.0, 15.0)
 """Half width and half height of the face, u."""
 
 COLOURS: dict[str, Tone] = {
-    "golden": (226, 192, 104),
+    "golden": (178, 140, 90),
     "black": (40, 36, 40),
-    "brown": (104, 66, 40),
+    "brown": (138, 102, 66),
     "grey": (146, 148, 154),
     "auburn": (150, 62, 36),
 }
@@ -49,12 +49,12 @@ class Hair:
 
 def sample_hair(rng: np.random.Generator, plan: str | None = None) -> Hair:
     """Draw hair. `plan` is a key of `PLANS`, or None for any colour."""
-    shift = rng.uniform(-10, 10)
+    shift = rng.uniform(-20, 20)
     wavy, fringe = bool(rng.random() < 0.5), bool(rng.random() < 0.5)
     return Hair(
         colour=str(rng.choice(PLANS[plan] if plan else list(COLOURS))),
         size=str(rng.choice(list(SIZES))),
-        jitter=(float(shift), float(shift + rng.uniform(-5, 5)), float(shift + rng.uniform(-8, 8))),
+        jitter=(float(shift), float(shift + rng.uniform(-10, 10)), float(shift + rng.uniform(-15, 15))),
         volume=float(rng.uniform(2.0, 5.0)),
         fringe=float(rng.uniform(5.5, 8.0) if fringe else rng.uniform(1.0, 3.0)),
         has_fringe=fringe,
