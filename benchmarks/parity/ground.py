@@ -50,8 +50,8 @@ BACKBONE = ErmConfig(backbone="pocket", weights="pocket", image_size=SIDE)
 
 @dataclass(frozen=True)
 class Row:
-    """A line of the table. `code`: the public code's file here; `rival` with `settings` is ours; `budget`: what differs
-    from BUDGET; `theirs` says which of the public code runs, `departures` what stays different."""
+    """A line of the table. `code`: the public code's file here; `rival` with `settings` is ours; `theirs` says which of
+    the public code runs, `departures` what stays different."""
 
     name: str
     code: str
@@ -59,12 +59,7 @@ class Row:
     rival: str
     theirs: str
     settings: Mapping[str, Any] = field(default_factory=dict)
-    budget: Mapping[str, Any] = field(default_factory=dict)
     departures: str = ""
-
-    @property
-    def fit(self) -> FitConfig:
-        return BUDGET.model_copy(update=dict(self.budget))
 
 
 @dataclass(frozen=True)
@@ -124,7 +119,7 @@ class Ground:
             attributes=self.dataset.attributes,
             erm=lambda: self.erm(seed),
             start=lambda: self.start(seed),
-            fit=row.fit,
+            fit=BUDGET,
             selection="worst_group",
             runtime=open_accelerator("cpu", "fp32"),
             seed=seed,

@@ -42,11 +42,12 @@ class Line:
 
 def rendered(lines: Sequence[Line]) -> str:
     """The table of figures."""
-    head = ["code", "method", "public code", "ours", "ours - public", "verdict"]
+    head = ["code", "method", "seeds", "public code", "ours", "ours - public", "verdict"]
     body = [
         [
             line.row.code,
             line.row.title,
+            str(len(line.ours)),
             _shown(_mean(line.public)),
             _shown(_mean(line.ours)),
             _shown(line.difference),
