@@ -10,7 +10,10 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Iterator
+from contextlib import redirect_stderr
+from io import StringIO
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 from typing import Any
 from unittest import mock
@@ -19,12 +22,17 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from benchmarks.parity import afr, lisa, spuco, subpopbench
+from benchmarks.parity.ground import BATCH, BUDGET, WORLD, Ground
 from benchmarks.parity.handed import hand
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
+from torch.utils.data import DataLoader
 
-from ddb.learn.batches import mixed
-from ddb.learn.fit import Objective
+from ddb.learn import predict
+from ddb.learn.batches import mixed, passes
+from ddb.learn.device import open_accelerator
+from ddb.learn.fit import Material, Objective, fit
+from ddb.learn.seeds import seed_of
 from ddb.rivals.afr import afr_weights, descend
 from ddb.rivals.cvar_dro import CVaR
 from ddb.rivals.dfr_regression import Regression, averaged_head
@@ -38,9 +46,11 @@ N, D, STEPS = 240, 16, 20
 
 
 class Sample:
-    """Features, labels and places of four groups of 120, 60, 40 and 20, and batches of 32 of them."""
+    """Features, labels and places of four groups of 120, 60, 40 and 20, and batches of 32 of them; `ground` for what
+    needs images."""
 
-    def __init__(self) -> None:
+    def __init__(self, ground: Ground) -> None:
+        self.ground = ground
         rng = np.random.default_rng(0)
         self.groups = rng.permutation(np.repeat(np.arange(4), (120, 60, 40, 20)))
         self.labels, self.places = self.groups // 2, self.groups % 2
@@ -71,6 +81,32 @@ def afr_descent(sample: Sample) -> float:
     own = afr_weights(sure, sample.labels, 10.0)
     *_, head = descend(start, sample.features, sample.labels, own, 0.1, 0.01, 500)
     return max(_apart(layer.weight, head.weight), _apart(layer.bias, head.bias), _apart(weights, own))
+
+
+def afr_training(sample: Sample) -> float:
+    """AFR: logits of the test images after an epoch of train_epoch on our batches, at a tenth of the rate (rounding
+    grows with every step)."""
+    import losses
+    import optimizers
+    from utils.supervised_utils import train_epoch
+
+    import data
+
+    ground = sample.ground
+    images, test, cpu = ground.images("train"), ground.images("test"), open_accelerator("cpu", "fp32")
+    budget = BUDGET.model_copy(update={"epochs": 1, "selection": "last", "lr": BUDGET.lr / 10})
+    own, public = ground.start(0).classifier, ground.start(0).classifier
+    with TemporaryDirectory() as folder:
+        fit(own, Material(images), budget, cpu, 0, Path(folder))
+    batches = passes(np.arange(WORLD.train), budget.batch_size, torch.Generator().manual_seed(seed_of(0, "epoch", 1)))
+    dataset = data.SpuriousDataset(str(ground.data), "train", data.NoAugWaterbirdsCelebATransform(train=True))
+    loader = DataLoader(dataset, batch_sampler=[batch.rows.tolist() for batch in batches])
+    settings = SimpleNamespace(init_lr=budget.lr, momentum=0.9, weight_decay=budget.weight_decay)
+    with redirect_stderr(StringIO()):  # a progress bar
+        optimiser = optimizers.sgd_optimizer(public.model, settings)
+        train_epoch(public.model, loader, optimiser, losses.cross_entropy(), "cpu", 0)
+    logits = [torch.from_numpy(predict.logits(model, test.pixels, cpu, BATCH)) for model in (public, own)]
+    return _apart(*logits)
 
 
 def lisa_cutmix(sample: Sample) -> float:
@@ -199,7 +235,13 @@ def _apart(public: Tensor, own: Any) -> float:
 
 
 CHECKS: dict[str, tuple[Any, dict[str, Callable[[Sample], float]]]] = {
-    "afr": (afr, {"AFR: weights and the head after 500 steps": afr_descent}),
+    "afr": (
+        afr,
+        {
+            "ERM: test logits after an epoch of the same batches": afr_training,
+            "AFR: weights, and the head after 500 steps": afr_descent,
+        },
+    ),
     "lisa": (lisa, {"LISA: CutMix, pixels and labels": lisa_cutmix}),
     "spuco": (spuco, {"GroupDRO: loss over 20 steps": spuco_dro, "DFR: log-odds of one regression": spuco_dfr}),
     "subpopbench": (
@@ -222,11 +264,12 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     given = parser.parse_args()
     torch.manual_seed(0)
+    ground = Ground(given.out.resolve())
     print("| code | function | largest difference |\n| --- | --- | --- |")
     for code, (module, checks) in CHECKS.items():
         module.prepare_code(given.sources.resolve() / code, given.out.resolve() / "copies" / f"exact-{code}")
         for title, check in checks.items():
-            print(f"| {code} | {title} | {check(Sample()):.1e} |", flush=True)
+            print(f"| {code} | {title} | {check(Sample(ground)):.1e} |", flush=True)
 
 
 if __name__ == "__main__":

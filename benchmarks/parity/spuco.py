@@ -8,6 +8,7 @@ quickstart/waterbirds; the data set object is ours, since its own reads WILDS' c
 
 from __future__ import annotations
 
+from contextlib import redirect_stderr
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -94,6 +95,11 @@ def run(row: Row, ground: Ground, copy: Path, seed: int) -> float:
     from spuco.utils import set_seed
 
     set_seed(seed)
+    with (ground.out / "scratch" / "spuco.txt").open("a") as file, redirect_stderr(file):  # progress bars
+        return _worst(row, ground, seed)
+
+
+def _worst(row: Row, ground: Ground, seed: int) -> float:
     train, val, test = (Birds(ground, split) for split in ("train", "val", "test"))
     if row.rival == "dfr_val":
         model = wrapped(ground.erm(seed).classifier.model)
