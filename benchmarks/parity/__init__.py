@@ -17,4 +17,5 @@ text that is looked for, what stands in its place, and why (`patches.py`).
     command.py       what the files of the public codes share
     dfr.py ...       a public code each: its patches, its commands, where its figures are found
     table.py         both sides beside each other
+    exact.py         core functions of both sides on the same numbers (sample.py), where no luck is left
 """
