@@ -34,12 +34,35 @@ from ddb.learn.batches import mixed, passes
 from ddb.learn.device import open_accelerator
 from ddb.learn.fit import Material, Objective, fit
 from ddb.learn.seeds import seed_of
+from ddb.rivals.afr import afr_weights, descend
 from ddb.rivals.cvar_dro import CVaR
 from ddb.rivals.dfr_regression import Regression, averaged_head
 from ddb.rivals.group_dro import GroupDRO
+from ddb.rivals.head import Head
 from ddb.rivals.lff import RelativeDifficulty
 from ddb.rivals.lisa import cutmix_pair
 from ddb.rivals.reweight import group_weights
+
+
+def afr_descent(sample: Sample) -> float:
+    """AFR: weights, then the head after 500 clipped steps with a penalty."""
+    import losses
+    from utils.supervised_utils import get_last_layer_model, normalize_weights, rebalance_weights, take_step
+
+    rng = np.random.default_rng(1)
+    start = Head(rng.normal(size=(2, D)), rng.normal(size=2))
+    features, labels = torch.from_numpy(sample.features), torch.from_numpy(sample.labels)
+    initial = torch.from_numpy(start.weight), torch.from_numpy(start.bias)
+    layer = get_last_layer_model(initial)
+    weights = losses.get_exp_weights(layer(features).detach(), labels, gamma=10.0)
+    weights = normalize_weights(rebalance_weights(weights, labels))
+    optimiser = torch.optim.SGD(layer.parameters(), lr=0.01)
+    for _ in range(500):
+        take_step(layer, (features, labels, weights), optimiser, losses.afr(), None, initial, 0.1, max_norm=1.0)
+    sure = torch.softmax(torch.from_numpy(start.logits(sample.features)), 1).numpy()[np.arange(N), sample.labels]
+    own = afr_weights(sure, sample.labels, 10.0)
+    *_, head = descend(start, sample.features, sample.labels, own, 0.1, 0.01, 500)
+    return max(_apart(layer.weight, head.weight), _apart(layer.bias, head.bias), _apart(weights, own))
 
 
 def afr_training(sample: Sample) -> float:
