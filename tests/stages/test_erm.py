@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from ddb.backends.timm_classifier import load_classifier
 from ddb.data.images import read_image
@@ -75,3 +76,13 @@ def test_attributes_change_nothing(run_folder, squares, tiny_erm, tmp_path):
     first = run_folder.run(erm.stage(squares.without_attributes(), tiny_erm, 0, "cpu", "fp32"))
     run_folder.root = tmp_path / "again"
     assert first.equals(run_folder.run(erm.stage(squares, tiny_erm, 0, "cpu", "fp32")))
+
+
+def test_other_content_under_the_same_name_is_another_fingerprint(squares, tiny_erm, tmp_path):
+    path = tmp_path / "backbone.safetensors"
+    settings = tiny_erm.model_copy(update={"weights": str(path)})
+    seen = []
+    for value in (0.0, 1.0, 0.0):
+        save_file({"weight": torch.full((2,), value)}, path)
+        seen.append(erm.stage(squares, settings, 0, "cpu", "fp32").settings)
+    assert seen[0] == seen[2] != seen[1]

@@ -6,6 +6,7 @@ A saved classifier is a folder with `model.safetensors` (timm's own names, so pl
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Sequence
@@ -21,7 +22,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from ddb.backends.weights import find_folder, is_local
+from ddb.backends.weights import find_folder, identity, is_local
 from ddb.config import ErmConfig
 from ddb.data.images import square
 from ddb.errors import ModelError
@@ -87,6 +88,19 @@ def create_classifier(settings: ErmConfig, classes: Sequence[str], seed: int) ->
     _fill_body(model, _read(path), path)
     preprocessing = shipped if "mean" in shipped else shipped.get("pretrained_cfg") or _pretraining(model)
     return _loaded(model, _card(settings, architecture, arguments, classes, preprocessing))
+
+
+def backbone_identity(settings: ErmConfig) -> str:
+    """What names the weights that `create_classifier` starts from in fingerprints: local ones by their content. Asked
+    before any download. ModelError if local weights are missing."""
+    weights = settings.weights
+    if weights in ("hub", "none"):
+        return f"{settings.backbone}@{weights}"
+    if weights == "pocket" or not is_local(weights) or Path(weights).expanduser().is_dir():
+        return identity(weights, backbone_folder)
+    path = _weights_path(weights)
+    with path.open("rb") as file:
+        return f"{path.name}@{hashlib.file_digest(file, 'sha256').hexdigest()[:12]}"
 
 
 def save_classifier(loaded: LoadedClassifier, folder: Path) -> None:

@@ -13,7 +13,14 @@ import numpy as np
 import pyarrow as pa
 from safetensors.torch import load_file
 
-from ddb.backends.timm_classifier import CARD, LoadedClassifier, create_classifier, load_classifier, save_classifier
+from ddb.backends.timm_classifier import (
+    CARD,
+    LoadedClassifier,
+    backbone_identity,
+    create_classifier,
+    load_classifier,
+    save_classifier,
+)
 from ddb.config import ErmConfig
 from ddb.data.images import pixel_store
 from ddb.data.table import Dataset
@@ -55,7 +62,8 @@ def stage(
         schema=PREDICTIONS,
         needs=(),
         settings={
-            "erm": settings.model_dump(mode="json"),
+            "erm": settings.model_dump(mode="json", exclude={"weights"}),
+            "backbone": backbone_identity(settings),
             "seed": seed,
             "precision": precision,
             "data": dataset.fingerprint,
