@@ -54,7 +54,7 @@ class Plan:
 RUNS = {
     "sd2-inpainting": Plan("sam-vit-b", 12),
     "sd2-base": Plan("sam2.1-small", 10),
-    "sdxl-inpainting": Plan("sam2.1-small", 18),
+    "sdxl-inpainting": Plan("sam2.1-small", 18.3),
 }
 
 

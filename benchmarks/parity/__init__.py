@@ -15,6 +15,7 @@ text that is looked for, what stands in its place, and why (`patches.py`).
     patches.py       a patched copy of a checkout
     scripts.py       how a public script is run inside this process
     command.py       what the files of the public codes share
+    group_dro_code.py  what two of them have from group_DRO alike
     dfr.py ...       a public code each: its patches, its commands, where its figures are found
     table.py         both sides beside each other
     exact.py         core functions of both sides on the same numbers (sample.py), where no luck is left

@@ -154,7 +154,7 @@ def subpopbench_losses(
 
     def apart(sample: Sample) -> float:
         layer, worst = nn.Linear(D, 2), 0.0
-        public = _algorithm(name, hparams, layer, sample)
+        public = _algorithm(name, hparams, sample, layer)
         for rows, loss in _ours(sample, layer, own(sample)):
             worst = max(worst, _apart(public._compute_loss(None, *sample.tensors(rows), 0), loss))
         return worst
@@ -165,7 +165,7 @@ def subpopbench_losses(
 def subpopbench_lff(sample: Sample) -> float:
     """SubpopBench: both losses of LfF's equation in one step."""
     kept, biased = nn.Linear(D, 2), nn.Linear(D, 2)
-    public = _algorithm("LfF", {"LfF_q": 0.7}, kept, sample, biased)
+    public = _algorithm("LfF", {"LfF_q": 0.7}, sample, kept, biased)
     rows = sample.batches[0]
     features, labels, places = sample.tensors(rows)
     logits = torch.stack([biased(features), kept(features)], dim=1).detach()
@@ -178,12 +178,11 @@ def subpopbench_lff(sample: Sample) -> float:
     )
 
 
-def _algorithm(name: str, hparams: dict[str, Any], *heads: Any) -> Any:
-    """`heads`: the layers of its models in order of their making, with the sample among them."""
+def _algorithm(name: str, hparams: dict[str, Any], sample: Sample, *heads: nn.Module) -> Any:
+    """`heads`: the layers of its models in order of their making."""
     from subpopbench.learning.algorithms import get_algorithm_class
 
-    layers = iter([head for head in heads if isinstance(head, nn.Module)])
-    sample = next(head for head in heads if isinstance(head, Sample))
+    layers = iter(heads)
     hand(model=_Unchanged, head=lambda: next(layers))
     settings = {"lr": 0.0, "weight_decay": 0.0, "nonlinear_classifier": False, **hparams}
     return get_algorithm_class(name)("images", (D,), 2, 2, N, settings, grp_sizes=np.bincount(sample.groups).tolist())

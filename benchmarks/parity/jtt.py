@@ -14,8 +14,9 @@ from pathlib import Path
 import pandas as pd
 from benchmarks.parity.command import main
 from benchmarks.parity.ground import BUDGET, Ground, Row
-from benchmarks.parity.handed import MODEL, hand
-from benchmarks.parity.patches import Patch, patched, small_images
+from benchmarks.parity.group_dro_code import DATA, at_best, root_dir, shared_patches
+from benchmarks.parity.handed import hand
+from benchmarks.parity.patches import Patch, patched
 from benchmarks.parity.scripts import prepare, run_script
 
 FIRST_EPOCHS, COPIES = 1, 5
@@ -33,24 +34,8 @@ ROWS = (
 )
 
 
-NEW_HEAD = "        d = model.fc.in_features\n        model.fc = nn.Linear(d, n_classes)\n"
-
-
 def patches() -> list[Patch]:
-    return [
-        Patch("train.py", 'torch.device("cuda")', 'torch.device("cpu")', "the device is written into the code"),
-        Patch("utils.py", "torchvision.models.resnet50(pretrained=pretrained)", MODEL, "pocket backbone"),
-        Patch(
-            "utils.py",
-            f'{NEW_HEAD}    elif model == "resnet34"',
-            '    elif model == "resnet34"',
-            "",
-        ),
-        Patch(
-            "data/folds.py", "from torch._utils import _accumulate\n", "", "an unused import that torch no longer has"
-        ),
-        *small_images("data/cub_dataset.py", "256.0 / 224.0", "models.py"),
-    ]
+    return shared_patches("utils.py", '    elif model == "resnet34"', "256.0 / 224.0")
 
 
 def prepare_code(source: Path, copy: Path) -> None:
@@ -61,13 +46,9 @@ def run(row: Row, ground: Ground, copy: Path, seed: int) -> float:
     """Worst-group accuracy on the test images at the epoch with the best one on validation."""
     hand(lambda: ground.start(seed).classifier.model)
     folder = ground.out / "scratch" / f"jtt-{seed}"
-    named = folder / "cub" / "data" / "waterbird_complete95_forest2water2"
-    if not named.exists():
-        named.parent.mkdir(parents=True)
-        named.symlink_to(ground.data)
     last, second = FIRST_EPOCHS - 1, folder / "second"
-    common = ["-s", "confounder", "-d", "CUB", "-t", "waterbird_complete95", "-c", "forest2water2"]
-    common += ["--root_dir", folder / "cub", "--batch_size", BUDGET.batch_size, "--lr", BUDGET.lr, "--seed", seed]
+    common = ["-s", "confounder", "-d", "CUB", *DATA, "--root_dir", root_dir(ground, folder), "--seed", seed]
+    common += ["--batch_size", BUDGET.batch_size, "--lr", BUDGET.lr]
     common += ["--weight_decay", BUDGET.weight_decay, "--model", "resnet50", "--save_step", 1000]
     first = ["--n_epochs", FIRST_EPOCHS, "--log_dir", "results/CUB/parity/erm/model_outputs"]
     run_script(copy / "run_expt.py", [*common, *first], folder)
@@ -77,14 +58,9 @@ def run(row: Row, ground: Ground, copy: Path, seed: int) -> float:
     again = ["--n_epochs", BUDGET.epochs, "--log_dir", second, "--metadata_path", errors]
     again += ["--aug_col", "wrong_1_times", "--up_weight", COPIES]
     run_script(copy / "run_expt.py", [*common, *again], folder)
-    return best_test(second / "val.csv", second / "test.csv")
-
-
-def best_test(val: Path, test: Path) -> float:
-    """Worst-group accuracy in `test` at the first epoch with the highest one in `val`."""
     groups = [f"avg_acc_group:{group}" for group in range(4)]
-    worst = [pd.read_csv(path)[groups].min(axis=1) for path in (val, test)]
-    return float(worst[1].iloc[int(worst[0].to_numpy().argmax())])
+    val, test = (pd.read_csv(second / f"{split}.csv")[groups].min(axis=1).to_numpy() for split in ("val", "test"))
+    return at_best(val, test)
 
 
 if __name__ == "__main__":

@@ -15,8 +15,9 @@ from pathlib import Path
 import pandas as pd
 from benchmarks.parity.command import main
 from benchmarks.parity.ground import BUDGET, STEPS, Ground, Row
-from benchmarks.parity.handed import MODEL, hand
-from benchmarks.parity.patches import Patch, patched, small_images
+from benchmarks.parity.group_dro_code import DATA, at_best, root_dir, shared_patches
+from benchmarks.parity.handed import hand
+from benchmarks.parity.patches import Patch, patched
 from benchmarks.parity.scripts import prepare, run_script
 
 MIXUP = Row(
@@ -30,29 +31,15 @@ MIXUP = Row(
 ROWS = (MIXUP, replace(MIXUP, name="lisa_cutmix", title="LISA, CutMix", settings={"mix": "cutmix"}))
 
 
-NEW_HEAD = "        d = model.fc.in_features\n        model.fc = nn.Linear(d, n_classes)\n"
-
-
 def patches() -> list[Patch]:
     return [
-        Patch("train.py", 'torch.device("cuda")', 'torch.device("cpu")', "the device is written into the code"),
+        *shared_patches("run_expt.py", "    elif args.model == 'resnet34'", "256.0/224.0"),
         Patch(
             "train.py",
             "len_dataloader = np.min(length)",
             f"len_dataloader = {STEPS}",
             "an epoch has as many steps as ours, not as many batches as the smallest group has (1 to 3)",
         ),
-        Patch("run_expt.py", "torchvision.models.resnet50(pretrained=pretrained)", MODEL, "pocket backbone"),
-        Patch(
-            "run_expt.py",
-            f"{NEW_HEAD}    elif args.model == 'resnet34'",
-            "    elif args.model == 'resnet34'",
-            "",
-        ),
-        Patch(
-            "data/folds.py", "from torch._utils import _accumulate\n", "", "an unused import that torch no longer has"
-        ),
-        *small_images("data/cub_dataset.py", "256.0/224.0", "models.py"),
     ]
 
 
@@ -64,28 +51,16 @@ def run(row: Row, ground: Ground, copy: Path, seed: int) -> float:
     """Worst-group accuracy on the test images at the epoch with the best one on validation."""
     hand(lambda: ground.start(seed).classifier.model)
     folder = ground.out / "scratch" / f"{row.name}-{seed}"
-    data = folder / "cub" / "data" / "waterbird_complete95_forest2water2"
-    if not data.exists():
-        data.parent.mkdir(parents=True)
-        data.symlink_to(ground.data)
     cutmix = row.settings.get("mix") == "cutmix"
     of_group = BUDGET.batch_size // (4 if cutmix else 2)
-    arguments = ["-d", "CUB", "-t", "waterbird_complete95", "-c", "forest2water2", "--root_dir", folder / "cub"]
-    arguments += [
-        "--lisa_mix_up",
-        *(["--cut_mix"] if cutmix else []),
-        "--mix_alpha",
-        2,
-        "--alpha",
-        0.2,
-        "--mix_ratio",
-        0.5,
-    ]
+    arguments = ["-d", "CUB", *DATA, "--root_dir", root_dir(ground, folder)]
+    arguments += ["--lisa_mix_up", *(["--cut_mix"] if cutmix else []), "--mix_alpha", 2, "--alpha", 0.2]
+    arguments += ["--mix_ratio", 0.5]
     arguments += ["--n_epochs", BUDGET.epochs, "--batch_size", of_group, "--lr", BUDGET.lr, "--seed", seed]
     arguments += ["--weight_decay", BUDGET.weight_decay, "--save_step", 1000, "--log_dir", folder / "logs"]
     run_script(copy / "run_expt.py", arguments, folder)
     val, test = (pd.read_csv(next((folder / "logs").glob(f"*_{split}.csv"))) for split in ("val", "test"))
-    return float(test["worst_group_acc"].iloc[int(val["worst_group_acc"].to_numpy().argmax())])
+    return at_best(val["worst_group_acc"].to_numpy(), test["worst_group_acc"].to_numpy())
 
 
 if __name__ == "__main__":

@@ -8,13 +8,13 @@ import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 from PIL import Image as PillowImage
 
 from ddb.backends import Found, Image, Mask
+from ddb.backends.content import file_hash
 from ddb.data.images import resolve_inside
 from ddb.errors import DataError
 
@@ -99,19 +99,11 @@ def _digests(root: str, images: Sequence[str]) -> list[str]:
     """SHA-256 of each image's mask file in hex; "" where it cannot be read."""
     digests = []
     for name in images:
-        path = os.path.join(root, mask_name(name))
         try:
-            facts = os.stat(path)
-            digests.append(_digest(path, facts.st_size, facts.st_mtime_ns))
+            digests.append(file_hash(os.path.join(root, mask_name(name))))
         except OSError:
             digests.append("")
     return digests
-
-
-@lru_cache(maxsize=1 << 18)
-def _digest(path: str, size: int, modified: int) -> str:
-    with open(path, "rb") as file:
-        return hashlib.sha256(file.read()).hexdigest()
 
 
 def _listing(folder: Path, faults: Sequence[str]) -> str:

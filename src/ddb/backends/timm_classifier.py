@@ -6,7 +6,6 @@ A saved classifier is a folder with `model.safetensors` (timm's own names, so pl
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Sequence
@@ -22,7 +21,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from ddb.backends.weights import find_folder, identity, is_local
+from ddb.backends.weights import content_name, find_folder, identity, is_local
 from ddb.config import ErmConfig
 from ddb.data.images import square
 from ddb.errors import ModelError
@@ -96,11 +95,10 @@ def backbone_identity(settings: ErmConfig) -> str:
     weights = settings.weights
     if weights in ("hub", "none"):
         return f"{settings.backbone}@{weights}"
-    if weights == "pocket" or not is_local(weights) or Path(weights).expanduser().is_dir():
+    if weights == "pocket" or not is_local(weights):
         return identity(weights, backbone_folder)
-    path = _weights_path(weights)
-    with path.open("rb") as file:
-        return f"{path.name}@{hashlib.file_digest(file, 'sha256').hexdigest()[:12]}"
+    _weights_path(weights)  # are they there?
+    return content_name(Path(weights).expanduser())
 
 
 def save_classifier(loaded: LoadedClassifier, folder: Path) -> None:

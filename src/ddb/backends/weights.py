@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from functools import lru_cache
 from pathlib import Path
 
+from ddb.backends.content import file_hash
 from ddb.errors import ModelError
 from ddb.models.roles import ROLES, wanted
 
@@ -41,8 +41,12 @@ def identity(weights: str, pocket: Callable[[], Path]) -> str:
     Asked offline, before any download. ModelError if local weights are missing."""
     if weights != "pocket" and not is_local(weights):
         return _published_identity(weights)
-    folder = find_folder(weights, pocket, ())
-    return f"{'pocket' if weights == 'pocket' else folder.name}@{_hash(folder)}"
+    return f"pocket@{_hash(pocket())}" if weights == "pocket" else content_name(find_folder(weights, pocket, ()))
+
+
+def content_name(path: Path) -> str:
+    """Name and content hash of a local folder or file of weights."""
+    return f"{path.name}@{_hash(path)}"
 
 
 def found_identity(weights: str, pocket: Callable[[], Path], folder: Path) -> str:
@@ -56,12 +60,13 @@ def _published_identity(weights: str) -> str:
     return f"{weights}@{published.pinned[:12]}" if weights in ROLES and published and published.pinned else weights
 
 
-@lru_cache(maxsize=16)
-def _hash(folder: Path) -> str:
-    """SHA-256 over names and contents of the configuration, tokenizer and weight files, 12 hex digits."""
+def _hash(path: Path) -> str:
+    """SHA-256 over names and contents of a folder's configuration, tokenizer and weight files, or over a file, 12 hex
+    digits."""
     digest = hashlib.sha256()
-    for path in sorted(p for p in folder.rglob("*") if p.suffix in (".json", ".safetensors", ".txt")):
-        digest.update(path.relative_to(folder).as_posix().encode())
-        with path.open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
+    kinds = (".json", ".safetensors", ".txt")
+    parts = [path] if path.is_file() else sorted(part for part in path.rglob("*") if part.suffix in kinds)
+    for part in parts:
+        digest.update(part.relative_to(path).as_posix().encode())
+        digest.update(bytes.fromhex(file_hash(part)))
     return digest.hexdigest()[:12]
