@@ -155,6 +155,9 @@ class InpaintConfig(Section):
     image_size: int = Field(512, ge=32, le=2048, description="side at which the generator works, pixels")
     steps: PositiveInt = Field(25, description="denoising steps")
     guidance: float = Field(7.5, ge=1, le=30, description="classifier-free guidance scale; 1: off")
+    guidance_end: float = Field(
+        1.0, gt=0, le=1, description="share of the steps, from the noisiest on, that are guided; the rest cost half"
+    )
     against: Literal["nothing", "source"] = Field(
         "nothing", description="what guidance leads away from: the empty prompt (paper), or the source's own class"
     )

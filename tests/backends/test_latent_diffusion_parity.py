@@ -57,7 +57,9 @@ def ours(model: Diffusion, config: InpaintConfig, items: Sequence[Task]) -> torc
     )
 
 
-def theirs(pipe: Any, model: Diffusion, config: InpaintConfig, items: Sequence[Task]) -> torch.Tensor:
+def theirs(
+    pipe: Any, model: Diffusion, config: InpaintConfig, items: Sequence[Task], **options: Any
+) -> torch.Tensor:
     pipe.scheduler = build_scheduler(model.schedule, config.scheduler)
     images = torch.from_numpy(np.stack([task.image for task in items])).permute(0, 3, 1, 2).float() / 127.5 - 1
     holes = torch.from_numpy(np.stack([task.mask for task in items]))[:, None].float()
@@ -74,6 +76,7 @@ def theirs(pipe: Any, model: Diffusion, config: InpaintConfig, items: Sequence[T
         guidance_scale=config.guidance,
         generator=[torch.Generator().manual_seed(task.seed) for task in items],
         output_type="latent",
+        **options,
     )
     latents: torch.Tensor = output.images
     return latents
@@ -104,6 +107,29 @@ def test_strength_equals_diffusers_pipeline(
     config = PAINT.model_copy(update={"strength": strength, "scheduler": scheduler, "steps": 8})
     items = tasks(2)
     torch.testing.assert_close(ours(model, config, items), theirs(pipe, model, config, items), **NEAR)
+
+
+@pytest.mark.parametrize("scheduler", ["dpmpp", "ddim"])
+@pytest.mark.parametrize(("end", "guided"), [(0.5, 4), (0.3, 3), (0.01, 1)])
+def test_guidance_that_ends_equals_diffusers_pipeline(
+    end: float, guided: int, scheduler: str, pairs: Any, tasks: Tasks
+) -> None:
+    """Theirs ends by a callback that drops the half without a prompt (diffusers' documentation, dynamic guidance)."""
+    model, pipe = pairs["nine"]
+    names = ["prompt_embeds", "mask", "masked_image_latents"]
+
+    def end_guidance(pipe: Any, step: int, time: Any, tensors: dict[str, Any]) -> dict[str, Any]:
+        if step + 1 != guided:
+            return {}
+        pipe._guidance_scale = 0.0
+        return {name: tensors[name].chunk(2)[-1] for name in names}
+
+    config = PAINT.model_copy(update={"steps": 8, "scheduler": scheduler, "guidance_end": end})
+    items = tasks(2)
+    hook = {"callback_on_step_end": end_guidance, "callback_on_step_end_tensor_inputs": names}
+    found = ours(model, config, items)
+    torch.testing.assert_close(found, theirs(pipe, model, config, items, **hook), **NEAR)
+    assert not torch.allclose(found, ours(model, config.model_copy(update={"guidance_end": 1.0}), items), atol=1e-3)
 
 
 @pytest.mark.parametrize("kind", KINDS)
