@@ -30,7 +30,7 @@ from ddb.pocket import animals, birds, hair
 from ddb.pocket.world import FAMILIES
 
 ARCHITECTURE = "resnet10t"
-MODEL_ARGS = {"channels": [32, 64, 128, 256], "stem_width": 24}
+MODEL_ARGS = {"channels": [32, 64, 128, 256], "stem_width": 16, "stem_type": "deep"}
 BATCH = 128
 HELD_OUT = 2000
 HISTORY_EVERY = 10

@@ -36,7 +36,8 @@ from transformers import CLIPTextModel, CLIPTokenizer
 EMPTY_CAPTIONS = 0.1
 OUTSIDE_WEIGHT = 0.03
 SUBJECT_WEIGHT = 2.0
-EMA = 0.9985
+EMA = 0.995
+"""The average reaches back 200 steps: a longer one lags behind what a training of a few thousand steps learns."""
 SCHEDULE = {
     "num_train_timesteps": 1000,
     "beta_schedule": "squaredcos_cap_v2",

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from shares import SHARES, add_family_numbers, counts_of, numbers_of
-from text import MAX_TOKENS, take_over_text
+from text import MAX_TOKENS
 from torch import Tensor, nn
 from training import Training, autocast
 from transformers import CLIPSegConfig, CLIPSegForImageSegmentation, CLIPSegProcessor, CLIPTokenizer, ViTImageProcessor
@@ -25,8 +25,8 @@ from transformers import CLIPSegConfig, CLIPSegForImageSegmentation, CLIPSegProc
 from ddb.pocket import animals, birds, hair
 from ddb.pocket.world import FAMILIES
 
-BATCH = 24
-EMPTY_IN_BATCH = 5
+BATCH = 16
+EMPTY_IN_BATCH = 3
 """Pictures of empty places in every batch, besides those drawn by chance: the mask has to stay empty there."""
 EMA = 0.99
 COLOURS = {"bird": birds.COLOURS, "animal": animals.COLOURS, "hair": hair.COLOURS}
@@ -71,28 +71,48 @@ def build_segmenter(tokenizer: CLIPTokenizer) -> CLIPSegForImageSegmentation:
     return CLIPSegForImageSegmentation(config)
 
 
+def take_over_sight(new: CLIPSegForImageSegmentation, old: CLIPSegForImageSegmentation) -> None:
+    """Copy all but the text part, in place. The text part begins anew: one that has learned that "bird" and "animal"
+    are the same thing (wherever they did the same) takes very long to tell them apart."""
+    state = {name: value for name, value in old.state_dict().items() if "text" not in name}
+    missing = new.load_state_dict(state, strict=False).missing_keys
+    assert all("text" in name for name in missing), missing
+
+
 def mask_logits(model: CLIPSegForImageSegmentation, ids: Tensor, pixels: Tensor) -> Tensor:
-    """Forward pass with gradients everywhere (the library's own freezes the CLIP part). NHW logits."""
+    """Forward pass with gradients everywhere (the library's own freezes the CLIP part): P prompts for each of N
+    pictures, ids [N * P, T] picture by picture -> logits [N * P, H, W]. The picture's part is computed once."""
     condition = model.clip.get_text_features(ids).pooler_output
     hidden = model.clip.vision_model(pixels, output_hidden_states=True).hidden_states
-    return model.decoder([hidden[i + 1] for i in model.extract_layers], condition).logits
+    prompts = len(ids) // len(pixels)
+    return model.decoder([hidden[i + 1].repeat_interleave(prompts, 0) for i in model.extract_layers], condition).logits
 
 
-def prompt_for(row: dict, subject: np.ndarray, rng: np.random.Generator) -> tuple[str, np.ndarray]:
-    """A prompt and its true mask for one picture."""
+def prompts_for(row: dict, subject: np.ndarray, rng: np.random.Generator) -> list[tuple[str, np.ndarray]]:
+    """What is asked of one picture, with the true masks: its noun, something that is not there, and one more. Side by
+    side they cannot be answered without reading the prompt."""
+    article = "a " if rng.random() < 0.3 else ""
+    noun, missing = FAMILIES[row["family"]].noun, absent(row["family"], rng)
+    return [
+        (f"{article}{noun}", subject),
+        (f"{article}{missing}", np.zeros_like(subject)),
+        another_prompt(row, subject, rng),
+    ]
+
+
+def another_prompt(row: dict, subject: np.ndarray, rng: np.random.Generator) -> tuple[str, np.ndarray]:
+    """The noun with a colour, a place, or what is not there."""
     empty = np.zeros_like(subject)
     family = row["family"]
     noun = FAMILIES[family].noun
     draw = rng.random()
     article = "a " if rng.random() < 0.3 else ""
-    if draw < 0.5:
-        return f"{article}{noun}", subject
-    if draw < 0.64:
+    if draw < 0.4:
         colours = list(COLOURS[family])
         colour = row["subject"]["colour"] if row["subject"] and rng.random() < 0.6 else str(rng.choice(colours))
         there = row["subject"] is not None and row["subject"]["colour"] == colour
         return f"{article}{colour} {noun}", subject if there else empty
-    if draw < 0.74:
+    if draw < 0.7:
         place = row["place"] if rng.random() < 0.5 else str(rng.choice(FAMILIES[family].places))
         return f"{article}{place}", ~subject if place == row["place"] else empty
     return f"{article}{absent(family, rng)}", empty
@@ -138,13 +158,13 @@ def train(args: argparse.Namespace) -> None:
     torch.manual_seed(args.seed)
     model = build_segmenter(tokenizer)
     if args.start_from:
-        known = CLIPSegForImageSegmentation.from_pretrained(args.start_from, dtype=torch.float32)
-        take_over_text(model, known, tokenizer, CLIPTokenizer.from_pretrained(args.start_from))
+        take_over_sight(model, CLIPSegForImageSegmentation.from_pretrained(args.start_from, dtype=torch.float32))
     model.train()
     training = Training(model, args.out, args.minutes, args.lr, ema=EMA, seed=args.seed, save_minutes=args.save_minutes)
     while training.done < 1:
         chosen = picks.draw(training.rng)
-        prompts, masks = zip(*(prompt_for(rows[i], np.array(subjects[i]), training.rng) for i in chosen), strict=True)
+        asked = [pair for i in chosen for pair in prompts_for(rows[i], np.array(subjects[i]), training.rng)]
+        prompts, masks = zip(*asked, strict=True)
         ids = tokenizer(list(prompts), padding="max_length", max_length=8, return_tensors="pt").input_ids
         target = torch.from_numpy(np.stack(masks)).float()
         pixels = torch.from_numpy(images[chosen]).permute(0, 3, 1, 2).float() / 255
