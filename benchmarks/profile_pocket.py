@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import statistics
 import time
@@ -120,8 +121,10 @@ def paths(config: RunConfig, runtime: Runtime) -> list[HotPath]:
     segmenter = open_segmenter(config.segment, "cpu", "fp32")
     names = [str(i) for i in range(64)]
     coded = [png_bytes(image) for image in images]
-    batches = 30  # of 960 counterfactuals
-    steps = inpaint.steps * batches
+    assert isinstance(inpaint.per_class, int), "the preset says how many"
+    painted = 2 * inpaint.per_class
+    batches = math.ceil(painted / batch)
+    steps, sixty_fours = inpaint.steps * batches, math.ceil(painted / 64)
     return [
         HotPath("inpaint: UNet, one step, with guidance", batch, denoise, runtime.dtype, steps),
         HotPath("inpaint: encode a batch (VAE)", batch, lambda: encode(model, pixels), torch.float32, batches),
@@ -134,9 +137,9 @@ def paths(config: RunConfig, runtime: Runtime) -> list[HotPath]:
             lambda: integrated_gradients(loaded.classifier, stack[::-1], stack, labels, exact, 32, "logit"),
             torch.float32, 1, counted=False,
         ),
-        HotPath("segment", 64, lambda: segmenter.segment(names, images, "bird"), torch.float32, 15),
-        HotPath("PNG: write", 64, lambda: [png_bytes(image) for image in images], torch.float32, 15),
-        HotPath("PNG: read", 64, lambda: [read_png(data) for data in coded], torch.float32, 15),
+        HotPath("segment", 64, lambda: segmenter.segment(names, images, "bird"), torch.float32, sixty_fours),
+        HotPath("PNG: write", 64, lambda: [png_bytes(image) for image in images], torch.float32, sixty_fours),
+        HotPath("PNG: read", 64, lambda: [read_png(data) for data in coded], torch.float32, sixty_fours),
     ]  # fmt: skip
 
 

@@ -57,9 +57,7 @@ def ours(model: Diffusion, config: InpaintConfig, items: Sequence[Task]) -> torc
     )
 
 
-def theirs(
-    pipe: Any, model: Diffusion, config: InpaintConfig, items: Sequence[Task], **options: Any
-) -> torch.Tensor:
+def theirs(pipe: Any, model: Diffusion, config: InpaintConfig, items: Sequence[Task], **options: Any) -> torch.Tensor:
     pipe.scheduler = build_scheduler(model.schedule, config.scheduler)
     images = torch.from_numpy(np.stack([task.image for task in items])).permute(0, 3, 1, 2).float() / 127.5 - 1
     holes = torch.from_numpy(np.stack([task.mask for task in items]))[:, None].float()

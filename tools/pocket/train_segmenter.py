@@ -3,7 +3,8 @@
     python tools/pocket/train_segmenter.py --pool build/pocket/pool --tokenizer build/pocket/diffusion/tokenizer \
         --out build/pocket/segmenter --minutes 30 --start-from src/ddb/pocket/weights/segmenter
 
-A prompt names the subject (mask: its pixels), what is not there (mask: empty) or the place (mask: all but the subject).
+A prompt names the subject (mask: its pixels), what is not there (mask: empty) or the place (mask: all but the subject);
+three are asked of every picture.
 What is not there is hard on purpose: the nouns and places of the other families, and words that no caption holds.
 Killed and started again, it goes on from its last checkpoint.
 """
@@ -74,9 +75,8 @@ def build_segmenter(tokenizer: CLIPTokenizer) -> CLIPSegForImageSegmentation:
 def take_over_sight(new: CLIPSegForImageSegmentation, old: CLIPSegForImageSegmentation) -> None:
     """Copy all but the text part, in place. The text part begins anew: one that has learned that "bird" and "animal"
     are the same thing (wherever they did the same) takes very long to tell them apart."""
-    state = {name: value for name, value in old.state_dict().items() if "text" not in name}
-    missing = new.load_state_dict(state, strict=False).missing_keys
-    assert all("text" in name for name in missing), missing
+    before = old.state_dict()
+    new.load_state_dict({name: own if "text" in name else before[name] for name, own in new.state_dict().items()})
 
 
 def mask_logits(model: CLIPSegForImageSegmentation, ids: Tensor, pixels: Tensor) -> Tensor:
@@ -91,7 +91,7 @@ def mask_logits(model: CLIPSegForImageSegmentation, ids: Tensor, pixels: Tensor)
 def prompts_for(row: dict, subject: np.ndarray, rng: np.random.Generator) -> list[tuple[str, np.ndarray]]:
     """What is asked of one picture, with the true masks: its noun, something that is not there, and one more. Side by
     side they cannot be answered without reading the prompt."""
-    article = "a " if rng.random() < 0.3 else ""
+    article = _article(rng)
     noun, missing = FAMILIES[row["family"]].noun, absent(row["family"], rng)
     return [
         (f"{article}{noun}", subject),
@@ -106,7 +106,7 @@ def another_prompt(row: dict, subject: np.ndarray, rng: np.random.Generator) -> 
     family = row["family"]
     noun = FAMILIES[family].noun
     draw = rng.random()
-    article = "a " if rng.random() < 0.3 else ""
+    article = _article(rng)
     if draw < 0.4:
         colours = list(COLOURS[family])
         colour = row["subject"]["colour"] if row["subject"] and rng.random() < 0.6 else str(rng.choice(colours))
@@ -116,6 +116,10 @@ def another_prompt(row: dict, subject: np.ndarray, rng: np.random.Generator) -> 
         place = row["place"] if rng.random() < 0.5 else str(rng.choice(FAMILIES[family].places))
         return f"{article}{place}", ~subject if place == row["place"] else empty
     return f"{article}{absent(family, rng)}", empty
+
+
+def _article(rng: np.random.Generator) -> str:
+    return "a " if rng.random() < 0.3 else ""
 
 
 def absent(family: str, rng: np.random.Generator) -> str:

@@ -112,7 +112,8 @@ def sample(
         latents = noise * scheduler.init_noise_sigma
     led = settings.guidance > 1 and not model.distilled
     guided_steps = math.ceil(settings.guidance_end * len(times)) if led else 0
-    both = joined([against.expand(len(text.hidden)), text]) if guided_steps else text
+    text = text.to(model.runtime.dtype)
+    both = joined([against.to(model.runtime.dtype).expand(len(text.hidden)), text]) if guided_steps else text
     beside = torch.cat([canvas.mask, _needed(canvas.masked)], dim=1) if model.inpainting else None
     drawing = {"generator": list(draws)} if "generator" in inspect.signature(scheduler.step).parameters else {}
     for index, time in enumerate(times):
