@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -86,6 +87,15 @@ def test_interrupted(tmp_path: Path, number: signal.Signals, code: int) -> None:
     assert toy.tree(root) == wanted
 
 
+@pytest.fixture
+def python_handles_interrupts() -> Iterator[None]:
+    """As in a terminal: a shell that starts the tests in the background has them ignore SIGINT."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("python_handles_interrupts")
 def test_rows_that_wait_for_their_part_are_written_when_interrupted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
