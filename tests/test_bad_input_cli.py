@@ -132,3 +132,12 @@ def test_check_finds_what_does_not_fit_the_data(monkeypatch, capsys, tmp_path) -
     assert "erm.selection" in text
     assert "2 weights for 3 classes" in text
     assert "segment.masks" in text
+
+
+def test_check_finds_all_weights_that_are_missing(monkeypatch, capsys, tmp_path) -> None:
+    monkeypatch.chdir(tmp_path)
+    missing = {"erm": "./backbone.safetensors", "segment": "./clipseg", "inpaint": "./diffusion"}
+    settings = [part for name, path in missing.items() for part in ("--set", f"{name}.weights={path}")]
+    text = fails(monkeypatch, capsys, "check", "pocket-waterbirds", *settings)
+    assert all(Path(path).name in text for path in missing.values())
+    assert not list(tmp_path.iterdir())

@@ -10,6 +10,8 @@ from pydantic import ValidationError
 from ddb.backends.given_masks import open_given_masks
 from ddb.backends.registry import inversion_facts
 from ddb.backends.segmenter_weights import check_local
+from ddb.backends.timm_classifier import weights_path
+from ddb.backends.weights import find_folder, is_local
 from ddb.config import DataConfig, RunConfig
 from ddb.config_load import faults_message, read_tree, tree_faults
 from ddb.data.sources import load_dataset
@@ -58,14 +60,14 @@ def _load(config: DataConfig) -> Dataset | None:
 def _checks(config: RunConfig) -> Iterator[Callable[[], object]]:
     """Calls that raise DDBError where what the run needs is not there."""
     yield lambda: open_accelerator(config.device, config.precision)
-    if config.erm.weights == "pocket":
-        yield models.backbone_folder
+    if config.erm.weights not in ("hub", "none") and is_local(config.erm.weights):
+        yield lambda: weights_path(config.erm.weights)
     if config.segment.backend == "given":
         yield lambda: open_given_masks(config.segment.masks)
     else:
         yield lambda: check_local(config.segment)
-    if config.inpaint.backend == "latent_diffusion" and config.inpaint.weights == "pocket":
-        yield models.diffusion_folder
+    if config.inpaint.backend == "latent_diffusion" and is_local(config.inpaint.weights):
+        yield lambda: find_folder(config.inpaint.weights, models.diffusion_folder, ())
 
 
 def _fault_of(one: Callable[[], object]) -> str | None:

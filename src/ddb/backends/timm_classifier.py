@@ -80,7 +80,7 @@ def create_classifier(settings: ErmConfig, classes: Sequence[str], seed: int) ->
     if settings.weights in ("hub", "none"):
         model = _build(settings.backbone, {}, len(classes), pretrained=settings.weights == "hub")
         return _loaded(model, _card(settings, settings.backbone, {}, classes, _pretraining(model)))
-    path = _weights_path(settings.weights)
+    path = weights_path(settings.weights)
     shipped = json.loads((path.parent / "config.json").read_text()) if (path.parent / "config.json").exists() else {}
     architecture, arguments = shipped.get("architecture", settings.backbone), shipped.get("model_args", {})
     model = _build(architecture, arguments, len(classes), pretrained=False)
@@ -97,7 +97,7 @@ def backbone_identity(settings: ErmConfig) -> str:
         return f"{settings.backbone}@{weights}"
     if weights == "pocket" or not is_local(weights):
         return identity(weights, backbone_folder)
-    _weights_path(weights)  # are they there?
+    weights_path(weights)  # are they there?
     return content_name(Path(weights).expanduser())
 
 
@@ -139,7 +139,8 @@ def _build(architecture: str, arguments: dict[str, Any], classes: int, *, pretra
     return model
 
 
-def _weights_path(weights: str) -> Path:
+def weights_path(weights: str) -> Path:
+    """The safetensors file that `erm.weights` names ("hub" and "none" name none). ModelError if it is missing."""
     if weights == "pocket" or not is_local(weights):
         path = find_folder(weights, backbone_folder, (WEIGHTS, "config.json"))
     else:
