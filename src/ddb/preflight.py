@@ -44,13 +44,23 @@ def check(
     lines: list[str] = []
     if not faults:
         config = RunConfig.model_validate(tree)
-        messages += [fault for one in _checks(config) if (fault := _fault_of(one))]
+        messages += _missing(config)
         if dataset is not None:
             messages += _conflicts(config, dataset)
             lines = [*summary(dataset), *_mask_lines(config, dataset)]
     if messages:
         raise ConfigError("\n".join(messages))
     return [*lines, f"{source}: nothing stands in the way of this run"]
+
+
+def check_models(config: RunConfig) -> None:
+    """Raises ConfigError with every fault of the device and of the models that lie on this machine."""
+    if messages := _missing(config):
+        raise ConfigError("\n".join(messages))
+
+
+def _missing(config: RunConfig) -> list[str]:
+    return [fault for one in _checks(config) if (fault := _fault_of(one))]
 
 
 def _load(config: DataConfig) -> Dataset | None:

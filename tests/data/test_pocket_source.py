@@ -12,6 +12,7 @@ from ddb.data.inspection import inspect_data
 from ddb.data.inspection_words import in_words
 from ddb.data.sources import load_dataset, load_in_distribution
 from ddb.data.table import Dataset
+from ddb.errors import DataError
 from ddb.pocket.datasets import LAYOUTS
 from small_worlds import small
 
@@ -69,3 +70,17 @@ def test_in_distribution_images_are_a_test_split_with_the_training_groups(world:
     assert (familiar.classes, familiar.attributes, familiar.notes) == (*GROUPS[world][:2], ())
     seen = set(load_dataset(config, tmp_path).samples["id"].to_pylist())
     assert len(seen) == 156
+
+
+def test_a_world_without_a_run_folder_lies_in_the_user_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert load_dataset(DataConfig(source="pocket", pocket=small("waterbirds"))).root.parent == tmp_path / "ddb"
+
+
+def test_in_distribution_images_come_from_the_pocket_alone(tmp_path: Path, folder: Path) -> None:
+    dataset = load_in_distribution(DataConfig(source="pocket", pocket=small("waterbirds")), 50, tmp_path)
+    counts = dataset.counts()
+    assert not any(counts[split] for split in ("train", "val"))
+    assert {tuple(g): n for g, n in counts["test"].items()} == {(0, 0): 37, (0, 1): 2, (1, 0): 1, (1, 1): 10}
+    with pytest.raises(DataError, match="needs data.source: pocket"):
+        load_in_distribution(DataConfig(root=str(folder)), 50, tmp_path)

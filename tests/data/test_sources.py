@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ddb.config import DataConfig, PocketConfig
-from ddb.data.sources import load_dataset, load_in_distribution
+from ddb.config import DataConfig
+from ddb.data.sources import load_dataset
 from ddb.errors import DataError
 from ddb.records import SAMPLES
 
@@ -262,82 +262,3 @@ def test_a_class_missing_from_a_given_split(folder: Path, draw: Draw) -> None:
     draw(root / "val" / "cat" / "x.png")
     with pytest.raises(DataError, match="class 'dog' has too few usable images: 8 train, 0 val, 2 test"):
         load_dataset(DataConfig(root=str(root)))
-
-
-# Waterbirds
-
-
-WATERBIRDS = "img_id,img_filename,y,split,place,place_filename,class_name\n"
-
-
-def waterbirds(folder: Path, draw: Draw) -> str:
-    text, number = WATERBIRDS, 0
-    for split, count in ((0, 4), (1, 1), (2, 1)):
-        for y in (0, 1):
-            for place in (0, 1):
-                for _ in range(count):
-                    number += 1
-                    draw(folder / f"00{y}.Bird" / f"{number}.jpg", seed=number)
-                    text += f"{number},00{y}.Bird/{number}.jpg,{y},{split},{place},/elsewhere/x.jpg,a bird\n"
-    return text
-
-
-def test_waterbirds_layout(tmp_path: Path, draw: Draw) -> None:
-    (tmp_path / "metadata.csv").write_text(waterbirds(tmp_path, draw))
-    dataset = load_dataset(DataConfig(source="waterbirds", root=str(tmp_path), phrase="bird"))
-    assert dataset.classes == ("landbird", "waterbird") and dataset.attributes == ("land", "water")
-    cells = {(0, 0), (0, 1), (1, 0), (1, 1)}
-    for split, count in (("train", 4), ("val", 1), ("test", 1)):
-        assert {tuple(group): n for group, n in dataset.counts()[split].items()} == dict.fromkeys(cells, count)
-
-
-@pytest.mark.parametrize("values", [",0,9,1", ",2,0,1", ",0,0,", ",0,train,1"])
-def test_waterbirds_values_unknown(tmp_path: Path, draw: Draw, values: str) -> None:
-    text = waterbirds(tmp_path, draw) + f"99,a.jpg{values},x,y\n"
-    (tmp_path / "metadata.csv").write_text(text)
-    with pytest.raises(DataError, match=r"metadata\.csv: line 26: (y|split|place) '.*' is unknown: use 0 \("):
-        load_dataset(DataConfig(source="waterbirds", root=str(tmp_path)))
-
-
-def test_waterbirds_one_level_too_high(tmp_path: Path, draw: Draw) -> None:
-    (tmp_path / "birds").mkdir()
-    (tmp_path / "birds" / "metadata.csv").write_text(WATERBIRDS)
-    with pytest.raises(DataError, match=r"no metadata\.csv; there is one in .*birds: set data\.root to it"):
-        load_dataset(DataConfig(source="waterbirds", root=str(tmp_path)))
-
-
-def test_metadata_that_somebody_else_made_without_its_images(shared_data: Path, tmp_path: Path) -> None:
-    shutil.copy(shared_data / "metadata" / "waterbirds_variant_metadata.csv", tmp_path / "metadata.csv")
-    with pytest.raises(
-        DataError, match=r"5326 of the listed images are missing: 161\.Blue_winged_Warbler.*\(line 2\), .*and 5321 more"
-    ):
-        load_dataset(DataConfig(source="waterbirds", root=str(tmp_path)))
-
-
-# The pocket world
-
-
-SMALL = PocketConfig(train=40, val=12, test=16)
-
-
-def test_pocket_is_drawn_once_and_read_as_waterbirds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    config = DataConfig(source="pocket", phrase="bird", pocket=SMALL)
-    dataset = load_dataset(config, tmp_path)
-    assert sizes(dataset) == {"train": 40, "val": 12, "test": 16} and not dataset.quarantined
-    monkeypatch.setattr("ddb.pocket.datasets.render", lambda scene: pytest.fail("drawn again"))
-    assert load_dataset(config, tmp_path).fingerprint == dataset.fingerprint
-    same = load_dataset(DataConfig(source="waterbirds", phrase="bird", root=str(dataset.root)))
-    assert same.fingerprint == dataset.fingerprint
-
-
-def test_pocket_without_a_run_folder_lies_in_the_user_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert load_dataset(DataConfig(source="pocket", pocket=SMALL)).root.parent == tmp_path / "ddb"
-
-
-def test_in_distribution_images_come_from_the_pocket_alone(tmp_path: Path, folder: Path) -> None:
-    dataset = load_in_distribution(DataConfig(source="pocket", pocket=SMALL), 50, tmp_path)
-    assert sizes(dataset) == {"train": 0, "val": 0, "test": 50}
-    assert {tuple(g): n for g, n in dataset.counts()["test"].items()} == {(0, 0): 37, (0, 1): 2, (1, 0): 1, (1, 1): 10}
-    with pytest.raises(DataError, match="needs data.source: pocket"):
-        load_in_distribution(DataConfig(root=str(folder)), 50, tmp_path)
