@@ -41,6 +41,7 @@ WORDS = {
 around the face of a person: what is true there is not asked."""
 MATCHING_WEIGHT = 0.2
 """Of CLIP's own loss: which noun is this a picture of? Without it the nouns are told apart very late."""
+SUBJECT_WEIGHT = 8.0
 NOTHING = -100
 """The family of a picture without a subject, which the matching loss leaves out."""
 MEAN, STD = 0.5, 0.5
@@ -119,12 +120,12 @@ def another_prompt(row: dict, subject: np.ndarray, rng: np.random.Generator) -> 
     noun = FAMILIES[family].noun
     draw = rng.random()
     article = _article(rng)
-    if draw < 0.4:
+    if draw < 0.45:
         colours = list(COLOURS[family])
         colour = row["subject"]["colour"] if row["subject"] and rng.random() < 0.6 else str(rng.choice(colours))
         there = row["subject"] is not None and row["subject"]["colour"] == colour
         return f"{article}{colour} {noun}", subject if there else empty
-    if draw < 0.7:
+    if draw < 0.6:
         place = row["place"] if rng.random() < 0.5 else str(rng.choice(FAMILIES[family].places))
         return f"{article}{place}", ~subject if place == row["place"] else empty
     return f"{article}{absent(family, rng)}", empty
@@ -135,8 +136,8 @@ def _article(rng: np.random.Generator) -> str:
 
 
 def absent(family: str, rng: np.random.Generator) -> str:
-    """What no picture of a family shows: mostly another family's noun (these are the hardest to tell apart), bare or with
-    one of its colours, or its place, or a word that no caption holds."""
+    """What no picture of a family shows: mostly another family's noun (the hardest to tell apart), bare or with one of
+    its colours, or its place, or a word that no caption holds."""
     draw = rng.random()
     if draw < 0.15:
         return str(rng.choice(WORDS[family]))
@@ -185,23 +186,31 @@ def train(args: argparse.Namespace) -> None:
         asked = [pair for i in chosen for pair in prompts_for(rows[i], np.array(subjects[i]), training.rng)]
         prompts, masks = zip(*asked, strict=True)
         target = torch.from_numpy(np.stack(masks)).float()
+        subject = torch.from_numpy(np.array(subjects[chosen])).float().repeat_interleave(len(asked) // len(chosen), 0)
+        weight = 1 + (subject_weight(training.done) - 1) * subject
         pixels = torch.from_numpy(images[chosen]).permute(0, 3, 1, 2).float() / 255
         with autocast():
             logits, matches = outputs_of(model, _tokens(tokenizer, prompts), (pixels - MEAN) / STD, nouns)
         matching = nn.functional.cross_entropy(matches.float(), kinds[chosen], ignore_index=NOTHING)
-        training.step(segmentation_loss(logits.float(), target) + MATCHING_WEIGHT * matching, BATCH)
+        training.step(segmentation_loss(logits.float(), target, weight) + MATCHING_WEIGHT * matching, BATCH)
         if training.save_due:
             save(training, tokenizer, args.out)
     save(training, tokenizer, args.out)
+
+
+def subject_weight(done: float) -> float:
+    """Weight of the subject's pixels, which are a tenth of a picture: while it is high the prompts' meaning is learned,
+    which is whether these pixels belong to the mask at all; then, at 1, its outline."""
+    return SUBJECT_WEIGHT if done < 0.5 else 1.0
 
 
 def _tokens(tokenizer: CLIPTokenizer, prompts: Sequence[str]) -> Tensor:
     return tokenizer(list(prompts), padding="max_length", max_length=8, return_tensors="pt").input_ids
 
 
-def segmentation_loss(logits: Tensor, target: Tensor) -> Tensor:
-    """Cross-entropy plus a soft Dice loss over the pictures whose mask is not empty."""
-    cross_entropy = nn.functional.binary_cross_entropy_with_logits(logits, target)
+def segmentation_loss(logits: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+    """Weighted cross-entropy of the pixels plus a soft Dice loss over the masks that are not empty; all [N, H, W]."""
+    cross_entropy = nn.functional.binary_cross_entropy_with_logits(logits, target, weight) / weight.mean()
     p, there = logits.sigmoid(), target.flatten(1).any(1)
     overlap = 2 * (p * target).sum((1, 2)) + 1
     dice = 1 - overlap / (p.sum((1, 2)) + target.sum((1, 2)) + 1)
