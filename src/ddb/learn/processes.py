@@ -6,6 +6,7 @@ processes in the same order. With one process the calls answer at once.
 
 from __future__ import annotations
 
+import atexit
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,6 +30,14 @@ def join(device: str) -> None:
     if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not dist.is_initialized():
         on_cpu = device == "cpu" or not torch.accelerator.is_available()
         PartialState(cpu=on_cpu, timeout=PATIENCE)
+        atexit.register(_leave)
+
+
+def _leave() -> None:
+    """Close the connections before the interpreter goes: threads of torch that still run then end the process with
+    SIGABRT now and then."""
+    if dist.is_initialized():
+        dist.destroy_process_group()
 
 
 def count() -> int:
