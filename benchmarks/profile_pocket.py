@@ -130,7 +130,8 @@ def paths(config: RunConfig, runtime: Runtime) -> list[HotPath]:
         HotPath("inpaint: encode a batch (VAE)", batch, lambda: encode(model, pixels), torch.float32, batches),
         HotPath("inpaint: decode a batch (VAE)", batch, lambda: decode(model, latents), torch.float32, batches),
         HotPath("invert: one step, forward and back", invert.batch_size, learn, runtime.dtype, 2 * invert.steps),
-        HotPath("erm, retrain: one step", 64, train, runtime.dtype, 6 * 75 + 5 * 75),
+        # 64 images are two ERM steps, or one of retraining (32 images and 16 counterfactuals of each class)
+        HotPath("erm, retrain: one step", 64, train, runtime.dtype, 6 * 75 // 2 + 5 * 75),
         HotPath("predict", 64, lambda: logits(loaded.classifier, stack, exact, 64), torch.float32, 150),
         HotPath(
             "score: integrated gradients, 32 points", 64,

@@ -1,4 +1,5 @@
-"""`ddb check`: every fault of the settings, the data, the weights and the device, before anything is computed."""
+"""Faults, told before anything is computed. `ddb check` looks at settings, data, models and device; every run looks at
+models and device (`check_models`)."""
 
 from __future__ import annotations
 
@@ -44,7 +45,7 @@ def check(
     lines: list[str] = []
     if not faults:
         config = RunConfig.model_validate(tree)
-        messages += _missing(config)
+        messages += _model_faults(config)
         if dataset is not None:
             messages += _conflicts(config, dataset)
             lines = [*summary(dataset), *_mask_lines(config, dataset)]
@@ -55,11 +56,11 @@ def check(
 
 def check_models(config: RunConfig) -> None:
     """Raises ConfigError with every fault of the device and of the models that lie on this machine."""
-    if messages := _missing(config):
+    if messages := _model_faults(config):
         raise ConfigError("\n".join(messages))
 
 
-def _missing(config: RunConfig) -> list[str]:
+def _model_faults(config: RunConfig) -> list[str]:
     return [fault for one in _checks(config) if (fault := _fault_of(one))]
 
 

@@ -40,9 +40,9 @@ WORDS = {
 """Words outside the captions that name nothing in a family's pictures. An animal may be a cat or a dog, and hair stands
 around the face of a person: what is true there is not asked."""
 MATCHING_WEIGHT = 0.2
-"""Of CLIP's own loss: which noun is this a picture of? Without it the nouns are told apart very late."""
+"""Of CLIP's own loss: which noun is this a picture of?"""
 SUBJECT_WEIGHT = 8.0
-NOTHING = -100
+IGNORED = -100
 """The family of a picture without a subject, which the matching loss leaves out."""
 MEAN, STD = 0.5, 0.5
 
@@ -174,7 +174,7 @@ def train(args: argparse.Namespace) -> None:
     tokenizer = CLIPTokenizer.from_pretrained(args.tokenizer)
     nouns = _tokens(tokenizer, [family.noun for family in FAMILIES.values()])
     names = list(FAMILIES)
-    kinds = torch.tensor([names.index(row["family"]) if row["subject"] else NOTHING for row in rows])
+    kinds = torch.tensor([names.index(row["family"]) if row["subject"] else IGNORED for row in rows])
     torch.manual_seed(args.seed)
     model = build_segmenter(tokenizer)
     if args.start_from:
@@ -183,15 +183,16 @@ def train(args: argparse.Namespace) -> None:
     training = Training(model, args.out, args.minutes, args.lr, ema=EMA, seed=args.seed, save_minutes=args.save_minutes)
     while training.done < 1:
         chosen = picks.draw(training.rng)
-        asked = [pair for i in chosen for pair in prompts_for(rows[i], np.array(subjects[i]), training.rng)]
+        own = np.array(subjects[chosen])
+        asked = [pair for i, mask in zip(chosen, own, strict=True) for pair in prompts_for(rows[i], mask, training.rng)]
         prompts, masks = zip(*asked, strict=True)
         target = torch.from_numpy(np.stack(masks)).float()
-        subject = torch.from_numpy(np.array(subjects[chosen])).float().repeat_interleave(len(asked) // len(chosen), 0)
+        subject = torch.from_numpy(own).float().repeat_interleave(len(asked) // len(chosen), 0)
         weight = 1 + (subject_weight(training.done) - 1) * subject
         pixels = torch.from_numpy(images[chosen]).permute(0, 3, 1, 2).float() / 255
         with autocast():
             logits, matches = outputs_of(model, _tokens(tokenizer, prompts), (pixels - MEAN) / STD, nouns)
-        matching = nn.functional.cross_entropy(matches.float(), kinds[chosen], ignore_index=NOTHING)
+        matching = nn.functional.cross_entropy(matches.float(), kinds[chosen], ignore_index=IGNORED)
         training.step(segmentation_loss(logits.float(), target, weight) + MATCHING_WEIGHT * matching, BATCH)
         if training.save_due:
             save(training, tokenizer, args.out)

@@ -29,15 +29,8 @@ def join(device: str) -> None:
     """Meet the other processes, if this one was started with others. `device` as in the configuration."""
     if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not dist.is_initialized():
         on_cpu = device == "cpu" or not torch.accelerator.is_available()
-        PartialState(cpu=on_cpu, timeout=PATIENCE)
-        atexit.register(_leave)
-
-
-def _leave() -> None:
-    """Close the connections before the interpreter goes: threads of torch that still run then end the process with
-    SIGABRT now and then."""
-    if dist.is_initialized():
-        dist.destroy_process_group()
+        # torch's threads that still run when the interpreter goes end the process with SIGABRT now and then
+        atexit.register(PartialState(cpu=on_cpu, timeout=PATIENCE).destroy_process_group)
 
 
 def count() -> int:
