@@ -4,13 +4,14 @@ models and device (`check_models`)."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from ddb.backends.given_masks import open_given_masks
 from ddb.backends.registry import inversion_facts
-from ddb.backends.segmenter_weights import check_local
+from ddb.backends.segmenter_weights import KINDS, check_local
 from ddb.backends.timm_classifier import weights_path
 from ddb.backends.weights import find_folder, is_local
 from ddb.config import DataConfig, RunConfig
@@ -61,24 +62,27 @@ def check_models(config: RunConfig) -> None:
 
 
 def _model_faults(config: RunConfig) -> list[str]:
-    return [fault for one in _checks(config) if (fault := _fault_of(one))]
+    faults = [_fault_of(lambda: open_accelerator(config.device, config.precision))]
+    for setting, one in _checks(config):
+        fault = _fault_of(one)
+        faults.append(f"{setting}: {fault}" if fault and setting not in fault else fault)
+    return [fault for fault in faults if fault]
 
 
 def _load(config: DataConfig) -> Dataset | None:
     return None if config.source == "pocket" else load_dataset(config)
 
 
-def _checks(config: RunConfig) -> Iterator[Callable[[], object]]:
-    """Calls that raise DDBError where what the run needs is not there."""
-    yield lambda: open_accelerator(config.device, config.precision)
+def _checks(config: RunConfig) -> Iterator[tuple[str, Callable[[], object]]]:
+    """Settings that name something on this machine, and calls that raise DDBError where it is not there."""
     if config.erm.weights not in ("hub", "none") and is_local(config.erm.weights):
-        yield lambda: weights_path(config.erm.weights)
+        yield "erm.weights", lambda: weights_path(config.erm.weights)
     if config.segment.backend == "given":
-        yield lambda: open_given_masks(config.segment.masks)
-    else:
-        yield lambda: check_local(config.segment)
+        yield "segment.masks", lambda: open_given_masks(config.segment.masks)
+    for name in KINDS[config.segment.backend]:
+        yield f"segment.{name}", partial(check_local, config.segment, name)
     if config.inpaint.backend == "latent_diffusion" and is_local(config.inpaint.weights):
-        yield lambda: find_folder(config.inpaint.weights, models.diffusion_folder, ())
+        yield "inpaint.weights", lambda: find_folder(config.inpaint.weights, models.diffusion_folder, ())
 
 
 def _fault_of(one: Callable[[], object]) -> str | None:

@@ -97,15 +97,15 @@ def test_hub_weights_that_cannot_be_had(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_local_weights_are_checked_without_loading_them(folder: Path, tmp_path: Path) -> None:
-    check_local(settings(folder))
-    check_local(settings("somebody/faces"))
-    check_local(SegmentConfig(weights="pocket"))
+    check_local(settings(folder), "weights")
+    check_local(settings("somebody/faces"), "weights")
+    check_local(SegmentConfig(weights="pocket"), "weights")
     with pytest.raises(ModelError, match="no such folder"):
-        check_local(settings(tmp_path / "nowhere"))
+        check_local(settings(tmp_path / "nowhere"), "weights")
     with pytest.raises(ModelError, match=r"holds a segformer model; segment\.detector"):
-        check_local(SegmentConfig(backend="grounded_sam", detector=str(folder)))
+        check_local(SegmentConfig(backend="grounded_sam", detector=str(folder)), "detector")
     with pytest.raises(ModelError, match="no pocket weights for segment.backend owlv2_sam"):
-        check_local(SegmentConfig(backend="owlv2_sam", detector="pocket"))
+        check_local(SegmentConfig(backend="owlv2_sam", detector="pocket"), "detector")
 
 
 def test_a_check_of_the_whole_run_tells_it(folder: Path) -> None:

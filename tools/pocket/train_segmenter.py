@@ -28,7 +28,7 @@ from ddb.pocket import animals, birds, hair
 from ddb.pocket.world import FAMILIES
 
 BATCH = 16
-EMPTY_IN_BATCH = 3
+EMPTY_IN_BATCH = 5
 """Pictures of empty places in every batch, besides those drawn by chance: the mask has to stay empty there."""
 EMA = 0.99
 COLOURS = {"bird": birds.COLOURS, "animal": animals.COLOURS, "hair": hair.COLOURS}
@@ -78,11 +78,15 @@ def build_segmenter(tokenizer: CLIPTokenizer) -> CLIPSegForImageSegmentation:
     return CLIPSegForImageSegmentation(config)
 
 
-def take_over_sight(new: CLIPSegForImageSegmentation, old: CLIPSegForImageSegmentation) -> None:
-    """Copy all but the text part, in place. The text part begins anew: one that has learned that "bird" and "animal"
-    are the same thing (wherever they did the same) takes very long to tell them apart."""
-    before = old.state_dict()
-    new.load_state_dict({name: own if "text" in name else before[name] for name, own in new.state_dict().items()})
+def take_over(new: CLIPSegForImageSegmentation, folder: Path, tokenizer: CLIPTokenizer) -> None:
+    """Copy the weights of a segmenter's folder, in place: all of them if it reads the same tokens, else all but the
+    text part. That one begins anew then: where it has learned that "bird" and "animal" are the same thing (wherever
+    they did the same), it takes very long to tell them apart."""
+    before = CLIPSegForImageSegmentation.from_pretrained(folder, dtype=torch.float32).state_dict()
+    same = CLIPTokenizer.from_pretrained(folder).get_vocab() == tokenizer.get_vocab()
+    own = new.state_dict()
+    new.load_state_dict({name: before[name] if same or "text" not in name else own[name] for name in own})
+    print(f"goes on from {folder}, {'with' if same else 'without'} its text part", flush=True)
 
 
 def outputs_of(
@@ -178,7 +182,7 @@ def train(args: argparse.Namespace) -> None:
     torch.manual_seed(args.seed)
     model = build_segmenter(tokenizer)
     if args.start_from:
-        take_over_sight(model, CLIPSegForImageSegmentation.from_pretrained(args.start_from, dtype=torch.float32))
+        take_over(model, args.start_from, tokenizer)
     model.train()
     training = Training(model, args.out, args.minutes, args.lr, ema=EMA, seed=args.seed, save_minutes=args.save_minutes)
     while training.done < 1:

@@ -37,11 +37,11 @@ def weights_identity(settings: SegmentConfig) -> str:
     return ":".join([settings.backend, *parts])
 
 
-def check_local(settings: SegmentConfig) -> None:
-    """ModelError if local or pocket weights are missing or another architecture's. Hub weights are not looked at."""
-    for name in KINDS[settings.backend]:
-        if getattr(settings, name) == "pocket" or is_local(getattr(settings, name)):
-            kind_of(find_folder(getattr(settings, name), pocket_of(settings), ()), settings, name)
+def check_local(settings: SegmentConfig, name: str) -> None:
+    """ModelError if the setting `name` names local or pocket weights that are missing or another architecture's. Hub
+    weights are not looked at."""
+    if getattr(settings, name) == "pocket" or is_local(getattr(settings, name)):
+        kind_of(find_folder(getattr(settings, name), pocket_of(settings), ()), settings, name)
 
 
 def part_folder(settings: SegmentConfig, name: str) -> Path:
