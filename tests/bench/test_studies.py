@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from ddb.engine.workspace import Workspace
 from ddb.errors import ConfigError
 from ddb.learn.device import Runtime
 from ddb.pipeline import STAGES
+from ddb.stages import inpaint
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +89,20 @@ def test_records_of_arms_are_found_again(bench: tuple[Path, Results], birds: Pat
     assert len(records(out, "scores")) == 4 + len(counts.AMOUNTS)
     fits = [line for line in (out / "events.jsonl").read_text().splitlines() if json.loads(line)["event"] == "fit"]
     assert len(fits) == 4 + len(counts.AMOUNTS)
+
+
+def test_arms_of_another_generator_are_not_found(
+    bench: tuple[Path, Results], birds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The settings are the same, but the weights that they name changed."""
+    out = Path(shutil.copytree(bench[0], tmp_path / "out", symlinks=True))
+    before = {path.name for path in out.glob("seed-0/scores/pruning-*")}
+    monkeypatch.setattr(inpaint, "generator_identity", lambda settings: "copy_paste@2")
+    own = config(birds, prune={"psi": "literal", "rho": "mean", "max_rounds": 1}, retrain={"epochs": 1})
+    run(own, options(["erm"], seeds=1, tables=("2",)), out)
+    after = {path.name for path in out.glob("seed-0/scores/pruning-*")}
+    assert before < after
+    assert len(after) == 2 * len(before) == 8
 
 
 def test_renders_for_the_judge_are_balanced() -> None:

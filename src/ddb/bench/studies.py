@@ -73,7 +73,7 @@ class Studies:
             "scores",
             trial.number,
             f"{arm.study}-{arm.name}",
-            fingerprint([arm.study, config, arm.more, trial.made_from("erm")]),
+            fingerprint([arm.study, config, arm.more, trial.made_from("prune")]),
         )
         if (found := self.folder.read(key)) is not None:
             return found
