@@ -175,6 +175,12 @@ def test_a_wrong_budget_is_one_fault(text: str) -> None:
         load_config("photos", [f"inpaint.per_class={text}"])
 
 
+def test_new_objects_need_a_segmenter_that_finds_them() -> None:
+    with pytest.raises(ConfigError, match=r'inpaint\.paste: "objects" looks for the new object'):
+        load_config("pocket-metashift", ["segment.backend=given", "segment.masks=masks", "inpaint.paste=objects"])
+    load_config("pocket-metashift", ["segment.backend=given", "segment.masks=masks", "inpaint.paste=region"])
+
+
 @pytest.mark.parametrize("value", [".nan", "nan", "1e999"])
 def test_numbers_must_be_finite(value: str) -> None:
     with pytest.raises(ConfigError, match="prune.rho_threshold"):

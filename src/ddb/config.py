@@ -171,6 +171,9 @@ class InpaintConfig(Section):
     )
     crop: bool = Field(False, description="zoom in on the mask, paint there at full resolution, paste back")
     feather: int = Field(2, ge=0, le=64, description="width of the soft edge inside the mask, pixels of the image")
+    paste: Literal["region", "objects"] = Field(
+        "region", description="what is taken over of what was painted: all (paper), or the old object and the new one"
+    )
     batch_size: PositiveInt = Field(8, description="counterfactuals in a batch")
 
     @field_validator("template")

@@ -97,6 +97,11 @@ def tree_faults(tree: Tree) -> list[str]:
     drawn = _get(tree, "data", "source") == "pocket"
     if not drawn and isinstance(count := _get(tree, "evaluate", "in_distribution"), int) and count > 0:
         faults.append('evaluate.in_distribution: only data.source "pocket" can draw such images; set it to 0')
+    if _get(tree, "inpaint", "paste") == "objects" and _get(tree, "segment", "backend") == "given":
+        faults.append(
+            'inpaint.paste: "objects" looks for the new object with the segmenter, and segment.backend "given" has no '
+            'masks of new images; set inpaint.paste to "region"'
+        )
     return faults
 
 

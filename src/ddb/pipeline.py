@@ -104,7 +104,7 @@ def build_stages(config: RunConfig, dataset: Dataset, workspace: Workspace) -> d
         erm.stage(blind, config.erm, seed, *place, group_labels=labels_for(config.erm)),
         invert.stage(blind, config.invert, config.segment, config.inpaint, seed, *place),
         segment.stage(blind, config.segment, config.inpaint, *place),
-        inpaint.stage(blind, config.inpaint, seed, *place, retry=retry),
+        inpaint.stage(blind, config.inpaint, config.segment, seed, *place, retry=retry),
         scores,
         prune.stage(config.prune, len(dataset.classes), config.inpaint.per_class),
         retrain.stage(blind, config.retrain, config.erm, seed, *place, group_labels=labels_for(config.retrain)),

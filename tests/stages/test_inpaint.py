@@ -12,13 +12,14 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from ddb.backends import Painted, Task
-from ddb.config import InpaintConfig
+from ddb.backends import Found, Painted, Task
+from ddb.config import InpaintConfig, SegmentConfig
 from ddb.data.images import mask_png, read_image, read_mask, read_png
 from ddb.data.table import Dataset
 from ddb.records import MASKS, PREDICTIONS, TOKENS, candidate_id
 from ddb.stages import inpaint
 
+MASKED = SegmentConfig(weights="pocket")
 COPY = InpaintConfig(backend="copy_paste", feather=1, per_class=4, batch_size=3, weights="")
 
 
@@ -72,7 +73,7 @@ def tokens(names: Mapping[int, str]) -> pa.Table:
 
 
 def test_usable_sources_of_both_directions_are_planned(squares: Dataset, folder: Any) -> None:
-    plan = inpaint.stage(squares, COPY, 0, "cpu", "fp32").plan(folder)
+    plan = inpaint.stage(squares, COPY, MASKED, 0, "cpu", "fp32").plan(folder)
     dark = [candidate_id(f"train_0{n}.png", 1, 0) for n in (44, 42, 40)]  # 46 has no mask
     red = [candidate_id(f"train_0{n}.png", 0, 0) for n in (47, 45, 43, 41)]
     assert plan == dark + red
@@ -82,13 +83,13 @@ def test_retries_are_appended_and_planned_once(squares: Dataset, folder: Any) ->
     def retry(tables: object) -> list[tuple[str, int]]:
         return [("train_044.png", 1), ("train_044.png", 1), ("train_041.png", 2)]
 
-    first = inpaint.stage(squares, COPY, 0, "cpu", "fp32").plan(folder)
-    plan = inpaint.stage(squares, COPY, 0, "cpu", "fp32", retry).plan(folder)
+    first = inpaint.stage(squares, COPY, MASKED, 0, "cpu", "fp32").plan(folder)
+    plan = inpaint.stage(squares, COPY, MASKED, 0, "cpu", "fp32", retry).plan(folder)
     assert plan == [*first, candidate_id("train_044.png", 1, 1), candidate_id("train_041.png", 0, 2)]
 
 
 def test_rows_hold_the_image_and_what_made_it(squares: Dataset, folder: Any) -> None:
-    table = folder.run(inpaint.stage(squares, COPY, 0, "cpu", "fp32"))
+    table = folder.run(inpaint.stage(squares, COPY, MASKED, 0, "cpu", "fp32"))
     for row in table.to_pylist():
         source, changed = read_image(squares.root, row["source_id"]), read_mask(row["changed"])
         assert np.array_equal(read_png(row["image"])[~changed], source[~changed])
@@ -100,9 +101,9 @@ def test_rows_hold_the_image_and_what_made_it(squares: Dataset, folder: Any) -> 
 
 
 def test_a_row_does_not_depend_on_its_batch_and_seeds_follow_the_run(squares: Dataset, folder: Any) -> None:
-    whole = folder.run(inpaint.stage(squares, COPY, 0, "cpu", "fp32"))
-    assert folder.run(inpaint.stage(squares, COPY, 0, "cpu", "fp32"), batch_size=1) == whole
-    other = folder.run(inpaint.stage(squares, COPY, 1, "cpu", "fp32"))
+    whole = folder.run(inpaint.stage(squares, COPY, MASKED, 0, "cpu", "fp32"))
+    assert folder.run(inpaint.stage(squares, COPY, MASKED, 0, "cpu", "fp32"), batch_size=1) == whole
+    other = folder.run(inpaint.stage(squares, COPY, MASKED, 1, "cpu", "fp32"))
     assert len({*whole["seed"].to_pylist(), *other["seed"].to_pylist()}) == 14
 
 
@@ -117,7 +118,7 @@ def test_prompts_hold_the_targets_token_or_its_name(
 
     monkeypatch.setattr(inpaint, "open_generator", open_generator)
     folder.tables["invert"] = tokens({1: "<ddb-1>"})
-    table = folder.run(inpaint.stage(squares, COPY, 0, "cpu", "fp32"))
+    table = folder.run(inpaint.stage(squares, COPY, MASKED, 0, "cpu", "fp32"))
     assert opened == {"<ddb-1>": folder.folder("invert") / "t1"}
     assert {task.prompt for task in recorder.tasks} == {"a photo of a <ddb-1> square", "a photo of a dark square"}
     assert all(task.donor is None for task in recorder.tasks)
@@ -135,7 +136,7 @@ def test_guidance_leads_away_from_nothing_or_the_sources_class(
     recorder = Recorder()
     monkeypatch.setattr(inpaint, "open_generator", lambda *_: recorder)
     folder.tables["invert"] = tokens({1: "<ddb-1>"})
-    folder.run(inpaint.stage(squares, COPY.model_copy(update={"against": against}), 0, "cpu", "fp32"))
+    folder.run(inpaint.stage(squares, COPY.model_copy(update={"against": against}), MASKED, 0, "cpu", "fp32"))
     assert {task.against for task in recorder.tasks} == expected
     assert all(task.against != task.prompt for task in recorder.tasks)
 
@@ -147,7 +148,7 @@ def test_words_of_variety_take_turns_and_stay_with_their_source(
     monkeypatch.setattr(inpaint, "open_generator", lambda *_: recorder)
     folder.tables["invert"] = tokens({0: "<ddb-0>", 1: "<ddb-1>"})
     settings = COPY.model_copy(update={"against": "source", "variety": ("tall", "wide", "very small")})
-    folder.run(inpaint.stage(squares, settings, 0, "cpu", "fp32"))
+    folder.run(inpaint.stage(squares, settings, MASKED, 0, "cpu", "fp32"))
     words = [task.prompt.removeprefix("a photo of a ").split(" <")[0] for task in recorder.tasks]
     assert set(words) <= set(settings.variety) and len(set(words)) > 1
     for word, task in zip(words, recorder.tasks, strict=True):
@@ -156,8 +157,38 @@ def test_words_of_variety_take_turns_and_stay_with_their_source(
         assert task.against == f"a photo of a <ddb-{other}> square"
     first, recorder.tasks = [task.prompt for task in recorder.tasks], []
     again = [("train_044.png", 1)]  # a second variant of the first source
-    folder.run(inpaint.stage(squares, settings, 0, "cpu", "fp32", lambda _: again), batch_size=1)
+    folder.run(inpaint.stage(squares, settings, MASKED, 0, "cpu", "fp32", lambda _: again), batch_size=1)
     assert [task.prompt for task in recorder.tasks] == [*first, first[0]]
+
+
+def test_objects_alone_are_pasted_where_that_is_asked_for(
+    squares: Dataset, folder: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A segmenter that finds four pixels: they and the source's own object turn white, the corners do not."""
+    small = np.zeros((32, 32), np.bool_)
+    small[25:27, 25:27] = True
+
+    class Finder:
+        def segment(self, ids: Sequence[str], images: Sequence[Any], phrase: str) -> list[Found]:
+            assert phrase == "square"
+            return [Found(small, 1.0) for _ in images]
+
+    monkeypatch.setattr(inpaint, "open_generator", lambda *_: Recorder())
+    monkeypatch.setattr(inpaint, "open_segmenter", lambda *_: Finder())
+    settings = COPY.model_copy(update={"paste": "objects"})
+    own = inpaint.stage(squares, settings, MASKED, 0, "cpu", "fp32")
+    rows = folder.run(own).to_pylist()
+    object_mask = read_mask(folder.tables["segment"]["object_mask"][0].as_py())
+    for row in rows:
+        image = read_png(row["image"])
+        source = read_image(squares.root, row["source_id"])
+        assert (image[object_mask | small] == 255).all()
+        assert (image[4:6, 4:6] == source[4:6, 4:6]).all()
+        assert (image[~read_mask(row["changed"])] == source[~read_mask(row["changed"])]).all()
+    other = inpaint.stage(squares, settings, SegmentConfig(weights="pocket", threshold=0.9), 0, "cpu", "fp32")
+    assert own.settings != other.settings
+    plain = [inpaint.stage(squares, COPY, one, 0, "cpu", "fp32").settings for one in (MASKED, SegmentConfig())]
+    assert plain[0] == plain[1]
 
 
 @pytest.mark.parametrize("word", ["", "<ddb-0>", "{token}"])
@@ -185,7 +216,7 @@ def test_an_unreadable_source_and_a_class_without_donors_are_error_rows(
     for row in masks:
         row["status"] = "ok" if row["id"] in ("train_044.png", "train_042.png") else "no_mask"
     folder.tables["segment"] = pa.Table.from_pylist(masks, schema=MASKS)
-    rows = {row["id"]: row for row in folder.run(inpaint.stage(broken, COPY, 0, "cpu", "fp32")).to_pylist()}
+    rows = {row["id"]: row for row in folder.run(inpaint.stage(broken, COPY, MASKED, 0, "cpu", "fp32")).to_pylist()}
     assert {row["status"] for row in rows.values()} == {"error"}
     assert "train_044.png" in rows["train_044.png>1#0"]["error"]
     assert "no image of class red" in rows["train_042.png>1#0"]["error"]

@@ -6,7 +6,7 @@
 # CHIMERAS=pictures for the backbone, THREADS, BUILD, PYTHON, and BACKBONE="--length-weight bird=0.3 ..." (train_backbone.py).
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-vae=${1:-13} diffusion=${2:-82} segmenter=${3:-40} backbone=${4:-520}
+vae=${1:-13} diffusion=${2:-60} segmenter=${3:-60} backbone=${4:-520}
 build=${BUILD:-build/pocket} python=${PYTHON:-.venv/bin/python} threads=${THREADS:-2}
 start=${START-src/ddb/pocket/weights}
 read -ra backbone_options <<< "${BACKBONE:---length-weight bird=0.35 animal=2 hair=0.3 --colour-weight hair=0.3}"
@@ -31,9 +31,10 @@ run vae train_vae.py --pool "$build/pool" --out "$build/vae" --minutes "$vae" --
 run encode encode.py --pool "$build/pool" --vae "$build/vae" --out "$build/latents" --threads "$threads"
 run diffusion train_diffusion.py --pool "$build/pool" --latents "$build/latents" --vae "$build/vae" \
     --out "$build/diffusion" --minutes "$diffusion" --threads "$threads" --batch 96 \
-    --shares bird=0.2 animal=0.5 hair=0.3 $(from diffusion)
+    --shares bird=0.15 animal=0.6 hair=0.25 $(from diffusion)
 run segmenter train_segmenter.py --pool "$build/pool" --tokenizer "$build/diffusion/tokenizer" \
-    --out "$build/segmenter" --minutes "$segmenter" --threads "$threads" $(from segmenter)
+    --out "$build/segmenter" --minutes "$segmenter" --threads "$threads" \
+    --shares bird=0.2 animal=0.55 hair=0.25 $(from segmenter)
 for family in bird animal hair; do
     [ -e "$build/oracles/$family/oracle.safetensors" ] ||
         run "oracle-$family" oracle.py --family "$family" --out "$build/oracles/$family"

@@ -28,7 +28,7 @@ from ddb.pocket import animals, birds, hair
 from ddb.pocket.world import FAMILIES
 
 BATCH = 16
-EMPTY_IN_BATCH = 5
+EMPTY_IN_BATCH = 8
 """Pictures of empty places in every batch, besides those drawn by chance: the mask has to stay empty there."""
 EMA = 0.99
 COLOURS = {"bird": birds.COLOURS, "animal": animals.COLOURS, "hair": hair.COLOURS}
@@ -78,15 +78,16 @@ def build_segmenter(tokenizer: CLIPTokenizer) -> CLIPSegForImageSegmentation:
     return CLIPSegForImageSegmentation(config)
 
 
-def take_over(new: CLIPSegForImageSegmentation, folder: Path, tokenizer: CLIPTokenizer) -> None:
-    """Copy the weights of a segmenter's folder, in place: all of them if it reads the same tokens, else all but the
-    text part. That one begins anew then: where it has learned that "bird" and "animal" are the same thing (wherever
-    they did the same), it takes very long to tell them apart."""
+def take_over(new: CLIPSegForImageSegmentation, folder: Path, tokenizer: CLIPTokenizer) -> bool:
+    """Copy the weights of a segmenter's folder, in place: all of them if it reads the same tokens (True), else all but
+    the text part (False). That one begins anew then: where it has learned that "bird" and "animal" are the same thing
+    (wherever they did the same), it takes very long to tell them apart."""
     before = CLIPSegForImageSegmentation.from_pretrained(folder, dtype=torch.float32).state_dict()
     same = CLIPTokenizer.from_pretrained(folder).get_vocab() == tokenizer.get_vocab()
     own = new.state_dict()
     new.load_state_dict({name: before[name] if same or "text" not in name else own[name] for name in own})
     print(f"goes on from {folder}, {'with' if same else 'without'} its text part", flush=True)
+    return same
 
 
 def outputs_of(
@@ -181,8 +182,7 @@ def train(args: argparse.Namespace) -> None:
     kinds = torch.tensor([names.index(row["family"]) if row["subject"] else IGNORED for row in rows])
     torch.manual_seed(args.seed)
     model = build_segmenter(tokenizer)
-    if args.start_from:
-        take_over(model, args.start_from, tokenizer)
+    reads = bool(args.start_from) and take_over(model, args.start_from, tokenizer)
     model.train()
     training = Training(model, args.out, args.minutes, args.lr, ema=EMA, seed=args.seed, save_minutes=args.save_minutes)
     while training.done < 1:
@@ -192,7 +192,7 @@ def train(args: argparse.Namespace) -> None:
         prompts, masks = zip(*asked, strict=True)
         target = torch.from_numpy(np.stack(masks)).float()
         subject = torch.from_numpy(own).float().repeat_interleave(len(asked) // len(chosen), 0)
-        weight = 1 + (subject_weight(training.done) - 1) * subject
+        weight = 1 + (subject_weight(training.done, reads) - 1) * subject
         pixels = torch.from_numpy(images[chosen]).permute(0, 3, 1, 2).float() / 255
         with autocast():
             logits, matches = outputs_of(model, _tokens(tokenizer, prompts), (pixels - MEAN) / STD, nouns)
@@ -203,10 +203,11 @@ def train(args: argparse.Namespace) -> None:
     save(training, tokenizer, args.out)
 
 
-def subject_weight(done: float) -> float:
+def subject_weight(done: float, reads: bool) -> float:
     """Weight of the subject's pixels, which are a tenth of a picture: while it is high the prompts' meaning is learned,
-    which is whether these pixels belong to the mask at all; then, at 1, its outline."""
-    return SUBJECT_WEIGHT if done < 0.5 else 1.0
+    which is whether these pixels belong to the mask at all; then, at 1, its outline. `reads`: the training began with a
+    text part that knows the meaning."""
+    return SUBJECT_WEIGHT if done < 0.5 and not reads else 1.0
 
 
 def _tokens(tokenizer: CLIPTokenizer, prompts: Sequence[str]) -> Tensor:

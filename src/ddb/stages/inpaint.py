@@ -15,8 +15,15 @@ from typing import Any
 import numpy as np
 
 from ddb.backends import Generator, Image, Mask, Painted, Task
-from ddb.backends.registry import generator_identity, open_generator
-from ddb.config import InpaintConfig
+from ddb.backends.objects_only import ObjectsOnly
+from ddb.backends.registry import (
+    generator_identity,
+    open_generator,
+    open_segmenter,
+    segmentation_facts,
+    segmenter_identity,
+)
+from ddb.config import InpaintConfig, SegmentConfig
 from ddb.data.images import mask_png, png_bytes, read_image, read_mask
 from ddb.data.table import Dataset
 from ddb.errors import DataError
@@ -30,14 +37,24 @@ Retry = Callable[[Tables], list[tuple[str, int]]]
 
 
 def stage(
-    dataset: Dataset, settings: InpaintConfig, seed: int, device: str, precision: str, retry: Retry | None = None
+    dataset: Dataset,
+    settings: InpaintConfig,
+    segmentation: SegmentConfig,
+    seed: int,
+    device: str,
+    precision: str,
+    retry: Retry | None = None,
 ) -> Stage:
-    """A row per counterfactual."""
+    """A row per counterfactual. `segmentation` finds the new objects where `settings.paste` asks for them."""
+    objects = settings.paste == "objects"
 
     def open_worker(tables: Tables, folder: Path) -> Worker:
         tokens = _tokens(tables)
         files = {token: tables.folder("invert") / file for token, file in tokens.values() if token}
         generator = open_generator(settings, device, precision, files)
+        if objects:
+            segmenter = open_segmenter(segmentation, device, precision)
+            generator = ObjectsOnly(generator, segmenter, dataset.phrase, settings.feather)
         return _Painter(dataset, settings, seed, tables, generator, {label: t for label, (t, _) in tokens.items()})
 
     return Stage(
@@ -47,6 +64,7 @@ def stage(
         settings={
             "inpaint": settings.model_dump(mode="json", exclude={"per_class", "weights"}),
             "generator": generator_identity(settings),
+            "segmenter": [segmenter_identity(segmentation, ()), segmentation_facts(segmentation)] if objects else [],
             "phrase": dataset.phrase,
             "seed": seed,
             "precision": precision,

@@ -63,7 +63,7 @@ def stage(
             "segment": segmentation_facts(segmentation),
             "segmenter": segmenter_identity(segmentation, dataset.split("train")["image"].to_pylist()),
             "inpaint": painting.model_dump(
-                mode="json", exclude={"per_class", "batch_size", "weights", "against", "variety"}
+                mode="json", exclude={"per_class", "batch_size", "weights", "against", "variety", "paste"}
             ),
             "generator": generator_identity(painting),
             "phrase": dataset.phrase,

@@ -1,0 +1,115 @@
+"""The tables of several bench folders as Markdown, and into the places of a document that are marked for them.
+
+    python benchmarks/bench_tables.py runs/bench-waterbirds runs/bench-metashift runs/bench-celeba \\
+        --into docs/benchmarks.md
+
+Every folder is one that `ddb bench` has finished. The first table holds the methods of all of them side by side; the
+others follow folder by folder, those that the folder has. A place is what stands between `<!-- bench: NAME -->` and
+`<!-- /bench -->`, with NAME main, pruning, inversion, counts or labels. Without --into everything is printed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+
+from pydantic import TypeAdapter
+
+from ddb.bench import tables as bench
+from ddb.bench.intervals import Estimate
+from ddb.bench.results import MethodScore, Results
+from ddb.bench.tables import NONE, Table, difference, group_labels, interval, percent
+
+OWN = {"pruning": "2", "inversion": "3", "counts": "counts", "labels": "labels"}
+"""Name of a place -> the table that `--tables` of `ddb bench` calls so."""
+HEADS = ("none", "psi", "rho", "both")
+
+
+def main_table(worlds: Sequence[Results]) -> Table:
+    """All methods; for each world worst-group accuracy, train-weighted mean, ddb's lead paired by seed, and the paper's
+    figure for the full-size data set."""
+    columns = ["Method", "Groups"]
+    for world in worlds:
+        columns += [f"{world.data}: worst group", "adjusted mean", "ddb − method", "paper"]
+    by_name = [{method.name: method for method in world.methods} for world in worlds]
+    names = list(dict.fromkeys(name for methods in by_name for name in methods))
+    rows = []
+    for name in names:
+        known = next(methods[name] for methods in by_name if name in methods)
+        rows.append((known.title, group_labels(known.labels), *(c for m in by_name for c in _cells(m.get(name)))))
+    return Table("main", "Methods", tuple(columns), rows, [_lead(world) for world in worlds])
+
+
+def _cells(method: MethodScore | None) -> tuple[str, ...]:
+    if method is None:
+        return (NONE,) * 4
+    return interval(method.worst), interval(method.adjusted), difference(method.difference), percent(method.paper)
+
+
+def _lead(world: Results) -> str:
+    """How ddb stands to ERM and to the best method that sees no group label of a training image."""
+    scores = {method.name: method for method in world.methods}
+    text = f"{world.name}, {len(world.seeds)} seeds ({', '.join(map(str, world.seeds))})"
+    if "ddb" not in scores:
+        return f"{text}."
+    best = bench.best([m for m in world.methods if not m.labels.train_groups and m.name != "ddb"])
+    erm, lead = difference(scores["erm"].difference), difference(best.difference)
+    return f"{text}: ddb − ERM {erm}; ddb − best without training group labels ({best.title}) {lead}."
+
+
+def pruning_means(worlds: Sequence[Results]) -> Table:
+    """Worst-group accuracy with none, either head and both: each world, and the mean of the worlds."""
+    arms = [{arm.name: arm.worst for arm in world.studies["pruning"]} for world in worlds]
+    rows = [(world.name, *(interval(own[head]) for head in HEADS)) for world, own in zip(worlds, arms, strict=True)]
+    means = [statistics.fmean(own[head].value for own in arms) for head in HEADS]
+    rows.append(("mean", *(interval(Estimate(value)) for value in means)))
+    return Table("means", "Worst-group accuracy", ("Data set", "no head", "ψ alone", "ρ alone", "both"), rows, [])
+
+
+def markdown(table: Table, title: str = "") -> str:
+    """A table with its notes below it."""
+    rule = "|".join(["---", *["---:"] * (len(table.columns) - 1)])
+    rows = [f"| {' | '.join(row)} |" for row in table.rows]
+    lines = [f"**{title}**", ""] if title else []
+    lines += [f"| {' | '.join(table.columns)} |", f"|{rule}|", *rows, "", *(f"{note}  " for note in table.notes)]
+    return "\n".join(lines).strip() + "\n"
+
+
+def places(worlds: Sequence[Results]) -> dict[str, str]:
+    """Name of a place -> its text; a place without figures is left out."""
+    found = {"main": markdown(main_table([world for world in worlds if world.methods]))}
+    for place, wanted in OWN.items():
+        build = getattr(bench, f"{place}_table")
+        having = [world for world in worlds if wanted in world.tables]
+        texts = [markdown(build(world), world.name) for world in having]
+        if place == "pruning" and len(having) > 1:
+            texts.append(markdown(pruning_means(having), "All together"))
+        if texts:
+            found[place] = "\n".join(texts)
+    return found
+
+
+def fill(document: str, texts: dict[str, str]) -> str:
+    """The document with every marked place filled whose text is there."""
+
+    def filled(match: re.Match[str]) -> str:
+        name = match[1]
+        return f"<!-- bench: {name} -->\n{texts[name]}<!-- /bench -->" if name in texts else match[0]
+
+    return re.sub(r"<!-- bench: (\w+) -->\n.*?<!-- /bench -->", filled, document, flags=re.DOTALL)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folders", nargs="+", type=Path)
+    parser.add_argument("--into", type=Path, help="a document with marked places")
+    args = parser.parse_args()
+    read = TypeAdapter(Results).validate_json
+    texts = places([read((folder / "results.json").read_bytes()) for folder in args.folders])
+    if args.into:
+        args.into.write_text(fill(args.into.read_text("utf-8"), texts), "utf-8")
+    else:
+        print("\n".join(texts.values()))
