@@ -52,7 +52,7 @@ def _cells(method: MethodScore | None) -> tuple[str, ...]:
 def _lead(world: Results) -> str:
     """How ddb stands to ERM and to the best method that sees no group label of a training image."""
     scores = {method.name: method for method in world.methods}
-    text = f"{world.name}, {len(world.seeds)} seeds ({', '.join(map(str, world.seeds))})"
+    text = f"{world.name}, seed{'s' * (len(world.seeds) > 1)} {', '.join(map(str, world.seeds))}"
     if "ddb" not in scores:
         return f"{text}."
     best = bench.best([m for m in world.methods if not m.labels.train_groups and m.name != "ddb"])
