@@ -21,11 +21,8 @@ from pydantic import TypeAdapter
 from ddb.bench import tables as bench
 from ddb.bench.intervals import Estimate
 from ddb.bench.results import MethodScore, Results
+from ddb.bench.studies import HEADS, PRUNING
 from ddb.bench.tables import NONE, Table, difference, group_labels, interval, percent
-
-OWN = {"pruning": "2", "inversion": "3", "counts": "counts", "labels": "labels"}
-"""Name of a place -> the table that `--tables` of `ddb bench` calls so."""
-HEADS = ("none", "psi", "rho", "both")
 
 
 def main_table(worlds: Sequence[Results]) -> Table:
@@ -51,18 +48,21 @@ def _cells(method: MethodScore | None) -> tuple[str, ...]:
 
 def _lead(world: Results) -> str:
     """How ddb stands to ERM and to the best method that sees no group label of a training image."""
-    scores = {method.name: method for method in world.methods}
     text = f"{world.name}, seed{'s' * (len(world.seeds) > 1)} {', '.join(map(str, world.seeds))}"
-    if "ddb" not in scores:
-        return f"{text}."
-    best = bench.best([m for m in world.methods if not m.labels.train_groups and m.name != "ddb"])
-    erm, lead = difference(scores["erm"].difference), difference(best.difference)
-    return f"{text}: ddb − ERM {erm}; ddb − best without training group labels ({best.title}) {lead}."
+    leads = [
+        f"ddb − {method.title} {difference(method.difference)}"
+        for method in world.methods
+        if method.name == "erm" and method.difference
+    ]
+    if rivals := [method for method in world.methods if method.difference and not method.labels.train_groups]:
+        best = bench.best(rivals)
+        leads.append(f"ddb − best without training group labels ({best.title}) {difference(best.difference)}")
+    return f"{text}: {'; '.join(leads) or 'no difference to show'}."
 
 
 def pruning_means(worlds: Sequence[Results]) -> Table:
     """Worst-group accuracy with none, either head and both: each world, and the mean of the worlds."""
-    arms = [{arm.name: arm.worst for arm in world.studies["pruning"]} for world in worlds]
+    arms = [{arm.name: arm.worst for arm in world.studies[PRUNING]} for world in worlds]
     rows = [(world.name, *(interval(own[head]) for head in HEADS)) for world, own in zip(worlds, arms, strict=True)]
     means = [statistics.fmean(own[head].value for own in arms) for head in HEADS]
     rows.append(("mean", *(interval(Estimate(value)) for value in means)))
@@ -79,17 +79,17 @@ def markdown(table: Table, title: str = "") -> str:
 
 
 def places(worlds: Sequence[Results]) -> dict[str, str]:
-    """Name of a place -> its text; a place without figures is left out."""
-    found = {"main": markdown(main_table([world for world in worlds if world.methods]))}
-    for place, wanted in OWN.items():
-        build = getattr(bench, f"{place}_table")
-        having = [world for world in worlds if wanted in world.tables]
-        texts = [markdown(build(world), world.name) for world in having]
-        if place == "pruning" and len(having) > 1:
-            texts.append(markdown(pruning_means(having), "All together"))
-        if texts:
-            found[place] = "\n".join(texts)
-    return found
+    """Name of a place (the table's key) -> its text; a place without figures is left out."""
+    texts: dict[str, list[str]] = {}
+    if having := [world for world in worlds if world.methods]:
+        texts["main"] = [markdown(main_table(having))]
+    for world in worlds:
+        for table in bench.tables(world):
+            if table.key != "main":
+                texts.setdefault(table.key, []).append(markdown(table, world.name))
+    if len(studied := [world for world in worlds if PRUNING in world.studies]) > 1:
+        texts[PRUNING].append(markdown(pruning_means(studied), "All together"))
+    return {place: "\n".join(parts) for place, parts in texts.items()}
 
 
 def fill(document: str, texts: dict[str, str]) -> str:
@@ -107,6 +107,8 @@ if __name__ == "__main__":
     parser.add_argument("folders", nargs="+", type=Path)
     parser.add_argument("--into", type=Path, help="a document with marked places")
     args = parser.parse_args()
+    if missing := [str(folder) for folder in args.folders if not (folder / "results.json").is_file()]:
+        parser.error(f"no results.json in {', '.join(missing)}: let `ddb bench` finish there first")
     read = TypeAdapter(Results).validate_json
     texts = places([read((folder / "results.json").read_bytes()) for folder in args.folders])
     if args.into:

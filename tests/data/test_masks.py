@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.spatial import ConvexHull, Delaunay
 
 from ddb.config import SegmentConfig
-from ddb.data.masks import border_share, bounding_box, feather, region, shaped
+from ddb.data.masks import blended, border_share, bounding_box, feather, region, shaped
 
 
 def blob(height: int, width: int, top: int, left: int, tall: int, wide: int) -> np.ndarray:
@@ -125,3 +125,14 @@ def test_the_feather_lies_inside_and_reaches_one(mask: np.ndarray, width: int) -
 def test_the_feather_rises_from_the_edge_but_not_from_the_frame() -> None:
     weights = feather(blob(9, 20, 0, 0, 9, 12), 3)
     assert weights[4].tolist() == pytest.approx([1] * 9 + [0.75, 0.5, 0.25] + [0] * 8)
+
+
+def test_a_blend_is_the_source_where_the_weight_is_none_and_the_painting_where_it_is_one() -> None:
+    source = np.array([[[10, 20, 255]] * 3], np.uint8)
+    weights = np.array([[0, 0.25, 1]], np.float32)
+    expected = [[[10, 20, 255], [32, 15, 191], [100, 0, 0]]]  # 32.5 and 191.25: rounded to even, to the nearest
+    for dtype in (np.uint8, np.float32):
+        painted = np.array([[[100, 0, 0]] * 3], dtype)
+        result = blended(source, painted, weights)
+        assert result.dtype == np.uint8
+        assert result.tolist() == expected

@@ -14,7 +14,7 @@ from PIL import Image as PillowImage
 from scipy import ndimage
 
 from ddb.backends import Image, Mask, Painted, Task
-from ddb.data.masks import bounding_box, feather
+from ddb.data.masks import blended, bounding_box, feather
 
 Floats = npt.NDArray[np.float32]
 LEAST_FIT = 0.5
@@ -45,10 +45,8 @@ class CopyPaste:
         filled = fill(task.image, hole).astype(np.float32)
         natural = min(task.mask.shape) / min(task.donor[1].shape)
         painted = _put(filled, task.mask, pixels, cover, natural)
-        weights = feather(task.mask, self.edge)[..., None]
-        old = task.image.astype(np.float32)
-        result = np.where(weights > 0, np.rint(old + weights * (painted - old)), old)
-        return Painted(np.clip(result, 0, 255).astype(np.uint8), weights[..., 0] > 0)
+        weights = feather(task.mask, self.edge)
+        return Painted(blended(task.image, painted, weights), weights > 0)
 
 
 def cut_out(image: Image, mask: Mask) -> tuple[Image, Mask]:

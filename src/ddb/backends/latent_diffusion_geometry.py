@@ -15,7 +15,7 @@ import torch
 from PIL import Image as PillowImage
 
 from ddb.backends import Image, Mask, Painted
-from ddb.data.masks import bounding_box, feather
+from ddb.data.masks import blended, bounding_box, feather
 
 CROP_CONTEXT = 1.6
 """Side of a crop, in sides of the mask's bounding box: what the generator sees of the surroundings."""
@@ -66,11 +66,10 @@ def paste_back(source: Image, mask: Mask, area: Window, painted: Image, width: i
     weights = feather(mask, width)
     top, left = max(area.top, 0), max(area.left, 0)
     bottom, right = min(area.top + area.side, mask.shape[0]), min(area.left + area.side, mask.shape[1])
-    inner = painted[top - area.top : bottom - area.top, left - area.left : right - area.left].astype(np.float32)
-    share = weights[top:bottom, left:right, None]
+    inner = painted[top - area.top : bottom - area.top, left - area.left : right - area.left]
     result = source.copy()
-    old = source[top:bottom, left:right].astype(np.float32)
-    result[top:bottom, left:right] = np.rint(old + share * (inner - old)).astype(np.uint8)
+    here = slice(top, bottom), slice(left, right)
+    result[here] = blended(source[here], inner, weights[here])
     return Painted(result, weights > 0)
 
 

@@ -9,11 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 from scipy import ndimage
 
 from ddb.backends import Generator, Mask, Painted, Segmenter, Task
-from ddb.data.masks import feather
+from ddb.data.masks import blended, feather
+
+EIGHT = ndimage.generate_binary_structure(2, 2)
+"""Neighbours on all sides. Objects grow by one pixel more than the edge is wide: their own pixels weigh 1, and so do
+those right beside them, which segmenters miss."""
 
 
 class ObjectsOnly:
@@ -42,16 +45,8 @@ class ObjectsOnly:
         return [self._cut(*three) for three in zip(tasks, painted, (one.mask for one in found), strict=True)]
 
     def _cut(self, task: Task, painted: Painted, new: Mask) -> Painted:
-        new = new & painted.changed
-        if not new.any() or task.old is None:
+        if task.old is None or not (new & painted.changed).any():
             return painted
-        objects = (task.old & painted.changed) | new
-        grown = ndimage.binary_dilation(objects, _BALL, iterations=self.soft + 1)
-        weight = feather(grown, self.soft)[..., None]
-        mixed = task.image + weight * (painted.image.astype(np.float32) - task.image)
-        return Painted(np.rint(mixed).astype(np.uint8), grown & painted.changed)
-
-
-_BALL = ndimage.generate_binary_structure(2, 2)
-"""Neighbours on all eight sides. Objects grow by one pixel more than the edge is wide: their own pixels weigh 1, and so
-do those right beside them, which segmenters miss."""
+        objects = (task.old | new) & painted.changed
+        grown = ndimage.binary_dilation(objects, EIGHT, iterations=self.soft + 1)
+        return Painted(blended(task.image, painted.image, feather(grown, self.soft)), grown & painted.changed)

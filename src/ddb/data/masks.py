@@ -115,6 +115,15 @@ def feather(mask: Mask, width: int) -> npt.NDArray[np.float32]:
     return weights
 
 
+def blended(
+    source: npt.NDArray[np.uint8], painted: npt.NDArray[np.generic], weights: npt.NDArray[np.float32]
+) -> npt.NDArray[np.uint8]:
+    """`painted` over `source`, both HWC 0-255, by weights HW in [0, 1]: where they are 0 the source's bytes stay."""
+    old = source.astype(np.float32)
+    mixed = np.rint(old + weights[..., None] * (painted.astype(np.float32) - old))
+    return np.clip(mixed, 0, 255).astype(np.uint8)
+
+
 def _square(shape: tuple[int, ...], box: Box, side: int) -> Mask:
     """A square about the box's centre, moved into the frame; cut where the frame is smaller."""
     mask = np.zeros(shape, np.bool_)
