@@ -33,6 +33,8 @@ def install(build: Path, weights: Path, figures: Path) -> None:
     segmenter.save_pretrained(draft / "segmenter")
     for file in ("processor_config.json", "tokenizer.json", "tokenizer_config.json"):
         shutil.copyfile(build / "segmenter" / file, draft / "segmenter" / file)
+    for config in draft.rglob("*.json"):
+        _forget_origin(config)
     (draft / "backbone").mkdir()
     state = load_file(build / "backbone" / "model.safetensors")
     halves = {k: (v.half() if v.is_floating_point() else v) for k, v in state.items()}
@@ -50,6 +52,13 @@ def install(build: Path, weights: Path, figures: Path) -> None:
             (figures / f"{name}.json").write_text(json.dumps(json.loads(history.read_text())) + "\n")
     total = sum(path.stat().st_size for path in weights.rglob("*") if path.is_file())
     print(f"{total / 1e6:.1f} MB in {weights}")
+
+
+def _forget_origin(config: Path) -> None:
+    """Take the folder that a model was read from out of its config: it belongs to the machine that trained it."""
+    tree = json.loads(config.read_text(encoding="utf-8"))
+    if tree.pop("_name_or_path", None) is not None:
+        config.write_text(json.dumps(tree, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -93,7 +93,7 @@ def strips(run: Run) -> list[Strip]:
     columns = ("id", "psi_from", "psi_from_source", "rho", "area", "exact", "attribution")
     scores = {row["id"]: row for row in run.rows("score", columns, chosen)}
     sources = sorted({row["source_id"] for row in candidates})
-    masks = {row["id"]: row for row in run.rows("segment", ("id", "object_mask", "mask"), sources)}
+    masks = {row["id"]: row for row in run.rows("segment", ("id", "object_mask"), sources)}
     return [
         _strip(run, c, scores.get(c["id"], {}), masks.get(c["source_id"], {}), reasons.get(c["id"], ""))
         for c in candidates
@@ -132,7 +132,7 @@ def _choose(candidates: Sequence[Row], reasons: dict[str, str], mapped: set[str]
 def _strip(run: Run, candidate: Row, score: Row, masks: Row, reason: str) -> Strip:
     painted = read_png(candidate["image"])
     original = _source(run, candidate["source_id"])
-    region, thing = _mask(masks.get("mask") or candidate["changed"]), _mask(masks.get("object_mask"))
+    region, thing = _mask(candidate["changed"]), _mask(masks.get("object_mask"))
     heat = read_png(score["attribution"])[..., 0] if score.get("attribution") else None
     base = original if original is not None else painted
     return Strip(
