@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 import re
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
+from ddb.data.images import read_mask
 from ddb.report import collect, figures, pictures, timings, words
 from ddb.report.collect import ClassLosses, Direction, Estimate, GroupLine, MetricLine
 from ddb.report.reading import Run
@@ -82,6 +87,16 @@ def test_strips_show_kept_and_rejected_of_both_directions(run_folder: RunFolder)
         assert mine.count("kept") == 6
         assert set(mine) == {"kept", "psi", "rho", "psi+rho", "over_budget"}
     assert all(s.original and s.mask and s.counterfactual and s.attribution for s in strips)
+
+
+def test_mask_picture_marks_what_the_counterfactual_may_have_changed(run_folder: RunFolder) -> None:
+    """Not the whole region that was to be repainted: a generator may take over less of it, or more."""
+    run = Run(run_folder(per_direction=4))
+    changed = {row["id"]: read_mask(row["changed"]) for row in run.rows("inpaint", ("id", "changed"))}
+    for strip in pictures.strips(run):
+        shown = np.asarray(Image.open(io.BytesIO(base64.b64decode(strip.mask.partition(",")[2]))), np.int64)
+        assert (shown[..., 2] > shown[..., 0]).any()
+        assert ((shown.max(axis=2) != shown.min(axis=2)) == changed[strip.id]).all()
 
 
 def test_majority_cut_is_the_largest_loss_of_a_source(run_folder: RunFolder) -> None:
