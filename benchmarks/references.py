@@ -1,12 +1,12 @@
-"""ERM, ddb and its references on pocket-waterbirds: worst-group and in-distribution accuracy over seeds, as a table.
+"""ERM, ddb and its references on a built-in world: worst-group and in-distribution accuracy over seeds, as a table.
 
-    python benchmarks/pocket_waterbirds.py --seeds 5 --out runs/bench
+    python benchmarks/references.py pocket-waterbirds --seeds 5 --out runs/references-waterbirds
 
 Every seed draws its own data set and trains one ERM classifier, which all rows share. Rows:
     erm         the plain classifier
-    ddb         the method, preset pocket-waterbirds
+    ddb         the method, as the preset says
     unpruned    the same counterfactuals, all of them
-    copy-paste  true masks, and another image's bird pasted in: no generator
+    copy-paste  true masks, and the object of another image pasted in: no generator
     oracle      true renders of the counterfactual, as many as ddb makes: what a perfect generator would reach
 Runs are resumable: start the command again and it goes on.
 """
@@ -42,11 +42,13 @@ from ddb.records import OK
 from ddb.stage import Row, Stage, Tables, Worker
 from ddb.stages.inpaint import split_id
 
+PRESETS = tuple(f"pocket-{world}" for world in MINIATURES)
 NO_PRUNING = ("prune.psi=off", "prune.rho=off", "prune.max_rounds=1")
+NO_GENERATOR = ("invert.representatives=0", "inpaint.paste=region", "segment.backend=given")
 
 
-def settings(seed: int, *more: str) -> RunConfig:
-    return load_config("pocket-waterbirds", [f"seed={seed}", f"data.pocket.seed={seed}", *more])
+def settings(preset: str, seed: int, *more: str) -> RunConfig:
+    return load_config(preset, [f"seed={seed}", f"data.pocket.seed={seed}", *more])
 
 
 def run_variant(base: Path, out: Path, config: RunConfig, shared: Sequence[str]) -> Path:
@@ -62,16 +64,13 @@ def take_over(base: Path, out: Path, shared: Sequence[str]) -> None:
             shutil.copytree(base / name, out / name)
 
 
-def run_oracle(base: Path, out: Path, seed: int) -> Path:
+def run_oracle(base: Path, out: Path, config: RunConfig) -> Path:
     """Like `run_variant`, but the renderer draws the counterfactuals."""
-    config = settings(
-        seed, "invert.representatives=0", "segment.backend=given", f"segment.masks={_masks(base)}", *NO_PRUNING
-    )
     take_over(base, out, ("1-erm",))
     workspace = Workspace(out, pipeline.STAGES)
     dataset = load_dataset(config.data, out / "cache")
     stages = pipeline.build_stages(config, dataset, workspace)
-    stages["inpaint"] = _rendered(stages["inpaint"], dataset.root, seed)
+    stages["inpaint"] = _rendered(stages["inpaint"], dataset.root, config)
     progress = open_progress(sys.stderr)
     for name in pipeline.STAGES:
         run_stage(workspace, stages[name], progress)
@@ -79,14 +78,14 @@ def run_oracle(base: Path, out: Path, seed: int) -> Path:
     return out
 
 
-def _rendered(stage: Stage, root: Path, seed: int) -> Stage:
+def _rendered(stage: Stage, root: Path, config: RunConfig) -> Stage:
     """The inpaint stage with the renderer in the generator's place."""
-    scenes = read_scenes(root)
+    scenes, plans = read_scenes(root), MINIATURES[config.data.pocket.world].plans
 
     def row(name: str) -> Row:
         source, to_label, variant = split_id(name)
-        item_seed = seed_of(seed, source, to_label, variant)
-        image = oracle(scenes[source], MINIATURES["waterbirds"].plans[to_label], item_seed).image
+        item_seed = seed_of(config.seed, source, to_label, variant)
+        image = oracle(scenes[source], plans[to_label], item_seed).image
         changed = (image != read_image(root, source)).any(axis=2)
         return {
             "id": name,
@@ -113,22 +112,15 @@ def _masks(run: Path) -> Path:
     return Path(json.loads((run / "dataset.json").read_text())["root"]) / "masks"
 
 
-def run_seed(seed: int, out: Path) -> dict[str, dict[str, float]]:
+def run_seed(preset: str, seed: int, out: Path) -> dict[str, dict[str, float]]:
     """All rows of one seed: name -> {wga, in_distribution, mean, kept}."""
-    base = pipeline.run(settings(seed), out / f"{seed}-ddb")
-    masks = _masks(base)
+    base = pipeline.run(settings(preset, seed), out / f"{seed}-ddb")
     upto = ("1-erm", "2-invert", "3-segment", "4-inpaint", "5-score")
-    unpruned = run_variant(base, out / f"{seed}-unpruned", settings(seed, *NO_PRUNING), upto)
-    paste = settings(
-        seed,
-        "inpaint.backend=copy_paste",
-        "invert.representatives=0",
-        "segment.backend=given",
-        f"segment.masks={masks}",
-        *NO_PRUNING,
-    )
+    unpruned = run_variant(base, out / f"{seed}-unpruned", settings(preset, seed, *NO_PRUNING), upto)
+    given = (*NO_GENERATOR, f"segment.masks={_masks(base)}", *NO_PRUNING)
+    paste = settings(preset, seed, "inpaint.backend=copy_paste", *given)
     pasted = run_variant(base, out / f"{seed}-copy-paste", paste, ("1-erm",))
-    rendered = run_oracle(base, out / f"{seed}-oracle", seed)
+    rendered = run_oracle(base, out / f"{seed}-oracle", settings(preset, seed, *given))
     rows = {"erm": _figures(base, "before"), "ddb": _figures(base, "after")}
     for name, folder in (("unpruned", unpruned), ("copy-paste", pasted), ("oracle", rendered)):
         rows[name] = _figures(folder, "after")
@@ -168,7 +160,7 @@ def table(results: list[dict[str, dict[str, float]]]) -> str:
 
 
 def bars(results: list[dict[str, dict[str, float]]]) -> dict[str, bool]:
-    """The figures that the project holds itself to."""
+    """The figures that the project holds itself to on pocket-waterbirds."""
     mean = {
         name: {key: float(np.mean([r[name][key] for r in results])) for key in results[0][name]} for name in results[0]
     }
@@ -185,16 +177,18 @@ def bars(results: list[dict[str, dict[str, float]]]) -> dict[str, bool]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("preset", choices=PRESETS)
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--out", type=Path, default=Path("runs/bench"))
+    parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
     results = []
     for seed in range(args.seeds):
-        results.append(run_seed(seed, args.out))
+        results.append(run_seed(args.preset, seed, args.out))
         print(json.dumps({"seed": seed, **results[-1]}), flush=True)
     print(table(results))
-    for name, holds in bars(results).items():
-        print(f"{'holds' if holds else 'MISSED':8s} {name}")
+    if args.preset == "pocket-waterbirds":
+        for name, holds in bars(results).items():
+            print(f"{'holds' if holds else 'MISSED':8s} {name}")
     (args.out / "results.json").write_text(json.dumps(results, indent=1) + "\n")
 
 
