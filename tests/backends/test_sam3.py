@@ -116,5 +116,5 @@ def test_half_precision_is_for_the_image_encoder(folder: Path) -> None:
 def test_the_published_form_a_video_model_is_the_same(folder: Path, tmp_path: Path) -> None:
     video = tiny.write_sam3_video(tmp_path / "video", folder)
     pairs = [opened(place).segment(["a"], pictures()[:1], "bird")[0] for place in (folder, video)]
-    assert pairs[0].score == pairs[1].score
+    assert pairs[0].score == pytest.approx(pairs[1].score, abs=1e-5)  # where weights lie in memory moves the last bit
     assert np.array_equal(pairs[0].mask, pairs[1].mask)
