@@ -28,6 +28,7 @@ import numpy as np
 from scipy import stats
 
 from ddb import pipeline
+from ddb.bench.variants import take_over, upto
 from ddb.config import RunConfig
 from ddb.config_load import load_config
 from ddb.data.images import mask_png, png_bytes, read_image
@@ -57,16 +58,9 @@ def run_variant(base: Path, out: Path, config: RunConfig, shared: Sequence[str])
     return pipeline.run(config, out)
 
 
-def take_over(base: Path, out: Path, shared: Sequence[str]) -> None:
-    """Copy the drawn images and finished stages that `out` does not have yet."""
-    for name in ("cache", *shared):
-        if not (out / name).exists():
-            shutil.copytree(base / name, out / name)
-
-
 def run_oracle(base: Path, out: Path, config: RunConfig) -> Path:
     """Like `run_variant`, but the renderer draws the counterfactuals."""
-    take_over(base, out, ("1-erm",))
+    take_over(base, out, ("erm",))
     workspace = Workspace(out, pipeline.STAGES)
     dataset = load_dataset(config.data, out / "cache")
     stages = pipeline.build_stages(config, dataset, workspace)
@@ -115,11 +109,10 @@ def _masks(run: Path) -> Path:
 def run_seed(preset: str, seed: int, out: Path) -> dict[str, dict[str, float]]:
     """All rows of one seed: name -> {wga, in_distribution, mean, kept}."""
     base = pipeline.run(settings(preset, seed), out / f"{seed}-ddb")
-    upto = ("1-erm", "2-invert", "3-segment", "4-inpaint", "5-score")
-    unpruned = run_variant(base, out / f"{seed}-unpruned", settings(preset, seed, *NO_PRUNING), upto)
+    unpruned = run_variant(base, out / f"{seed}-unpruned", settings(preset, seed, *NO_PRUNING), upto("score"))
     given = (*NO_GENERATOR, f"segment.masks={_masks(base)}", *NO_PRUNING)
     paste = settings(preset, seed, "inpaint.backend=copy_paste", *given)
-    pasted = run_variant(base, out / f"{seed}-copy-paste", paste, ("1-erm",))
+    pasted = run_variant(base, out / f"{seed}-copy-paste", paste, ("erm",))
     rendered = run_oracle(base, out / f"{seed}-oracle", settings(preset, seed, *given))
     rows = {"erm": _figures(base, "before"), "ddb": _figures(base, "after")}
     for name, folder in (("unpruned", unpruned), ("copy-paste", pasted), ("oracle", rendered)):

@@ -115,6 +115,10 @@ def test_half_precision_is_for_the_image_encoder(folder: Path) -> None:
 
 def test_the_published_form_a_video_model_is_the_same(folder: Path, tmp_path: Path) -> None:
     video = tiny.write_sam3_video(tmp_path / "video", folder)
-    pairs = [opened(place).segment(["a"], pictures()[:1], "bird")[0] for place in (folder, video)]
-    assert pairs[0].score == pytest.approx(pairs[1].score, abs=1e-5)  # where weights lie in memory moves the last bit
+    segmenters = [opened(place) for place in (folder, video)]
+    for one in segmenters:  # the files' headers differ, and how mapped weights are aligned moves a last bit
+        for tensor in (*one.model.parameters(), *one.model.buffers()):
+            tensor.data = tensor.data.clone()
+    pairs = [one.segment(["a"], pictures()[:1], "bird")[0] for one in segmenters]
+    assert pairs[0].score == pairs[1].score
     assert np.array_equal(pairs[0].mask, pairs[1].mask)
