@@ -124,14 +124,27 @@ def test_run_folder_that_is_a_file(monkeypatch, capsys, tmp_path) -> None:
 
 
 def test_check_finds_what_does_not_fit_the_data(monkeypatch, capsys, tmp_path) -> None:
-    for seed, name in enumerate(("cat", "dog", "fox")):
-        draw(tmp_path / name, 8, seed=seed)
+    draw_three_classes(tmp_path)
     settings = ["--set", "erm.selection=worst_group", "--set", "retrain.gammas=[1, 2]"]
     masks = ["--set", "segment.backend=given", "--set", f"segment.masks={tmp_path / 'nowhere'}"]
     text = fails(monkeypatch, capsys, "check", "photos", "--data", str(tmp_path), *settings, *masks)
     assert "erm.selection" in text
     assert "2 weights for 3 classes" in text
     assert "segment.masks" in text
+
+
+def test_a_run_tells_what_does_not_fit_the_data_before_it_trains(monkeypatch, capsys, tmp_path) -> None:
+    draw_three_classes(tmp_path / "data")
+    settings = ["--set", "inpaint.per_class=[5, 5]", "--set", "retrain.gammas=[1, 2]", "--out", str(tmp_path / "out")]
+    text = fails(monkeypatch, capsys, "run", "photos", "--data", str(tmp_path / "data"), *settings)
+    assert "inpaint.per_class: 2 numbers for 3 classes" in text
+    assert "retrain.gammas: 2 weights for 3 classes" in text
+    assert not list((tmp_path / "out").glob("1-erm/*"))
+
+
+def draw_three_classes(root) -> None:
+    for seed, name in enumerate(("cat", "dog", "fox")):
+        draw(root / name, 8, seed=seed)
 
 
 @pytest.mark.parametrize("verb", ["check", "run"])

@@ -143,11 +143,12 @@ def _open_run(workspace: Workspace, config: RunConfig, progress: Progress) -> Da
     from ddb.data.sources import load_dataset
     from ddb.data.summary import summary
     from ddb.environment import environment
-    from ddb.preflight import check_models
+    from ddb.preflight import check_fit, check_models
 
     check_models(config)
     progress.say(f"{config.name}: reading the data")
     dataset = load_dataset(config.data, workspace.root / "cache")
+    check_fit(config, dataset)
     for line in summary(dataset):
         progress.say(line)
     facts = {

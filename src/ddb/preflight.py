@@ -1,5 +1,5 @@
 """Faults, told before anything is computed. `ddb check` looks at settings, data, models and device; every run looks at
-models and device (`check_models`)."""
+models and device (`check_models`), and at what of the settings does not fit its data (`check_fit`)."""
 
 from __future__ import annotations
 
@@ -58,6 +58,12 @@ def check(
 def check_models(config: RunConfig) -> None:
     """Raises ConfigError with every fault of the device and of the models that lie on this machine."""
     if messages := _model_faults(config):
+        raise ConfigError("\n".join(messages))
+
+
+def check_fit(config: RunConfig, dataset: Dataset) -> None:
+    """Raises ConfigError with every setting that does not fit this data set."""
+    if messages := _conflicts(config, dataset):
         raise ConfigError("\n".join(messages))
 
 
