@@ -28,7 +28,7 @@ from ddb.backends import Lesson
 from ddb.backends.latent_diffusion import canvas, decode, encode
 from ddb.backends.latent_diffusion_loading import open_diffusion
 from ddb.backends.registry import open_segmenter
-from ddb.backends.textual_inversion import denoising_loss, encode_views
+from ddb.backends.textual_inversion import denoising_losses, encode_views
 from ddb.backends.timm_classifier import create_classifier
 from ddb.config import RunConfig
 from ddb.config_load import load_config
@@ -103,7 +103,7 @@ def paths(config: RunConfig, runtime: Runtime) -> list[HotPath]:
 
     def learn() -> None:
         wanted = replace(text, hidden=text.hidden.clone().requires_grad_())
-        denoising_loss(model, wanted, views, times, noise).backward()
+        denoising_losses(model, wanted, views, times, noise).mean().backward()
 
     loaded = create_classifier(erm, ("a", "b"), 0)
     stack = np.stack(images)

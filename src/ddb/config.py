@@ -80,7 +80,7 @@ class InvertConfig(Section):
     vectors: int = Field(2, ge=1, le=16, description="embedding vectors a token")
     init: str = Field("", description="word whose embedding the vectors start from; empty: the phrase")
     inside_mask: bool = Field(True, description="learn from the causal part alone, not from its usual background")
-    check_every: PositiveInt = Field(50, description="steps between held-out losses; the best vectors are kept")
+    check_every: PositiveInt = Field(50, description="steps between held-out losses, which say what vectors are kept")
     rows: Literal["fp32", "bf16"] = Field("fp32", description="precision in which a token's vectors are kept and used")
     tokens: dict[str, str] = Field(
         default_factory=dict,

@@ -3,8 +3,8 @@
 Loss: || target - UNet(z_t, t, text(prompt)) ||^2 inside the mask, target = noise or velocity as the model was trained;
 cells of the mask that hold no part of the object count little, else the token learns the object's usual background.
 Images are encoded once, mirrored ones too; a 9-channel UNet sees the hidden region and the rest of the image, as when
-it paints. Stable Diffusion XL learns vectors for both of its text encoders together. The vectors with the lowest
-held-out loss, over fixed images, times and noise, are kept.
+it paints. Stable Diffusion XL learns vectors for both of its text encoders together. A held-out loss, over fixed
+images, times and noise, says which vectors are kept (`kept_check`).
 """
 
 from __future__ import annotations
@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from diffusers import DDPMScheduler
+from scipy import stats
 from torch import Tensor, nn
 
 from ddb.backends import Learned, Lesson
@@ -96,7 +98,7 @@ class TextualInversion:
         return Learned(token, write_token(token, rows, folder / f"token-{label}.safetensors"), losses)
 
     def _fit(self, lesson: Lesson, views: Views) -> tuple[Rows, list[float]]:
-        """The best vectors [n, width], one tensor an encoder, and the held-out losses, the first before any step."""
+        """The kept vectors [n, width], one tensor an encoder, and the held-out losses, the first before any step."""
         draw = torch.Generator().manual_seed(lesson.seed)
         prompts, settings, token = self.model.prompts, self.settings, token_name(lesson.label)
         initial = prompts.initial(settings.init or lesson.phrase, settings.vectors)
@@ -108,8 +110,8 @@ class TextualInversion:
         fixed = _fixed_draws(held_out, views, self._times(), draw)
         optimiser = torch.optim.AdamW(vectors, lr=settings.lr, weight_decay=0.0)
         limits = [NORM_LIMIT * float(torch.quantile(one.table.norm(dim=1), 0.95)) for one in prompts.encoders]
-        losses = [self._held_out(subject, vectors, fixed)]
-        best, best_loss = self._kept(vectors), losses[0]
+        checks = [self._held_out(subject, vectors, fixed)]
+        states = [self._kept(vectors)]
         for step in range(1, settings.steps + 1):
             rows = training[torch.randint(len(training), (settings.batch_size,), generator=draw)]
             times = torch.randint(self._times(), (settings.batch_size,), generator=draw)
@@ -118,12 +120,11 @@ class TextualInversion:
             optimiser.step()
             _clamp(vectors, limits)
             if step % settings.check_every == 0 or step == settings.steps:
-                losses.append(self._held_out(subject, vectors, fixed))
-                if not np.isfinite(losses[-1]):
+                checks.append(self._held_out(subject, vectors, fixed))
+                states.append(self._kept(vectors))
+                if not np.isfinite(checks[-1]).all():
                     raise StageFailed(f"token {token}: the loss is not finite at step {step}; lower invert.lr.")
-                if losses[-1] < best_loss:
-                    best, best_loss = self._kept(vectors), losses[-1]
-        return best, losses
+        return states[kept_check(np.stack(checks))], [float(losses.mean()) for losses in checks]
 
     def _put_gradients(self, subject: Subject, vectors: Sequence[nn.Parameter], draws: Draws) -> None:
         """The gradient of the batch's mean loss, summed over halves where memory runs out."""
@@ -131,7 +132,7 @@ class TextualInversion:
 
         def of_part(part: Sequence[int]) -> tuple[Tensor, ...]:
             share = self._gradient_scale() * (len(part) / count)
-            loss = self._loss(subject, vectors, draws.pick(part))
+            loss = self._losses(subject, vectors, draws.pick(part)).mean()
             return torch.autograd.grad(loss * share, vectors)
 
         gradients = list(self._batches(of_part, count))
@@ -139,20 +140,24 @@ class TextualInversion:
             vector.grad = parts[0] if len(parts) == 1 else torch.stack(parts).sum(dim=0)
 
     @torch.no_grad()
-    def _held_out(self, subject: Subject, vectors: Sequence[Tensor], fixed: Draws) -> float:
-        def of_part(part: Sequence[int]) -> float:
-            return float(self._loss(subject, vectors, fixed.pick(part))) * len(part)
+    def _held_out(self, subject: Subject, vectors: Sequence[Tensor], fixed: Draws) -> npt.NDArray[np.float64]:
+        """The mean loss of every held-out image, mirrored or not."""
 
-        return sum(self._batches(of_part, len(fixed.rows))) / len(fixed.rows)
+        def of_part(part: Sequence[int]) -> Tensor:
+            return self._losses(subject, vectors, fixed.pick(part)).cpu()
+
+        losses = torch.cat(list(self._batches(of_part, len(fixed.rows)))).double()
+        images = fixed.rows % (len(subject.views.latents) // 2)
+        return np.array([float(losses[images == image].mean()) for image in sorted(set(images.tolist()))])
 
     def _batches(self, work: Callable[[Sequence[int]], Part], count: int) -> Iterator[Part]:
         return batches(work, range(count), self.settings.batch_size, "invert.batch_size", remedy(self.painting))
 
-    def _loss(self, subject: Subject, vectors: Sequence[Tensor], draws: Draws) -> Tensor:
+    def _losses(self, subject: Subject, vectors: Sequence[Tensor], draws: Draws) -> Tensor:
         rows = tuple(self._stored(vector) for vector in vectors)
         text = self.model.prompts.embed(subject.ids, {subject.token: rows})
         views = subject.views.pick(draws.rows.to(subject.views.latents.device))
-        return denoising_loss(self.model, text, views, draws.times, draws.noise)
+        return denoising_losses(self.model, text, views, draws.times, draws.noise)
 
     def _stored(self, vectors: Tensor) -> Tensor:
         """The vectors as their file will hold them; gradients pass as if they had not been rounded."""
@@ -178,9 +183,22 @@ def token_name(label: int) -> str:
     return f"<ddb-{label}>"
 
 
-def denoising_loss(model: Diffusion, text: Text, views: Views, times: Tensor, noise: Tensor) -> Tensor:
-    """Weighted mean squared error inside the mask, every image counted alike. `text`: one prompt, `times` int64 [B],
-    `noise` BChw; differentiable in `text`."""
+def kept_check(losses: npt.NDArray[np.float64]) -> int:
+    """Which of the checks' vectors to keep: the last that are not measurably worse than those of the lowest mean.
+    `losses` [checks, images]: the held-out loss of every image.
+
+    Worse: by a one-sided paired t-test over the images at 5%. What a token says moves the loss by less than one image
+    differs from the next, so the lowest mean alone is often the first check, before any step.
+    """
+    excess = losses - losses[losses.mean(axis=1).argmin()]
+    images = losses.shape[1]
+    limit = stats.t.ppf(0.95, images - 1) * stats.sem(excess, axis=1) if images > 1 else np.zeros(len(losses))
+    return int(np.flatnonzero(excess.mean(axis=1) <= limit)[-1])
+
+
+def denoising_losses(model: Diffusion, text: Text, views: Views, times: Tensor, noise: Tensor) -> Tensor:
+    """Weighted mean squared error inside the mask, of every image [B]. `text`: one prompt, `times` int64 [B], `noise`
+    BChw; differentiable in `text`."""
     device = views.latents.device
     times, noise = times.to(device), noise.to(device)
     schedule = DDPMScheduler.from_config(model.schedule)
@@ -191,8 +209,8 @@ def denoising_loss(model: Diffusion, text: Text, views: Views, times: Tensor, no
     kind = model.schedule.get("prediction_type", "epsilon")
     target = schedule.get_velocity(views.latents, noise, times) if kind == "v_prediction" else noise
     error = ((output - target) ** 2).mean(dim=1, keepdim=True)
-    loss: Tensor = ((views.weight * error).sum(dim=(1, 2, 3)) / views.weight.sum(dim=(1, 2, 3))).mean()
-    return loss
+    losses: Tensor = (views.weight * error).sum(dim=(1, 2, 3)) / views.weight.sum(dim=(1, 2, 3))
+    return losses
 
 
 def _parted(rows: Tensor, draw: torch.Generator) -> Tensor:
