@@ -1,11 +1,12 @@
-"""The tables of several bench folders as Markdown, and into the places of a document that are marked for them.
+"""The tables of several benches as Markdown, and into the places of a document that are marked for them.
 
     python benchmarks/bench_tables.py runs/bench-waterbirds runs/bench-metashift runs/bench-celeba \\
         --into docs/benchmarks.md
 
-Every folder is one that `ddb bench` has finished. The first table holds the methods of all of them side by side; the
-others follow folder by folder, those that the folder has. A place is what stands between `<!-- bench: NAME -->` and
-`<!-- /bench -->`, with NAME main, pruning, inversion, counts or labels. Without --into everything is printed.
+Each is a folder that `ddb bench` has finished, or the results.json of one. The first table holds the methods of all of
+them side by side; the others follow one by one, those that it has. A place is what stands between
+`<!-- bench: NAME -->` and `<!-- /bench -->`, with NAME main, pruning, inversion, counts or labels; --places fills those
+alone. Without --into everything is printed.
 """
 
 from __future__ import annotations
@@ -104,13 +105,16 @@ def fill(document: str, texts: dict[str, str]) -> str:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folders", nargs="+", type=Path)
+    parser.add_argument("benches", nargs="+", type=Path, help="bench folders or their results.json")
     parser.add_argument("--into", type=Path, help="a document with marked places")
+    parser.add_argument("--places", type=lambda text: text.split(","), help="of them, those to fill: main,pruning,...")
     args = parser.parse_args()
-    if missing := [str(folder) for folder in args.folders if not (folder / "results.json").is_file()]:
-        parser.error(f"no results.json in {', '.join(missing)}: let `ddb bench` finish there first")
-    read = TypeAdapter(Results).validate_json
-    texts = places([read((folder / "results.json").read_bytes()) for folder in args.folders])
+    files = [path / "results.json" if path.is_dir() else path for path in args.benches]
+    if missing := [str(path) for path in files if not path.is_file()]:
+        parser.error(f"not there: {', '.join(missing)}; let `ddb bench` finish first")
+    texts = places([TypeAdapter(Results).validate_json(path.read_bytes()) for path in files])
+    if args.places:
+        texts = {place: text for place, text in texts.items() if place in args.places}
     if args.into:
         args.into.write_text(fill(args.into.read_text("utf-8"), texts), "utf-8")
     else:
