@@ -2,8 +2,8 @@
 
     python tools/pocket/encode.py --pool build/pocket/pool --vae build/pocket/vae --out build/pocket/latents
 
-latents.npy float16 N4hw, masked.npy float16 NM4hw (both scaled), masks.npy bool NMhw, subject.npy uint8 Nhw (share of
-the cell that the subject covers, 0-255). Killed, it goes on where it was; done, or for another pool or VAE, it knows.
+latents.npy float16 N4hw, masked.npy float16 NM4hw (both scaled), masks.npy bool NMhw. Killed, it goes on where it was;
+done, or for another pool or VAE, it knows.
 """
 
 from __future__ import annotations
@@ -58,7 +58,6 @@ def _arrays(out: Path, count: int, fresh: bool) -> dict[str, np.ndarray]:
         "latents": (np.float16, (count, 4, 16, 16)),
         "masked": (np.float16, (count, MASKS_PER_IMAGE, 4, 16, 16)),
         "masks": (np.bool_, (count, MASKS_PER_IMAGE, 16, 16)),
-        "subject": (np.uint8, (count, 16, 16)),
     }
     if not fresh:
         return {name: np.load(out / f"{name}.npy", mmap_mode="r+") for name in shapes}
@@ -92,8 +91,6 @@ def _encode_batch(
     arrays["latents"][here] = _encode(vae, pixels)
     arrays["masked"][here] = _encode(vae, holes).reshape(len(pixels), MASKS_PER_IMAGE, 4, 16, 16)
     arrays["masks"][here] = nn.functional.max_pool2d(m.float(), 4).bool().numpy()
-    share = nn.functional.avg_pool2d(torch.from_numpy(subject).float()[:, None], 4)[:, 0]
-    arrays["subject"][here] = (share * 255).byte().numpy()
 
 
 def _encode(vae: AutoencoderKL, pixels: Tensor) -> np.ndarray:

@@ -3,10 +3,10 @@
     python tools/pocket/train_diffusion.py --pool build/pocket/pool --latents build/pocket/latents \
         --vae build/pocket/vae --out build/pocket/diffusion --minutes 120 --start-from src/ddb/pocket/weights/diffusion
 
-v-prediction on a cosine schedule; the loss counts inside the mask (and more on the subject); 10% empty captions;
-EMA weights are what is written. Every batch holds the families in fixed shares. A checkpoint every few minutes; started
-again, it goes on from there. `--start-from`: a diffusers folder whose UNet and text encoder are gone on from; words
-that its tokenizer knew keep their embeddings.
+v-prediction on a cosine schedule; the loss counts inside the mask, alike on the subject and beside it; 10% empty
+captions; EMA weights are what is written. Every batch holds the families in fixed shares. A checkpoint every few
+minutes; started again, it goes on from there. `--start-from`: a diffusers folder whose UNet and text encoder are gone
+on from; words that its tokenizer knew keep their embeddings.
 """
 
 from __future__ import annotations
@@ -35,7 +35,6 @@ from transformers import CLIPTextModel, CLIPTokenizer
 
 EMPTY_CAPTIONS = 0.1
 OUTSIDE_WEIGHT = 0.03
-SUBJECT_WEIGHT = 2.0
 EMA = 0.995
 """The average reaches back 200 steps: a longer one lags behind what a training of a few thousand steps learns."""
 SCHEDULE = {
@@ -61,9 +60,10 @@ def build_unet() -> UNet2DConditionModel:
     )
 
 
-def weighted_loss(output: Tensor, target: Tensor, mask: Tensor, subject: Tensor) -> Tensor:
-    """Squared error of v, weighted to the mask and to the subject. NCHW; mask and subject N1HW in [0, 1]."""
-    weight = OUTSIDE_WEIGHT + mask * (1 + (SUBJECT_WEIGHT - 1) * subject)
+def weighted_loss(output: Tensor, target: Tensor, mask: Tensor) -> Tensor:
+    """Squared error of v, weighted to the mask. NCHW; mask N1HW in [0, 1]. No weight looks at the picture itself: one
+    that is larger where the subject is makes subjects likely wherever one might be, and they are painted too large."""
+    weight = OUTSIDE_WEIGHT + mask
     error = ((output - target) ** 2).mean(dim=1, keepdim=True)
     return (weight * error).sum() / weight.sum()
 
@@ -78,24 +78,23 @@ class Batches:
         options = {"padding": "max_length", "max_length": MAX_TOKENS, "truncation": True, "return_tensors": "np"}
         self.ids = tokenizer(texts, **options).input_ids.reshape(len(rows), -1, MAX_TOKENS).astype(np.int16)
         self.empty = tokenizer([""], **options).input_ids[0].astype(np.int16)
-        self.latents, self.masked, self.masks, self.subject = (
-            np.load(latents / f"{name}.npy", mmap_mode="r") for name in ("latents", "masked", "masks", "subject")
+        self.latents, self.masked, self.masks = (
+            np.load(latents / f"{name}.npy", mmap_mode="r") for name in ("latents", "masked", "masks")
         )
         if len(self.latents) != len(rows):
             raise SystemExit(f"{latents} holds {len(self.latents)} pictures, the pool {len(rows)}: encode it again")
         families = np.array([row["family"] for row in rows])
         self.members = [(np.flatnonzero(families == name), n) for name, n in counts_of(size, shares).items() if n]
 
-    def draw(self, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        """(latents, masked latents, mask, subject, token ids)."""
+    def draw(self, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """(latents, masked latents, mask, token ids)."""
         rows = np.concatenate([rng.choice(members, number) for members, number in self.members])
         which = rng.integers(self.masks.shape[1], size=len(rows))
         ids = self.ids[rows, rng.integers(self.ids.shape[1], size=len(rows))]
         ids[rng.random(len(rows)) < EMPTY_CAPTIONS] = self.empty
         arrays = (self.latents[rows], self.masked[rows, which], self.masks[rows, which][:, None])
         z, masked, mask = (torch.from_numpy(np.asarray(a)).float() for a in arrays)
-        subject = torch.from_numpy(self.subject[rows][:, None]).float() / 255
-        return z, masked, mask, subject, torch.from_numpy(ids.astype(np.int64))
+        return z, masked, mask, torch.from_numpy(ids.astype(np.int64))
 
 
 def decay(done: float) -> float:
@@ -115,16 +114,14 @@ def train(args: argparse.Namespace) -> None:
     batches = Batches(rows, args.latents, tokenizer, args.batch, numbers_of(args.shares, SHARES))
     noise_schedule = DDPMScheduler(**SCHEDULE)
     while training.done < 1:
-        z, masked, mask, subject, ids = batches.draw(training.rng)
+        z, masked, mask, ids = batches.draw(training.rng)
         t = torch.randint(0, 1000, (args.batch,))
         noise = torch.randn_like(z)
         inputs = torch.cat([noise_schedule.add_noise(z, noise, t), mask, masked], dim=1)
         with autocast():
             hidden = text(ids).last_hidden_state
             output = unet(inputs.contiguous(memory_format=torch.channels_last), t, hidden).sample
-        training.step(
-            weighted_loss(output.float(), noise_schedule.get_velocity(z, noise, t), mask, subject), args.batch
-        )
+        training.step(weighted_loss(output.float(), noise_schedule.get_velocity(z, noise, t), mask), args.batch)
         if training.save_due:
             _save(args, tokenizer, training)
     _save(args, tokenizer, training)

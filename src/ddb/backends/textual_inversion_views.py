@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import max_pool2d
 
 from ddb.backends import Lesson, Mask
 from ddb.backends.latent_diffusion import canvas, remedy
@@ -20,7 +21,10 @@ from ddb.learn.halving import batches
 HELD_OUT_EVERY = 5
 """One image in this many is held out, where there are that many."""
 BACKGROUND_WEIGHT = 0.1
-"""Weight of a masked cell without a part of the object, where the object is known; cells with one have weight 1."""
+"""Weight of a masked cell far from the object, where the object is known; cells of it and near it have weight 1."""
+HALO = 1 / 8
+"""What is near: this share of the square's side. Without it nothing in the loss says where the object ends, and the
+token paints it too large."""
 
 
 @dataclass(frozen=True)
@@ -64,13 +68,16 @@ def encode_views(model: Diffusion, painting: InpaintConfig, lesson: Lesson, insi
     known_latents = [part.known for part in parts if part.known is not None]
     masked = [part.masked for part in parts if part.masked is not None]
     mask_cells = torch.cat([part.mask for part in parts])
-    weight = mask_cells * (BACKGROUND_WEIGHT + (1 - BACKGROUND_WEIGHT) * _cells(objects, model.factor).to(mask_cells))
+    near = _near(objects, model.factor).to(mask_cells)
+    weight = mask_cells * (BACKGROUND_WEIGHT + (1 - BACKGROUND_WEIGHT) * near)
     return Views(torch.cat(known_latents), mask_cells, weight, torch.cat(masked) if masked else None)
 
 
-def _cells(masks: Sequence[Mask], factor: int) -> Tensor:
-    """Masks at the latents' size, N1hw: 1 where any pixel of a cell is set."""
-    return torch.nn.functional.max_pool2d(torch.from_numpy(np.stack(masks))[:, None].float(), factor)
+def _near(objects: Sequence[Mask], factor: int) -> Tensor:
+    """1 for cells at the latents' size that hold a pixel of the object or lie within its halo, else 0: N1hw."""
+    cells = max_pool2d(torch.from_numpy(np.stack(objects))[:, None].float(), factor)
+    reach = round(HALO * cells.shape[-1])
+    return max_pool2d(cells, 2 * reach + 1, stride=1, padding=reach)
 
 
 def split(images: int) -> tuple[Tensor, Tensor]:
