@@ -21,19 +21,25 @@ TAKEN = ".taken"
 
 def take_over(base: Path, out: Path, stages: Sequence[str]) -> Path:
     """Give `out` the finished stages of `base` (as links: a stage's files are replaced, never written into) and its
-    cache. A kill leaves no half of a stage."""
+    cache. A stage that `base` has made again since is taken over again. A kill leaves no half of a stage."""
     out.mkdir(parents=True, exist_ok=True)
     if not (out / "cache").exists():
         (out / "cache").unlink(missing_ok=True)
         (out / "cache").symlink_to(os.path.relpath((base / "cache").resolve(), out.resolve()), target_is_directory=True)
     for number, name in enumerate(pipeline.STAGES, start=1):
         folder = f"{number}-{name}"
-        if name in stages and not (out / folder / "done.json").exists():
+        if name in stages and not _same(base / folder, out / folder):
             shutil.rmtree(out / TAKEN, ignore_errors=True)
             shutil.rmtree(out / folder, ignore_errors=True)
             shutil.copytree(base / folder, out / TAKEN, copy_function=os.link)
             os.replace(out / TAKEN, out / folder)
     return out
+
+
+def _same(base: Path, out: Path) -> bool:
+    """Whether `out` is what `base` has finished."""
+    done = out / "done.json"
+    return done.exists() and done.read_bytes() == (base / "done.json").read_bytes()
 
 
 def run_stages(
