@@ -21,7 +21,7 @@ from ddb.data.summary import summary
 from ddb.data.table import Dataset
 from ddb.errors import ConfigError, DDBError
 from ddb.learn.device import open_accelerator
-from ddb.learn.selection import counts
+from ddb.learn.selection import counts, loss_weights
 from ddb.pocket import models
 
 
@@ -108,10 +108,9 @@ def _conflicts(config: RunConfig, dataset: Dataset) -> list[str]:
             for section in ("erm", "retrain")
             if getattr(config, section).selection == "worst_group"
         ]
-    gammas, classes = config.retrain.gammas, len(dataset.classes)
-    if len(gammas) != classes and len(set(gammas)) != 1:
-        faults.append(f"retrain.gammas: {len(gammas)} weights for {classes} classes; give one for each class")
-    asked = config.inpaint.per_class
+    classes, asked = len(dataset.classes), config.inpaint.per_class
+    if fault := _fault_of(lambda: loss_weights(config.retrain.gammas, classes)):
+        faults.append(fault)
     if asked is not None and (fault := _fault_of(lambda: counts(asked, classes))):
         faults.append(fault)
     if fault := _fault_of(lambda: inversion_facts(config.invert, dataset.classes)):

@@ -1,7 +1,7 @@
 """Learning a class token (paper, inversion; method section 3): every weight is frozen, only the token's vectors move.
 
 Loss: || target - UNet(z_t, t, text(prompt)) ||^2 inside the mask, target = noise or velocity as the model was trained;
-cells of the mask that hold no part of the object count little, else the token learns the object's usual background.
+cells of the mask far from the object count little, else the token learns the object's usual background.
 Images are encoded once, mirrored ones too; a 9-channel UNet sees the hidden region and the rest of the image, as when
 it paints. Stable Diffusion XL learns vectors for both of its text encoders together. A held-out loss, over fixed
 images, times and noise, says which vectors are kept (`kept_check`).

@@ -94,6 +94,16 @@ def counts(per_class: int | Sequence[int], classes: int) -> Sequence[int]:
     return per_class
 
 
+def loss_weights(gammas: Sequence[float], classes: int) -> Sequence[float]:
+    """Weight of each class's counterfactual loss. ConfigError for a list of another length than `classes`, unless all
+    its weights are equal."""
+    if len(gammas) == classes:
+        return gammas
+    if len(set(gammas)) == 1:
+        return [gammas[0]] * classes
+    raise ConfigError(f"retrain.gammas: {len(gammas)} weights for {classes} classes; give one for each class.")
+
+
 def _inbound_scale(wanted: Mapping[Direction, float], sizes: npt.NDArray[np.integer]) -> dict[int, float]:
     """Factor by which the budgets into each class shrink so that they do not exceed the class's own size."""
     inbound: dict[int, float] = {}

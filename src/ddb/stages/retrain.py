@@ -21,12 +21,12 @@ from ddb.backends.timm_classifier import CARD, LoadedClassifier, create_classifi
 from ddb.config import ErmConfig, RetrainConfig
 from ddb.data.images import pixel_store, read_png, square
 from ddb.data.table import Dataset
-from ddb.errors import ConfigError
 from ddb.learn import processes
 from ddb.learn.classifier import Pixels
 from ddb.learn.device import Runtime, open_accelerator
 from ddb.learn.fit import CHECKPOINT, Images, Material, Term, fit, read_history, write_history
 from ddb.learn.seeds import seed_of
+from ddb.learn.selection import loss_weights
 from ddb.learn.validation import Held, group_cells, holdout, validator
 from ddb.records import FITS, OK
 from ddb.stage import Row, Stage, Tables, Worker
@@ -48,7 +48,7 @@ def stage(
     group_labels: pa.Table | None = None,
 ) -> Stage:
     """`group_labels` (columns id, attribute; validation ids) is for selection "worst_group" alone."""
-    gammas = _gammas(settings, len(dataset.classes))
+    gammas = loss_weights(settings.gammas, len(dataset.classes))
 
     def open_worker(tables: Tables, folder: Path) -> Worker:
         if not (folder / CLASSIFIER / CARD).exists():
@@ -86,14 +86,6 @@ def stage(
 def held_out(source_id: str) -> bool:
     """True for a fixed fifth of the sources; all counterfactuals of a source fall on the same side."""
     return hashlib.sha256(source_id.encode()).digest()[0] % 5 == 0
-
-
-def _gammas(settings: RetrainConfig, classes: int) -> tuple[float, ...]:
-    if len(settings.gammas) == classes:
-        return settings.gammas
-    if len(set(settings.gammas)) == 1:
-        return settings.gammas[:1] * classes
-    raise ConfigError(f"retrain.gammas: {len(settings.gammas)} weights for {classes} classes; give one for each class.")
 
 
 def _start(tables: Tables, dataset: Dataset, settings: RetrainConfig, erm: ErmConfig, seed: int) -> LoadedClassifier:
