@@ -125,6 +125,9 @@ def bench(
     concepts: Annotated[
         Path | None, typer.Option("--concepts", metavar="DIR", help="DISC's concept images, a sub-folder each.")
     ] = None,
+    processes: Annotated[
+        int, typer.Option("--processes", metavar="N", help="Fits at once, each with its share of the cores.")
+    ] = 1,
 ) -> None:
     """Compare ddb with other methods over seeds. Run it again to go on."""
     from ddb.bench.options import options
@@ -132,7 +135,7 @@ def bench(
     from ddb.bench.terminal import show
 
     config = config_of(source, overrides, data, None, device)
-    asked = options(methods, seeds, select, search, tables, engine, concepts)
+    asked = options(methods, seeds, select, search, tables, engine, concepts, processes)
     folder = out or Path("runs") / f"bench-{config.name}"
     show(run_bench(config, asked, folder), sys.stdout)
     print(folder / "bench.html")

@@ -39,6 +39,7 @@ def test_all_is_ddb_and_every_rival() -> None:
         ({"methods": ","}, "at least one method"),
         ({"tables": "4"}, "no table '4'"),
         ({"seeds": 0}, "--seeds 0: at least one"),
+        ({"processes": 0}, "--processes 0: at least one"),
         ({"select": "test"}, "--select test: choose worst_group or worst_class or counterfactual"),
         ({"search": "all"}, "--search all: choose first or every or off"),
         ({"engine": "ray"}, "--engine ray: choose local"),

@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 from oracle import ACCURACY, balanced_renders, judge, load_oracle, train_oracle
+from realism import realism_figures
 from shares import known_family
 
 from ddb.backends import Segmenter
@@ -67,13 +68,20 @@ def segmenter_figures(segmenter: Segmenter, family: str, count: int, seed: int) 
     return figures | {f"segmenter_empty_{name}": empty(unseen(name, count, seed + 2)) for name in others}
 
 
-def counterfactual_figures(run: Path, oracle_folder: Path) -> Figures:
-    """Agreement of the oracle with the intended class per direction, before and after pruning; the paste-back check."""
+def counterfactual_figures(family: str, run: Path, segmenter: Segmenter, oracle_folder: Path) -> Figures:
+    """Agreement of the oracle with the intended class per direction, before and after pruning; the paste-back check;
+    object sizes and distance to true counterfactuals."""
     workspace = Workspace.at(run)
-    candidates = [row for row in workspace.table("inpaint").to_pylist() if row["status"] == "ok"]
+    root, paths = _sources(run)
+    candidates = [
+        row | {"source": paths[row["source_id"]]}
+        for row in workspace.table("inpaint").to_pylist()
+        if row["status"] == "ok"
+    ]
     kept = {row["id"] for row in workspace.table("prune").to_pylist() if row["keep"]}
     images = np.stack([read_png(row["image"]) for row in candidates])
-    agrees = judge(load_oracle(oracle_folder), images) == np.array([row["to_label"] for row in candidates])
+    model = load_oracle(oracle_folder)
+    agrees = judge(model, images) == np.array([row["to_label"] for row in candidates])
     is_kept = np.array([row["id"] in kept for row in candidates])
     figures: Figures = {}
     for to_label in sorted({row["to_label"] for row in candidates}):
@@ -83,17 +91,22 @@ def counterfactual_figures(run: Path, oracle_folder: Path) -> Figures:
             float(agrees[direction & is_kept].mean()) if (direction & is_kept).any() else 0.0
         )
         figures[f"kept_share_to_{to_label}"] = float(is_kept[direction].mean())
-    figures["pixels_changed_outside_mask"] = float(_changed_outside(run, candidates, images))
-    return figures
+    figures["pixels_changed_outside_mask"] = float(_changed_outside(root, candidates, images))
+    return figures | realism_figures(family, segmenter, model, root, candidates, images)
 
 
-def _changed_outside(run: Path, candidates: list[dict], images: np.ndarray) -> int:
+def _sources(run: Path) -> tuple[Path, dict[str, str]]:
+    """The data set's root, and the path in it of every sample."""
     root = Path(json.loads((run / "dataset.json").read_text())["root"])
-    root = root if root.is_absolute() else run / root
-    paths = dict(zip(*(pq.read_table(run / "samples.parquet")[c].to_pylist() for c in ("id", "image")), strict=True))
+    table = pq.read_table(run / "samples.parquet")
+    names = dict(zip(table["id"].to_pylist(), table["image"].to_pylist(), strict=True))
+    return root if root.is_absolute() else run / root, names
+
+
+def _changed_outside(root: Path, candidates: list[dict], images: np.ndarray) -> int:
     wrong = 0
     for row, image in zip(candidates, images, strict=True):
-        source = read_image(root, paths[row["source_id"]], 50)
+        source = read_image(root, row["source"], 50)
         wrong += int((image != source)[~read_mask(row["changed"])].sum())
     return wrong
 
@@ -127,7 +140,7 @@ def family_figures(family: str, segmenter: Segmenter, oracle: Path, run: Path | 
     images, truth = balanced_renders(family, 2000, 4242)
     figures = {"oracle_accuracy": float((judge(load_oracle(oracle), images) == truth).mean())}
     figures |= segmenter_figures(segmenter, family, count, seed=4243)
-    return figures | (counterfactual_figures(run, oracle) if run else {})
+    return figures | (counterfactual_figures(family, run, segmenter, oracle) if run else {})
 
 
 def runs_of(given: list[str]) -> dict[str, Path]:

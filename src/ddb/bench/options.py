@@ -23,7 +23,7 @@ ENGINES = ("local",)
 class Options:
     """`methods` in order; `named`: they were asked for one by one, so none of them may be left out. `select`: what
     chooses epochs and hyperparameters. `search`: at the first seed for all, at every seed, or not at all. `concepts`:
-    DISC's folder of concept images."""
+    DISC's folder of concept images. `processes`: parts done at once (`team.py`)."""
 
     methods: tuple[str, ...]
     named: bool
@@ -32,10 +32,18 @@ class Options:
     search: str
     tables: tuple[str, ...]
     concepts: Path | None = None
+    processes: int = 1
 
 
 def options(
-    methods: str, seeds: int, select: str, search: str, tables: str, engine: str, concepts: Path | None
+    methods: str,
+    seeds: int,
+    select: str,
+    search: str,
+    tables: str,
+    engine: str,
+    concepts: Path | None,
+    processes: int = 1,
 ) -> Options:
     """From the command line. ConfigError names what there is."""
     for value, known, what in (
@@ -47,9 +55,11 @@ def options(
             raise ConfigError(f"--{what} {value}: choose {' or '.join(known)}.")
     if seeds < 1:
         raise ConfigError(f"--seeds {seeds}: at least one.")
+    if processes < 1:
+        raise ConfigError(f"--processes {processes}: at least one.")
     chosen = METHODS if methods == "all" else _listed(methods, METHODS, "method")
     asked = TABLES if tables == "all" else _listed(tables, TABLES, "table")
-    return Options(tuple(chosen), methods != "all", seeds, select, search, tuple(asked), concepts)
+    return Options(tuple(chosen), methods != "all", seeds, select, search, tuple(asked), concepts, processes)
 
 
 def check_studies(config: RunConfig, tables: Sequence[str]) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Protocol, TextIO
 
 LINE_SECONDS = 5.0
@@ -119,6 +121,19 @@ class Messages(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         prefix = "warning: " if record.levelno >= logging.WARNING else ""
         self._progress.say(prefix + record.getMessage())
+
+
+@contextmanager
+def warnings_shown(progress: Progress) -> Iterator[None]:
+    """Show the library's warnings, epochs not; while a pipeline run inside shows its own messages, none twice."""
+    log, handler = logging.getLogger("ddb"), Messages(progress)
+    handler.setLevel(logging.WARNING)
+    handler.addFilter(lambda record: not any(isinstance(h, Messages) and h is not handler for h in log.handlers))
+    log.addHandler(handler)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
 
 
 def facts(stage: str, done: int, planned: int, new: int, errors: int, seconds: float) -> str:
