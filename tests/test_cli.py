@@ -26,7 +26,8 @@ SURFACE = {
     "run": RUN,
     **dict.fromkeys(STAGES, RUN),
     "segment": RUN | {"--preview"},
-    "bench": RUN - {"--seed"} | {"--methods", "--seeds", "--select", "--search", "--tables", "--engine", "--concepts"},
+    "bench": RUN - {"--seed"}
+    | {"--methods", "--seeds", "--select", "--search", "--tables", "--engine", "--concepts", "--processes"},
     "check": {"source", "--data", "--set", "--device"},
     "doctor": {"source", "--data", "--set", "--device"},
     "models list": set(),
