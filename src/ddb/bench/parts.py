@@ -34,13 +34,10 @@ RUN, JUDGE = "run", "judge"
 
 @dataclass(frozen=True)
 class Part:
-    """One method or study of a seed, or what several of them share: the seed's run, the judge (of seed 0)."""
+    """One method or study of a seed (counted from 0), or what several of them share: the seed's run, the judge."""
 
     seed: int
     name: str
-
-    def __str__(self) -> str:
-        return self.name if self.name == JUDGE else f"seed {self.seed}: {self.name}"
 
 
 @dataclass(frozen=True)
@@ -84,6 +81,10 @@ class Bench:
             studies = [Part(seed, STUDIES[table]) for table in self.options.tables if table in STUDIES]
             found += [Part(0, JUDGE), *studies] if studies and not seed and self._judged else studies
         return found
+
+    def title(self, part: Part) -> str:
+        """How a part is called in what is said of it."""
+        return part.name if part.name == JUDGE else f"seed {self.config.seed + part.seed}: {part.name}"
 
     def needs(self, part: Part) -> set[Part]:
         """What has to be done before: those of them that are no part of this bench do not count.

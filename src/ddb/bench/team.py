@@ -65,14 +65,17 @@ def do(bench: Bench) -> None:
                 if not idle:
                     break
                 member = idle.pop()
-                member.line.send(part)
+                _give(member, part, bench.title(part))
                 busy[member.line] = member, part
             for line in wait(list(busy)):
                 assert isinstance(line, Connection)
                 member, part = busy[line]
-                heard = _heard(member, part)
+                heard, title = _heard(member), bench.title(part)
+                if heard is None:
+                    raise _lost(member, title)
                 if isinstance(heard, _Said):
-                    bench.progress.say(f"{part}: {heard.text}")
+                    named = heard.text.startswith(title)
+                    bench.progress.say(heard.text if named else f"{title}: {heard.text}")
                     continue
                 if heard.error is not None:
                     raise heard.error
@@ -87,17 +90,27 @@ def _longest_first(part: Part) -> tuple[int, int]:
     return next((place for place, names in enumerate(kinds) if part.name in names), len(kinds)), part.seed
 
 
-def _heard(member: _Member, part: Part) -> _Said | _Done:
+def _give(member: _Member, part: Part, title: str) -> None:
+    try:
+        member.line.send(part)
+    except BrokenPipeError:
+        raise _lost(member, title) from None
+
+
+def _heard(member: _Member) -> _Said | _Done | None:
+    """What the process said; None where it is gone."""
     try:
         heard: _Said | _Done = member.line.recv()
     except (EOFError, ConnectionResetError):
-        member.process.join(PATIENCE)
-        code = member.process.exitcode
-        why = f"was killed (signal {-code}); out of memory?" if code is not None and code < 0 else "ended (see above)."
-        raise StageFailed(
-            f"{part}: its process {why} Fewer --processes need less memory. Run again to go on."
-        ) from None
+        return None
     return heard
+
+
+def _lost(member: _Member, title: str) -> StageFailed:
+    member.process.join(PATIENCE)
+    code = member.process.exitcode
+    why = f"was killed (signal {-code}); out of memory?" if code is not None and code < 0 else "ended (see above)."
+    return StageFailed(f"{title}: its process {why} Fewer --processes need less memory. Run again to go on.")
 
 
 @contextmanager
