@@ -9,52 +9,49 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
 from ddb.bench.choice import best
 from ddb.bench.options import Options
 from ddb.bench.scores import score
 from ddb.bench.trial import Trial, open_trial
 from ddb.config_load import load_config
+from ddb.data.images import read_mask
 from ddb.data.table import Dataset
 from ddb.engine.progress import open_progress
 from ddb.rivals import RIVALS, fit_rival
-from ddb.rivals.dac_masks import adaptive_masks
 from ddb.rivals.last_layer import weights_hash
 
 DAC = RIVALS["dac"]
 Masks = npt.NDArray[np.bool_]
+Settings = Mapping[str, Any]
+Accuracies = dict[str, float]
 
 
 def true_masks(dataset: Dataset) -> Masks:
     """The objects of the training images: bool [N, S, S]."""
     names = dataset.split("train")["image"].to_pylist()
-    return np.stack([np.asarray(Image.open(dataset.root / "masks" / name)) > 127 for name in names])
+    return np.stack([read_mask((dataset.root / "masks" / name).read_bytes()) for name in names])
 
 
-def own_masks(trial: Trial) -> Masks:
-    """Those that DaC makes from the ERM model's activation maps."""
-    problem, classifier = trial.problem, trial.erm().classifier
-    pixels, labels = problem.train.pixels, problem.train.labels
-    parts = [slice(start, start + problem.batch) for start in range(0, len(labels), problem.batch)]
-    runtime = trial.runtime.exact()
-    return np.concatenate([adaptive_masks(classifier, pixels[p], labels[p], runtime, problem.batch) for p in parts])
-
-
-def test_figures(trial: Trial, masks: Masks, home: Path) -> tuple[dict[str, object], dict[str, float]]:
-    """The setting that validation chooses and its test accuracy by group, DaC taking these masks for its own."""
-    name = f"masks-{weights_hash(trial.erm().classifier)}-{len(masks)}.npy"
-    home.mkdir(parents=True, exist_ok=True)
-    np.save(home / name, np.packbits(masks, axis=2))  # where DaC keeps them from one setting to the next
+def searched(trial: Trial, home: Path, masks: Masks | None) -> tuple[Masks, Settings, Accuracies]:
+    """DaC with these masks (None: with its own): the masks, the setting that validation chooses, its test accuracy by
+    group."""
+    kept = home / f"masks-{weights_hash(trial.erm().classifier)}-{trial.problem.train.labels.size}.npy"
+    if masks is not None:  # DaC looks there first, and leaves its own there
+        home.mkdir(parents=True, exist_ok=True)
+        np.save(kept, np.packbits(masks, axis=2))
     fits = [fit_rival(DAC, replace(trial.problem, folder=home), values) for values in DAC.grid]
     place = best([{"figures": list(fit.figures)} for fit in fits])
     groups = score(trial, fits[place].classifier)["groups"]
-    return dict(DAC.grid[place]), {group["name"]: group["accuracy"] for group in groups}
+    used = np.unpackbits(np.load(kept), axis=2, count=trial.config.erm.image_size).astype(bool)
+    return used, DAC.grid[place], {group["name"]: group["accuracy"] for group in groups}
 
 
 def main(args: argparse.Namespace) -> None:
@@ -63,14 +60,13 @@ def main(args: argparse.Namespace) -> None:
     trial = open_trial(config, options, 0, args.out, "erm", open_progress(sys.stderr))
     truth = true_masks(trial.dataset)
     print(f"{config.name}, seed {args.seed}; the object covers {truth.mean():.1%} of an image")
-    print(
-        "| Masks | Keep of the image | Keep of the object | Object's share of them | Setting | Worst group | Groups |"
-    )
+    titles = ("Masks", "Keep of the image", "Keep of the object", "Object's share of them", "Setting", "Worst group")
+    print(f"| {' | '.join(titles)} | Groups |")
     print("|---|---:|---:|---:|---|---:|---|")
-    for name, masks in (("DaC's own", own_masks(trial)), ("true", truth)):
+    for name, given in (("DaC's own", None), ("true", truth)):
+        masks, setting, groups = searched(trial, args.out / "work" / name.replace(" ", "-"), given)
         both = (masks & truth).sum((1, 2))
         shares = masks.mean(), (both / truth.sum((1, 2))).mean(), (both / masks.sum((1, 2))).mean()
-        setting, groups = test_figures(trial, masks, args.out / "work" / name.replace(" ", "-"))
         shown = ", ".join(f"{key} {value}" for key, value in setting.items()) or "first"
         rest = ", ".join(f"{group} {value:.1%}" for group, value in groups.items())
         print(f"| {name} | {' | '.join(f'{s:.0%}' for s in shares)} | {shown} | {min(groups.values()):.1%} | {rest} |")

@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 from oracle import ACCURACY, balanced_renders, judge, load_oracle, train_oracle
 from realism import realism_figures
 from shares import known_family
+from torch import nn
 
 from ddb.backends import Segmenter
 from ddb.backends.registry import open_segmenter
@@ -68,7 +69,7 @@ def segmenter_figures(segmenter: Segmenter, family: str, count: int, seed: int) 
     return figures | {f"segmenter_empty_{name}": empty(unseen(name, count, seed + 2)) for name in others}
 
 
-def counterfactual_figures(family: str, run: Path, segmenter: Segmenter, oracle_folder: Path) -> Figures:
+def counterfactual_figures(family: str, run: Path, segmenter: Segmenter, model: nn.Module) -> Figures:
     """Agreement of the oracle with the intended class per direction, before and after pruning; the paste-back check;
     object sizes and distance to true counterfactuals."""
     workspace = Workspace.at(run)
@@ -80,7 +81,6 @@ def counterfactual_figures(family: str, run: Path, segmenter: Segmenter, oracle_
     ]
     kept = {row["id"] for row in workspace.table("prune").to_pylist() if row["keep"]}
     images = np.stack([read_png(row["image"]) for row in candidates])
-    model = load_oracle(oracle_folder)
     agrees = judge(model, images) == np.array([row["to_label"] for row in candidates])
     is_kept = np.array([row["id"] in kept for row in candidates])
     figures: Figures = {}
@@ -137,10 +137,11 @@ def _limit(family: str, name: str) -> float | None:
 def family_figures(family: str, segmenter: Segmenter, oracle: Path, run: Path | None, count: int) -> Figures:
     if not (oracle / "oracle.safetensors").exists():
         train_oracle(family, oracle)
+    model = load_oracle(oracle)
     images, truth = balanced_renders(family, 2000, 4242)
-    figures = {"oracle_accuracy": float((judge(load_oracle(oracle), images) == truth).mean())}
+    figures = {"oracle_accuracy": float((judge(model, images) == truth).mean())}
     figures |= segmenter_figures(segmenter, family, count, seed=4243)
-    return figures | (counterfactual_figures(family, run, segmenter, oracle) if run else {})
+    return figures | (counterfactual_figures(family, run, segmenter, model) if run else {})
 
 
 def runs_of(given: list[str]) -> dict[str, Path]:

@@ -78,8 +78,9 @@ class Bench:
             found.append(Part(seed, RUN))
             if any(table in MAIN for table in self.options.tables):
                 found += [Part(seed, method.name) for method in self._seen.methods]
-            studies = [Part(seed, STUDIES[table]) for table in self.options.tables if table in STUDIES]
-            found += [Part(0, JUDGE), *studies] if studies and not seed and self._judged else studies
+            if self._studies and self._drawn and not seed:
+                found.append(Part(seed, JUDGE))
+            found += [Part(seed, name) for name in self._studies]
         return found
 
     def title(self, part: Part) -> str:
@@ -93,8 +94,8 @@ class Bench:
         if part.name in (RUN, JUDGE):
             return set()
         needed = {Part(part.seed, RUN)}
-        if part.name in STUDIES.values():
-            order = [DDB, *(STUDIES[table] for table in self.options.tables if table in STUDIES)]
+        if part.name in self._studies:
+            order = [DDB, *self._studies]
             needed |= {Part(0, JUDGE), *(Part(part.seed, name) for name in order[: order.index(part.name)])}
         elif self.options.search == "first" and part.seed:
             needed.add(Part(0, part.name))
@@ -108,7 +109,7 @@ class Bench:
             self._open = open_trial(self.config, self.options, part.seed, where, until, self.progress)
         elif part.name == JUDGE:
             self._judge(self._trial(part.seed))
-        elif part.name in STUDIES.values():
+        elif part.name in self._studies:
             trial = self._trial(part.seed)
             study = Studies(self.folder, trial, self._judge(trial), self.progress, self._told)
             self._arms.setdefault(part.name, []).append(study.records(part.name))
@@ -147,8 +148,13 @@ class Bench:
         return _Seen(methods, left_out, notes, trial)
 
     @property
-    def _judged(self) -> bool:
-        """Whether counterfactuals can be judged: the built-in worlds know what they draw."""
+    def _studies(self) -> list[str]:
+        """The studies that were asked for, in their order."""
+        return [STUDIES[table] for table in self.options.tables if table in STUDIES]
+
+    @property
+    def _drawn(self) -> bool:
+        """Whether the images are a built-in world's, which can be judged and has concepts."""
         return self.config.data.source == "pocket"
 
     def _trial(self, seed: int) -> Trial:
@@ -160,9 +166,8 @@ class Bench:
 
     def _paints(self) -> bool:
         """Whether any part of the bench needs counterfactuals."""
-        methods = self._seen.methods
-        studies = any(table in STUDIES for table in self.options.tables)
-        return studies or self.options.select == "counterfactual" or any(method.needs_images for method in methods)
+        learned_from = any(method.needs_images for method in self._seen.methods)
+        return bool(self._studies) or self.options.select == "counterfactual" or learned_from
 
     def _method(self, seed: int, method: Method) -> Record:
         """Search (or take what the first seed chose), then score the chosen fit on the test images."""
@@ -189,7 +194,7 @@ class Bench:
         return Fits(self.folder, self._trial(seed), self.progress, self._told)
 
     def _judge(self, trial: Trial) -> LoadedClassifier | None:
-        if not self._judged:
+        if not self._drawn:
             return None
         home = self.folder.root / "judge"
         if judge.accuracy(home) is None:
@@ -200,7 +205,7 @@ class Bench:
         """DISC's concept images: given, or drawn for a built-in world."""
         if self.options.concepts is not None:
             return str(self.options.concepts)
-        if self.config.data.source == "pocket" and "disc" in self.options.methods:
+        if self._drawn and "disc" in self.options.methods:
             return str(write_concepts(self.folder.root / "concepts"))
         return ""
 
