@@ -73,7 +73,8 @@ def test_at_run_time(trial: Trial, finished: Finished, tmp_path: Path, monkeypat
     own = Trial(0, tmp_path / "seed-0", trial.config, trial.select, trial.dataset, trial.runtime)
     fits = Fits(Folder(tmp_path), own, Lines(io.StringIO()), lambda record, seconds: None)
     for name in ("erm", "dfr_val"):
-        _, setting = fits.search(method(name), list(method(name).grid))
+        found = method(name, own.config)
+        _, setting = fits.search(found, list(found.grid))
         assert setting == _chosen(finished.out)[name, 0]
     assert {"train", "val"} <= set(asked)
     with pytest.raises(AssertionError):

@@ -33,7 +33,10 @@ class DdbSettings(Settings):
         return RunConfig.model_validate(tree)
 
 
-DDB_GRID: tuple[Mapping[str, Any], ...] = ({}, {"gamma_scale": 0.5}, {"gamma_scale": 2.0}, {"psi": "relative"})
+def ddb_grid(config: RunConfig) -> tuple[Mapping[str, Any], ...]:
+    """The preset's own settings, half and twice its weights of counterfactuals, and the other rule of the psi head."""
+    other = "literal" if config.prune.psi == "relative" else "relative"
+    return {}, {"gamma_scale": 0.5}, {"gamma_scale": 2.0}, {"psi": other}
 
 
 @dataclass(frozen=True)
@@ -53,10 +56,10 @@ class Method:
         return "counterfactuals" in self.uses
 
 
-def method(name: str, concepts: str = "") -> Method:
-    """By name; `concepts`: DISC's folder of concept images."""
+def method(name: str, config: RunConfig, concepts: str = "") -> Method:
+    """By name; `config`: the preset of the bench; `concepts`: DISC's folder of concept images."""
     if name == DDB:
-        return Method(DDB, "ddb", frozenset({"val_groups", "counterfactuals"}), DdbSettings, DDB_GRID)
+        return Method(DDB, "ddb", frozenset({"val_groups", "counterfactuals"}), DdbSettings, ddb_grid(config))
     rival = RIVALS[name]
     given = {"concepts": concepts} if name == "disc" else {}
     return Method(name, rival.title, rival.uses, rival.settings, rival.grid, given)
@@ -68,7 +71,7 @@ def usable(trial: Trial, options: Options, concepts: str) -> tuple[list[Method],
     Raises ConfigError with that reason for a method that was asked for by name."""
     chosen, left_out = [], {}
     for name in options.methods:
-        found = method(name, concepts)
+        found = method(name, trial.config, concepts)
         try:
             _check(found, trial)
             chosen.append(found)
