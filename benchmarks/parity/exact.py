@@ -10,10 +10,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Iterator
-from contextlib import redirect_stderr
-from io import StringIO
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 from typing import Any
 from unittest import mock
@@ -22,18 +19,15 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from benchmarks.parity import afr, lisa, spuco, subpopbench
-from benchmarks.parity.ground import BATCH, BUDGET, WORLD, Ground
+from benchmarks.parity.exact_training import afr_training, apart, spuco_training
+from benchmarks.parity.ground import Ground
 from benchmarks.parity.handed import hand
 from benchmarks.parity.sample import D, N, Sample
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 
-from ddb.learn import predict
-from ddb.learn.batches import mixed, passes
-from ddb.learn.device import open_accelerator
-from ddb.learn.fit import Material, Objective, fit
-from ddb.learn.seeds import seed_of
+from ddb.learn.batches import mixed
+from ddb.learn.fit import Objective
 from ddb.rivals.afr import afr_weights, descend
 from ddb.rivals.cvar_dro import CVaR
 from ddb.rivals.dfr_regression import Regression, averaged_head
@@ -62,33 +56,7 @@ def afr_descent(sample: Sample) -> float:
     sure = torch.softmax(torch.from_numpy(start.logits(sample.features)), 1).numpy()[np.arange(N), sample.labels]
     own = afr_weights(sure, sample.labels, 10.0)
     *_, head = descend(start, sample.features, sample.labels, own, 0.1, 0.01, 500)
-    return max(_apart(layer.weight, head.weight), _apart(layer.bias, head.bias), _apart(weights, own))
-
-
-def afr_training(sample: Sample) -> float:
-    """AFR: logits of the test images after an epoch of train_epoch on our batches, at a tenth of the rate (rounding
-    grows with every step)."""
-    import losses
-    import optimizers
-    from utils.supervised_utils import train_epoch
-
-    import data
-
-    ground = sample.ground
-    images, test, cpu = ground.images("train"), ground.images("test"), open_accelerator("cpu", "fp32")
-    budget = BUDGET.model_copy(update={"epochs": 1, "selection": "last", "lr": BUDGET.lr / 10})
-    own, public = ground.start(0).classifier, ground.start(0).classifier
-    with TemporaryDirectory() as folder:
-        fit(own, Material(images), budget, cpu, 0, Path(folder))
-    batches = passes(np.arange(WORLD.train), budget.batch_size, torch.Generator().manual_seed(seed_of(0, "epoch", 1)))
-    dataset = data.SpuriousDataset(str(ground.data), "train", data.NoAugWaterbirdsCelebATransform(train=True))
-    loader = DataLoader(dataset, batch_sampler=[batch.rows.tolist() for batch in batches])
-    settings = SimpleNamespace(init_lr=budget.lr, momentum=0.9, weight_decay=budget.weight_decay)
-    with redirect_stderr(StringIO()):  # a progress bar
-        optimiser = optimizers.sgd_optimizer(public.model, settings)
-        train_epoch(public.model, loader, optimiser, losses.cross_entropy(), "cpu", 0)
-    logits = [torch.from_numpy(predict.logits(model, test.pixels, cpu, BATCH)) for model in (public, own)]
-    return _apart(*logits)
+    return max(apart(layer.weight, head.weight), apart(layer.bias, head.bias), apart(weights, own))
 
 
 def lisa_cutmix(sample: Sample) -> float:
@@ -115,8 +83,8 @@ def lisa_cutmix(sample: Sample) -> float:
         draws: Any = SimpleNamespace(beta=lambda *_, s=share: s, integers=lambda *_, c=centre: np.array(c))
         batch = cutmix_pair(np.arange(8), np.arange(8, 16), 0.2, 64, draws)
         own = torch.from_numpy(batch.share)[:, None]
-        worst = max(worst, _apart(pixels, mixed(images, images[batch.partners], batch)))
-        worst = max(worst, _apart(labels, own * hot + (1 - own) * hot[batch.partners]))
+        worst = max(worst, apart(pixels, mixed(images, images[batch.partners], batch)))
+        worst = max(worst, apart(labels, own * hot + (1 - own) * hot[batch.partners]))
     return worst
 
 
@@ -128,7 +96,7 @@ def spuco_dro(sample: Sample) -> float:
     layer, worst = nn.Linear(D, 2), 0.0
     for rows, loss in _ours(sample, layer, GroupDRO(sample.groups, 0.5, 0.0)):
         features, labels, places = sample.tensors(rows)
-        worst = max(worst, _apart(public(layer(features), labels, 2 * labels + places), loss))
+        worst = max(worst, apart(public(layer(features), labels, 2 * labels + places), loss))
     return worst
 
 
@@ -144,7 +112,7 @@ def spuco_dfr(sample: Sample) -> float:
     head = averaged_head(features, labels, groups, 2, Regression(0.3), 1, scaler, rng)
     odds = (scaler.transform(sample.features) @ coefficients[0]) + intercept[0]
     own = head.logits(sample.features)
-    return _apart(torch.from_numpy(odds), own[:, 1] - own[:, 0])
+    return apart(torch.from_numpy(odds), own[:, 1] - own[:, 0])
 
 
 def subpopbench_losses(
@@ -152,14 +120,14 @@ def subpopbench_losses(
 ) -> Callable[[Sample], float]:
     """SubpopBench: the loss of an algorithm over 20 steps, from the same layer."""
 
-    def apart(sample: Sample) -> float:
+    def largest(sample: Sample) -> float:
         layer, worst = nn.Linear(D, 2), 0.0
         public = _algorithm(name, hparams, sample, layer)
         for rows, loss in _ours(sample, layer, own(sample)):
-            worst = max(worst, _apart(public._compute_loss(None, *sample.tensors(rows), 0), loss))
+            worst = max(worst, apart(public._compute_loss(None, *sample.tensors(rows), 0), loss))
         return worst
 
-    return apart
+    return largest
 
 
 def subpopbench_lff(sample: Sample) -> float:
@@ -211,10 +179,6 @@ class _ByGroup:
         return self.weights[rows]
 
 
-def _apart(public: Tensor, own: Any) -> float:
-    return float((public.detach().double() - torch.as_tensor(own).double()).abs().max())
-
-
 CHECKS: dict[str, tuple[Any, dict[str, Callable[[Sample], float]]]] = {
     "afr": (
         afr,
@@ -224,7 +188,14 @@ CHECKS: dict[str, tuple[Any, dict[str, Callable[[Sample], float]]]] = {
         },
     ),
     "lisa": (lisa, {"LISA: CutMix, pixels and labels": lisa_cutmix}),
-    "spuco": (spuco, {"GroupDRO: loss over 20 steps": spuco_dro, "DFR: log-odds of one regression": spuco_dfr}),
+    "spuco": (
+        spuco,
+        {
+            "GroupDRO: test logits after an epoch of the same batches": spuco_training,
+            "GroupDRO: loss over 20 steps": spuco_dro,
+            "DFR: log-odds of one regression": spuco_dfr,
+        },
+    ),
     "subpopbench": (
         subpopbench,
         {

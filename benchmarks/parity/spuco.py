@@ -118,8 +118,8 @@ def wrapped(model: Any) -> Any:
     return spuco_model
 
 
-def optimiser(model: nn.Module) -> torch.optim.Optimizer:
-    return torch.optim.SGD(model.parameters(), lr=BUDGET.lr, weight_decay=BUDGET.weight_decay, momentum=0.9)
+def optimiser(model: nn.Module, rate: float = BUDGET.lr) -> torch.optim.Optimizer:
+    return torch.optim.SGD(model.parameters(), lr=rate, weight_decay=BUDGET.weight_decay, momentum=0.9)
 
 
 def evaluator(data: Birds, train: Birds, model: nn.Module, head: Any = None) -> Any:
