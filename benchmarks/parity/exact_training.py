@@ -48,10 +48,9 @@ def afr_training(sample: Sample) -> float:
     dataset = data.SpuriousDataset(str(ground.data), "train", data.NoAugWaterbirdsCelebATransform(train=True))
     loader = DataLoader(dataset, batch_sampler=[batch.rows.tolist() for batch in batches])
     settings = SimpleNamespace(init_lr=SLOW.lr, momentum=0.9, weight_decay=SLOW.weight_decay)
+    optimizer = optimizers.sgd_optimizer(public.model, settings)
     with redirect_stderr(StringIO()):  # a progress bar
-        train_epoch(
-            public.model, loader, optimizers.sgd_optimizer(public.model, settings), losses.cross_entropy(), "cpu", 0
-        )
+        train_epoch(public.model, loader, optimizer, losses.cross_entropy(), "cpu", 0)
     return apart(_logits(ground, public), _logits(ground, own))
 
 
