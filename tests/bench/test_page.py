@@ -67,6 +67,17 @@ def test_title_says_what_the_figures_say(finished: Finished) -> None:
     assert title(alone) == "Worst-group accuracy: ERM"
 
 
+def test_page_speaks_of_a_search_where_there_was_one(finished: Finished) -> None:
+    both = studied(finished.results)
+    assert "Hyperparameters were searched" in page(finished.results)
+    assert "without search" not in page(finished.results)
+    assert "Hyperparameters were searched" in page(both)
+    assert "without search" in page(both)
+    alone = page(replace(both, methods=[]))
+    assert "Hyperparameters were searched" not in alone
+    assert "without search" in alone
+
+
 def test_studies_become_tables(finished: Finished) -> None:
     found = {table.key: table for table in tables(studied(finished.results))}
     assert list(found) == ["main", "pruning", "inversion", "counts", "labels"]

@@ -101,8 +101,12 @@ def _about(results: Results) -> str:
         f"Seed {results.seeds[0]}." if len(results.seeds) == 1 else f"Seeds {results.seeds[0]} to {results.seeds[-1]}."
     )
     images, backbone, generator = (results.about[name] for name in ("images", "backbone", "generator"))
-    facts = f"Images: {images}. Backbone: {backbone}. Generator: {generator}."
-    return f"{facts} {seeds} Epochs and settings were chosen by {rule}. {search}"
+    facts = f"Images: {images}. Backbone: {backbone}. Generator: {generator}. {seeds}"
+    studied = "Studies of ddb use the preset's settings, without search."
+    if not results.methods:
+        return f"{facts} Epochs were chosen by {rule}. {studied}"
+    chosen = f"{facts} Epochs and settings were chosen by {rule}. {search}"
+    return f"{chosen} {studied}" if results.studies else chosen
 
 
 def _warnings(results: Results) -> list[str]:
