@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,18 +17,27 @@ from bench_runs import config, options, records, run
 from ddb.bench import counts, judge
 from ddb.bench.results import Results
 from ddb.bench.tables import tables
+from ddb.bench.trial import open_trial
+from ddb.config import RunConfig
+from ddb.engine.progress import Lines
 from ddb.engine.workspace import Workspace
 from ddb.errors import ConfigError
 from ddb.learn.device import Runtime
-from ddb.pipeline import STAGES
+from ddb.pipeline import STAGES, build_stages
+from ddb.stage import Row, Tables, Worker
 from ddb.stages import inpaint
+
+ASKED = options(["erm"], seeds=1, tables=("2", "counts"))
+
+
+def studied(birds: Path) -> RunConfig:
+    return config(birds, prune={"psi": "literal", "rho": "mean", "max_rounds": 1}, retrain={"epochs": 1})
 
 
 @pytest.fixture(scope="module")
 def bench(birds: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Results]:
     out = tmp_path_factory.mktemp("studies") / "out"
-    own = config(birds, prune={"psi": "literal", "rho": "mean", "max_rounds": 1}, retrain={"epochs": 1})
-    return out, run(own, options(["erm"], seeds=1, tables=("2", "counts")), out)
+    return out, run(studied(birds), ASKED, out)
 
 
 def test_arms_share_the_candidates_and_keep_what_their_heads_leave(bench: tuple[Path, Results]) -> None:
@@ -62,6 +73,28 @@ def test_amounts_are_parts_of_one_pool(bench: tuple[Path, Results]) -> None:
     assert all(small <= large for small, large in zip(parts, parts[1:], strict=False))
     seeds = pool["seed"].to_pylist()
     assert len(set(seeds)) == len(seeds) == 4 * 26
+
+
+def test_what_the_run_has_painted_is_taken_from_there(bench: tuple[Path, Results], birds: Path, tmp_path: Path) -> None:
+    out, _ = bench
+    trial = open_trial(studied(birds), ASKED, 0, out / "seed-0", None, Lines(io.StringIO()))
+    asked: list[str] = []
+
+    def opened(tables: Tables, folder: Path) -> Worker:
+        def paint(ids: list[str]) -> list[Row]:
+            asked.extend(ids)
+            return [{"id": name} for name in ids]
+
+        return paint
+
+    painter = replace(build_stages(trial.config, trial.dataset, trial.workspace)["inpaint"], open=opened)
+    stage = counts.pool_stage(painter, trial)
+    ids = stage.plan(trial.workspace)
+    rows = stage.open(trial.workspace, tmp_path)(ids)
+    run_rows = {row["id"]: row for row in trial.workspace.table("inpaint").to_pylist()}
+    assert set(run_rows) < set(ids)
+    assert asked == [name for name in ids if name not in run_rows]
+    assert rows == [run_rows.get(name, {"id": name}) for name in ids]
 
 
 def test_no_counterfactuals_is_more_epochs_of_erm(bench: tuple[Path, Results]) -> None:

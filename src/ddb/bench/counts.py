@@ -1,7 +1,8 @@
 """More or fewer counterfactuals: one pool painted for all amounts, and a pruning stage that looks at a part of it.
 
 The unit is the smaller class of a direction: amount 1 paints as many images as it has. Sources come in the order of the
-method (lowest ERM loss first), all of them once, then all of them again with a new variant.
+method (lowest ERM loss first), all of them once, then all of them again with a new variant. What the seed's run has
+painted is taken from there.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ def pool_config(config: RunConfig) -> RunConfig:
 
 
 def pool_stage(stage: Stage, trial: Trial) -> Stage:
-    """The inpaint stage that paints the pool."""
+    """The inpaint stage that paints what the pool lacks beside the run's candidates."""
     classes = len(trial.dataset.classes)
 
     def plan(tables: Tables) -> list[str]:
@@ -51,7 +52,20 @@ def pool_stage(stage: Stage, trial: Trial) -> Stage:
             if name in usable and to in targets(predictions, label, classes)
         ]
 
-    return replace(stage, plan=plan)
+    def open_worker(tables: Tables, folder: Path) -> Worker:
+        candidates = trial.workspace.table("inpaint")
+        painted = candidates.filter(pc.equal(candidates["status"], OK))
+        place = {name: row for row, name in enumerate(painted["id"].to_pylist())}
+        paint = stage.open(tables, folder)
+
+        def rows(ids: list[str]) -> list[Row]:
+            new = [name for name in ids if name not in place]
+            made = dict(zip(new, paint(new), strict=True)) if new else {}
+            return [made[name] if name in made else painted.slice(place[name], 1).to_pylist()[0] for name in ids]
+
+        return rows
+
+    return replace(stage, plan=plan, open=open_worker)
 
 
 def part(candidates: pa.Table, units: dict[Direction, int], amount: float) -> set[str]:
