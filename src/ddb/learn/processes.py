@@ -29,8 +29,16 @@ def join(device: str) -> None:
     """Meet the other processes, if this one was started with others. `device` as in the configuration."""
     if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not dist.is_initialized():
         on_cpu = device == "cpu" or not torch.accelerator.is_available()
-        # torch's threads that still run when the interpreter goes end the process with SIGABRT now and then
-        atexit.register(PartialState(cpu=on_cpu, timeout=PATIENCE).destroy_process_group)
+        PartialState(cpu=on_cpu, timeout=PATIENCE)
+        atexit.register(leave)
+
+
+def leave() -> None:
+    """End the exchange with the other processes and the threads behind it: one that still runs when the interpreter
+    goes can end the process with SIGABRT. A group's threads end with the last that refers to it."""
+    if count() > 1:
+        _messages.cache_clear()
+        PartialState().destroy_process_group()
 
 
 def count() -> int:
