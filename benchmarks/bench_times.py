@@ -27,9 +27,10 @@ def seconds(bench: Path, seeds: int) -> Counter[str]:
     for event in Workspace(bench, ()).events():
         if event["event"] == "fit":
             last[event["seed"], event["name"], json.dumps(event["setting"])] = event["seconds"]
+    first = sorted({seed for seed, _, _ in last})[:seeds]
     found: Counter[str] = Counter()
     for (seed, name, _), took in last.items():
-        if seed in sorted({seed for seed, _, _ in last})[:seeds]:
+        if seed in first:
             study = name.split(" ")[0]
             found[study if study in COLUMNS else "methods"] += took
     for number in range(seeds):

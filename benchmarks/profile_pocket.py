@@ -11,7 +11,6 @@ the stages' wall times.
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import os
 import statistics
@@ -34,6 +33,7 @@ from ddb.config import RunConfig
 from ddb.config_load import load_config
 from ddb.data.images import png_bytes, read_png
 from ddb.data.masks import shaped
+from ddb.engine.workspace import Workspace
 from ddb.learn.attribution import integrated_gradients
 from ddb.learn.device import Runtime, open_accelerator
 from ddb.learn.predict import logits
@@ -146,11 +146,10 @@ def paths(config: RunConfig, runtime: Runtime) -> list[HotPath]:
 
 def stage_times(run: Path) -> None:
     """Wall times from a run's own record."""
-    events = [json.loads(line) for line in (run / "events.jsonl").read_text().splitlines()]
     print("\n| stage | seconds |\n|---|---|")
     total = 0.0
-    for event in events:
-        if event.get("event") == "finished":
+    for event in Workspace(run, ()).events():
+        if event["event"] == "finished":
             total += event["seconds"]
             print(f"| {event['stage']} | {event['seconds']:.1f} |")
     print(f"| sum | {total:.1f} |")

@@ -27,6 +27,7 @@ from PIL import Image
 
 from ddb.backends.grounding_dino import open_grounding_dino
 from ddb.config import SegmentConfig
+from ddb.engine.workspace import Workspace
 
 GIGA = 1e9
 RUN = """
@@ -91,8 +92,7 @@ def _check(name: str, plan: Plan, folder: Path) -> None:
     assert state["finished"] and not any(stage["errors"] for stage in state["stages"]), state
     painted = state["stages"][3]["statuses"].get("ok", 0)
     assert painted, "no counterfactual was painted"
-    events = [json.loads(line) for line in (folder / "run" / "events.jsonl").read_text().splitlines()]
-    for event in events:
+    for event in Workspace(folder / "run", ()).events():
         if event["event"] == "finished":
             print(f"| {name} | grounding-dino-tiny, {plan.mask_model} | {event['stage']} | {event['seconds']:.0f} |")
     print(f"| {name} | | all: {painted} painted, peak {peak:.1f} GB | {seconds:.0f} of processor time |", flush=True)

@@ -10,7 +10,6 @@ import pytest
 from launching import launch
 
 PARTING = """
-import os
 import torch
 from pathlib import Path
 from ddb.learn import processes

@@ -102,11 +102,11 @@ def _about(results: Results) -> str:
     )
     images, backbone, generator = (results.about[name] for name in ("images", "backbone", "generator"))
     facts = f"Images: {images}. Backbone: {backbone}. Generator: {generator}. {seeds}"
-    studied = "Studies of ddb use the preset's settings, without search."
+    chosen = f"Epochs and settings were chosen by {rule}. {search}"
     if not results.methods:
-        return f"{facts} Epochs were chosen by {rule}. {studied}"
-    chosen = f"{facts} Epochs and settings were chosen by {rule}. {search}"
-    return f"{chosen} {studied}" if results.studies else chosen
+        chosen = f"Epochs were chosen by {rule}."
+    studied = " Studies of ddb use the preset's settings, without search." if results.studies else ""
+    return f"{facts} {chosen}{studied}"
 
 
 def _warnings(results: Results) -> list[str]:
