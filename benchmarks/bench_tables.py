@@ -19,11 +19,11 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from ddb.bench import tables as bench
-from ddb.bench.intervals import Estimate
-from ddb.bench.results import MethodScore, Results
-from ddb.bench.studies import HEADS, PRUNING
-from ddb.bench.tables import NONE, Table, difference, group_labels, interval, percent
+from ddb.bench.show import tables as bench
+from ddb.bench.show.intervals import Estimate
+from ddb.bench.show.results import MethodScore, Results
+from ddb.bench.show.tables import NONE, Table, difference, group_labels, interval, percent
+from ddb.bench.studies.arms import HEADS, PRUNING
 
 
 def main_table(worlds: Sequence[Results]) -> Table:

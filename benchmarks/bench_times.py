@@ -13,7 +13,7 @@ import json
 from collections import Counter
 from pathlib import Path
 
-from ddb.bench.studies import STUDIES
+from ddb.bench.studies.arms import STUDIES
 from ddb.engine.workspace import Workspace
 from ddb.pipeline import STAGES
 

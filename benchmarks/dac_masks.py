@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ddb.bench.choice import best
+from ddb.bench.fits.choice import best
+from ddb.bench.fits.trial import Trial, open_trial
 from ddb.bench.options import Options
 from ddb.bench.scores import score
-from ddb.bench.trial import Trial, open_trial
-from ddb.config_load import load_config
+from ddb.config.load import load_config
 from ddb.data.images import read_mask
 from ddb.data.table import Dataset
 from ddb.engine.progress import open_progress

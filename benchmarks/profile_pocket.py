@@ -24,13 +24,13 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from ddb.backends import Lesson
-from ddb.backends.latent_diffusion import canvas, decode, encode
-from ddb.backends.latent_diffusion_loading import open_diffusion
+from ddb.backends.classifiers.timm_classifier import create_classifier
+from ddb.backends.generators.diffusion.generator import canvas, decode, encode
+from ddb.backends.generators.diffusion.inversion import denoising_losses, encode_views
+from ddb.backends.generators.diffusion.loading import open_diffusion
 from ddb.backends.registry import open_segmenter
-from ddb.backends.textual_inversion import denoising_losses, encode_views
-from ddb.backends.timm_classifier import create_classifier
 from ddb.config import RunConfig
-from ddb.config_load import load_config
+from ddb.config.load import load_config
 from ddb.data.images import png_bytes, read_png
 from ddb.data.masks import shaped
 from ddb.engine.workspace import Workspace

@@ -28,11 +28,11 @@ import numpy as np
 from scipy import stats
 
 from ddb import pipeline
-from ddb.bench.variants import take_over, upto
+from ddb.bench.fits.variants import take_over, upto
 from ddb.config import RunConfig
-from ddb.config_load import load_config
+from ddb.config.load import load_config
 from ddb.data.images import mask_png, png_bytes, read_image
-from ddb.data.sources import load_dataset
+from ddb.data.sources.load import load_dataset
 from ddb.engine.progress import open_progress
 from ddb.engine.runner import run_stage
 from ddb.engine.workspace import Workspace

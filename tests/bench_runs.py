@@ -12,8 +12,8 @@ from typing import Any
 
 import miniature
 from ddb.bench.options import Options
-from ddb.bench.results import Results
 from ddb.bench.run import run_bench
+from ddb.bench.show.results import Results
 from ddb.config import RunConfig
 from ddb.engine.progress import Lines
 

@@ -124,7 +124,7 @@ def killed_runs(folder: Path, kills: int, seed: int) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    import ddb.backends.timm_classifier
+    import ddb.backends.classifiers.timm_classifier
     import ddb.learn.leak
     import ddb.pipeline
     import ddb.report.page

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from ddb.backends.timm_classifier import Card, LoadedClassifier
+from ddb.backends.classifiers.timm_classifier import Card, LoadedClassifier
 from ddb.config import Augment, FitConfig
 from ddb.learn.classifier import Classifier
 from ddb.learn.device import Runtime

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from ddb import pipeline
-from ddb.config_load import config_text
+from ddb.config.load import config_text
 from ddb.engine.workspace import Workspace
 from launching import ACCELERATE, TORCHRUN, launch
 from miniature import configuration, draw

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from huggingface_hub import constants
 
-from ddb import cli, doctor
+from ddb import doctor
+from ddb.cli import app as cli
 from ddb.models.roles import ROLES
 from fake_hub import fill_cache, small_weights
 

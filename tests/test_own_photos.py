@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image, ImageDraw
 
-from ddb import cli
+from ddb.cli import app as cli
 
 CLASSES = ("church", "tench")
 PER_SPLIT = {"train": 16, "val": 6}

@@ -53,7 +53,7 @@ def stages_with(out: Path, kind: str) -> list[str]:
 
 
 def test_a_stage_needs_only_stages_before_it(birds: Path, tmp_path: Path) -> None:
-    from ddb.data.sources import load_dataset
+    from ddb.data.sources.load import load_dataset
 
     config = miniature.configuration(birds)
     stages = pipeline.build_stages(config, load_dataset(config.data), Workspace(tmp_path, pipeline.STAGES))
@@ -166,7 +166,7 @@ def test_samples_and_names_stand_in_the_run_folder(finished: Path) -> None:
     assert samples.num_rows == miniature.SIZES.train + miniature.SIZES.val + miniature.SIZES.test
     assert samples["attribute"].null_count == 0
     assert '"landbird"' in (finished / "dataset.json").read_text()
-    from ddb.config_load import load_config
+    from ddb.config.load import load_config
 
     assert load_config(finished / "config.yaml").name == "miniature"
 

@@ -13,8 +13,8 @@ import pytest
 import typer
 
 import ddb
-from ddb import cli
-from ddb.config_load import preset_names, read_tree, tree_faults
+from ddb.cli import app as cli
+from ddb.config.load import preset_names, read_tree, tree_faults
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]

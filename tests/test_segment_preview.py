@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 import miniature
-from ddb import cli, pipeline
+from ddb import pipeline
+from ddb.cli import app as cli
 from ddb.config import RunConfig
 from ddb.data.images import mask_png
 from ddb.engine.workspace import Workspace

@@ -25,7 +25,7 @@ import yaml
 from fullsize_models import WRITERS, counted
 from PIL import Image
 
-from ddb.backends.grounding_dino import open_grounding_dino
+from ddb.backends.segmenters.grounding_dino import open_grounding_dino
 from ddb.config import SegmentConfig
 from ddb.engine.workspace import Workspace
 
@@ -34,7 +34,7 @@ RUN = """
 import sys
 from pathlib import Path
 from ddb.backends import textual_inversion
-from ddb.config_load import load_config
+from ddb.config.load import load_config
 from ddb.pipeline import run
 textual_inversion.HELD_OUT_PAIRS = 2  # of 48: each costs a pass of the UNet
 run(load_config(sys.argv[1]), Path(sys.argv[2]))

@@ -12,11 +12,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from ddb.backends.timm_classifier import LoadedClassifier, create_classifier, load_classifier, save_classifier
-from ddb.bench.trial import group_numbers
+from ddb.backends.classifiers.timm_classifier import (
+    LoadedClassifier,
+    create_classifier,
+    load_classifier,
+    save_classifier,
+)
+from ddb.bench.fits.trial import group_numbers
 from ddb.config import Augment, DataConfig, ErmConfig, FitConfig, PocketConfig
 from ddb.data.images import pixel_store
-from ddb.data.sources import load_dataset
+from ddb.data.sources.load import load_dataset
 from ddb.data.table import Dataset
 from ddb.learn import predict
 from ddb.learn.device import open_accelerator

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from benchmarks.parity.ground import BACKBONE, CLASSES, SIDE
 
-from ddb.backends.timm_classifier import create_classifier
+from ddb.backends.classifiers.timm_classifier import create_classifier
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from benchmarks.parity.ground import Row
 from benchmarks.parity.patches import Patch
 
-from ddb.bench.intervals import Estimate, over_seeds, paired
+from ddb.bench.show.intervals import Estimate, over_seeds, paired
 
 
 @dataclass(frozen=True)

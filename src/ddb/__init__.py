@@ -9,10 +9,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ddb.backends.timm_classifier import load_classifier
+    from ddb.backends.classifiers.timm_classifier import load_classifier
     from ddb.config import RunConfig
-    from ddb.config_load import load_config
-    from ddb.data.sources import load_dataset
+    from ddb.config.load import load_config
+    from ddb.data.sources.load import load_dataset
     from ddb.pipeline import run, status
     from ddb.report.page import write_report
 
@@ -22,9 +22,9 @@ __all__ = ["RunConfig", "load_classifier", "load_config", "load_dataset", "run",
 
 _HOMES = {
     "RunConfig": "ddb.config",
-    "load_classifier": "ddb.backends.timm_classifier",
-    "load_config": "ddb.config_load",
-    "load_dataset": "ddb.data.sources",
+    "load_classifier": "ddb.backends.classifiers.timm_classifier",
+    "load_config": "ddb.config.load",
+    "load_dataset": "ddb.data.sources.load",
     "run": "ddb.pipeline",
     "status": "ddb.pipeline",
     "write_report": "ddb.report.page",

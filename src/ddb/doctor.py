@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
-from ddb.backends.segmenter_weights import KINDS
+from ddb.backends.segmenters.weights import KINDS
 from ddb.backends.weights import is_local
 from ddb.config import RunConfig
-from ddb.config_load import load_config
+from ddb.config.load import load_config
 from ddb.errors import DDBError
 from ddb.learn.device import open_accelerator
 from ddb.models import hub

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ddb.config import FitConfig, RunConfig
-from ddb.config_load import config_text
+from ddb.config.load import config_text
 from ddb.engine import files
 from ddb.engine.interrupt import guarded, shielded
 from ddb.engine.progress import Messages, Progress, open_progress
@@ -115,7 +115,7 @@ def build_stages(config: RunConfig, dataset: Dataset, workspace: Workspace) -> d
 
 def _helping(workspace: Workspace, config: RunConfig) -> tuple[Workspace, dict[str, Stage]]:
     """The stages as a process sees them that only helps: it finds the data that the leader has prepared."""
-    from ddb.data.sources import load_dataset
+    from ddb.data.sources.load import load_dataset
 
     return workspace, build_stages(config, load_dataset(config.data, workspace.root / "cache"), workspace)
 
@@ -140,7 +140,7 @@ def _fill_up(carry_out: Callable[[str], bool], rounds: int) -> None:
 
 def _open_run(workspace: Workspace, config: RunConfig, progress: Progress) -> Dataset:
     """Load the data and write what the run folder says about itself."""
-    from ddb.data.sources import load_dataset
+    from ddb.data.sources.load import load_dataset
     from ddb.data.summary import summary
     from ddb.environment import environment
     from ddb.preflight import check_fit, check_models

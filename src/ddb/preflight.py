@@ -9,14 +9,14 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from ddb.backends.given_masks import open_given_masks
+from ddb.backends.classifiers.timm_classifier import weights_path
 from ddb.backends.registry import inversion_facts
-from ddb.backends.segmenter_weights import KINDS, check_local
-from ddb.backends.timm_classifier import weights_path
+from ddb.backends.segmenters.given_masks import open_given_masks
+from ddb.backends.segmenters.weights import KINDS, check_local
 from ddb.backends.weights import find_folder, is_local
 from ddb.config import DataConfig, RunConfig
-from ddb.config_load import faults_message, read_tree, tree_faults
-from ddb.data.sources import load_dataset
+from ddb.config.load import faults_message, read_tree, tree_faults
+from ddb.data.sources.load import load_dataset
 from ddb.data.summary import summary
 from ddb.data.table import Dataset
 from ddb.errors import ConfigError, DDBError

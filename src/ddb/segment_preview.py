@@ -17,7 +17,7 @@ from ddb.backends.registry import open_segmenter
 from ddb.config import RunConfig
 from ddb.data.images import Pixels, read_image
 from ddb.data.masks import TOO_LARGE, Region, region
-from ddb.data.sources import load_dataset
+from ddb.data.sources.load import load_dataset
 from ddb.data.table import Dataset
 from ddb.engine.workspace import Workspace
 from ddb.errors import DataError

@@ -28,8 +28,8 @@ from transformers import (
 )
 
 from ddb.backends import Task
-from ddb.backends.latent_diffusion_loading import open_diffusion
-from ddb.backends.latent_diffusion_model import Diffusion
+from ddb.backends.generators.diffusion.loading import open_diffusion
+from ddb.backends.generators.diffusion.model import Diffusion
 from ddb.learn.device import Runtime
 
 SIDE = 32

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from bench_runs import Finished
-from ddb.bench.tables import interval
+from ddb.bench.show.tables import interval
 
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "bench_tables.py"
 DOCUMENT = """before

@@ -14,7 +14,7 @@ from scipy import stats
 
 from bench_runs import Finished, config, options, records, run, tree
 from ddb.bench.folder import Folder
-from ddb.bench.tables import tables
+from ddb.bench.show.tables import tables
 from ddb.errors import ConfigError, DDBError
 
 

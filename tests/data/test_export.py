@@ -15,7 +15,7 @@ from ddb.config import DataConfig
 from ddb.data import export
 from ddb.data.export import export_balanced
 from ddb.data.images import mask_png, png_bytes, read_image
-from ddb.data.sources import load_dataset
+from ddb.data.sources.load import load_dataset
 from ddb.data.table import Dataset
 from ddb.errors import DataError
 from ddb.records import CANDIDATES, MASKS, SCORES, VERDICTS, candidate_id

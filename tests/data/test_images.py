@@ -26,7 +26,7 @@ from ddb.data.images import (
     resolve_inside,
     square,
 )
-from ddb.data.sources import load_dataset
+from ddb.data.sources.load import load_dataset
 from ddb.errors import DataError
 
 RED, HALF_RED = (200, 40, 20), (228, 148, 138)  # half transparent over white: (c * 128 + 255 * 127) / 255, rounded

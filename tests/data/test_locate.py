@@ -9,7 +9,7 @@ import pytest
 
 from ddb.config import DataConfig
 from ddb.data.locate import located, trailing_part
-from ddb.data.sources import load_dataset
+from ddb.data.sources.load import load_dataset
 from ddb.errors import DataError
 
 Draw = Callable[..., Path]

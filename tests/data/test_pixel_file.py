@@ -16,7 +16,7 @@ from ddb.config import DataConfig
 from ddb.data import images, pixel_file
 from ddb.data.images import pixel_store, read_image, square
 from ddb.data.pixel_file import DecodedAtUse, open_pixels, write_pixels
-from ddb.data.sources import load_dataset
+from ddb.data.sources.load import load_dataset
 
 COUNT, SIDE = 37, 5
 ARRAY = np.random.default_rng(0).integers(0, 256, (COUNT, SIDE, SIDE, 3), dtype=np.uint8)

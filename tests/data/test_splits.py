@@ -7,7 +7,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ddb.data.listing import Entry
+from ddb.data.sources.listing import Entry
 from ddb.data.splits import make_splits
 
 SHARES = {"val": 0.15, "test": 0.2}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ddb.config import DataConfig
-from ddb.data.sources import load_dataset
+from ddb.data.sources.load import load_dataset
 from ddb.data.summary import set_aside, summary
 from ddb.data.table import Quarantined
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ddb.config import DataConfig
-from ddb.data.sources import load_dataset
+from ddb.data.sources.load import load_dataset
 from ddb.data.table import NO_ATTRIBUTE, Dataset
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ddb.data.celeba_source import list_celeba
+from ddb.data.sources.celeba import list_celeba
 from ddb.pocket.datasets import read_scenes
 
 NAMES = """

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-from ddb.data.metashift_source import list_metashift
+from ddb.data.sources.metashift import list_metashift
 from ddb.pocket import things
 from ddb.pocket.datasets import read_scenes, write_in_distribution
 from small_worlds import small

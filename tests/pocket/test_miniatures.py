@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from ddb.config import PocketConfig
-from ddb.data.published_counts import PUBLISHED
+from ddb.data.sources.published_counts import PUBLISHED
 from ddb.pocket.miniatures import MINIATURES, Split, familiar, items, splits
 from small_worlds import small
 

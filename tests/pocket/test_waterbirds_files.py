@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-from ddb.data.waterbirds_source import list_waterbirds
+from ddb.data.sources.waterbirds import list_waterbirds
 from ddb.pocket.datasets import read_scenes
 
 

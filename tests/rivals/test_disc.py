@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from ddb.backends.timm_classifier import Card, LoadedClassifier
+from ddb.backends.classifiers.timm_classifier import Card, LoadedClassifier
 from ddb.config import Augment, FitConfig
 from ddb.errors import ConfigError
 from ddb.learn import fit as fitting

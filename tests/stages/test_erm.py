@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from ddb.backends.timm_classifier import load_classifier
+from ddb.backends.classifiers.timm_classifier import load_classifier
 from ddb.data.images import read_image
 from ddb.errors import ConfigError
 from ddb.learn import fit

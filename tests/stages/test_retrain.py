@@ -6,7 +6,7 @@ import pyarrow as pa
 import pytest
 import torch
 
-from ddb.backends.timm_classifier import load_classifier
+from ddb.backends.classifiers.timm_classifier import load_classifier
 from ddb.config import RetrainConfig
 from ddb.errors import ConfigError
 from ddb.learn import fit

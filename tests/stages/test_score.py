@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 import torch
 
-from ddb.backends.timm_classifier import create_classifier, load_classifier, save_classifier
+from ddb.backends.classifiers.timm_classifier import create_classifier, load_classifier, save_classifier
 from ddb.config import ScoreConfig
 from ddb.data.images import mask_png, png_bytes, read_image, read_png
 from ddb.data.table import Dataset

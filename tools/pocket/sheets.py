@@ -23,11 +23,11 @@ import torch
 from PIL import Image, ImageDraw
 
 from ddb.backends import Task
-from ddb.backends.latent_diffusion import decode, encode
-from ddb.backends.latent_diffusion_loading import open_diffusion
+from ddb.backends.generators.diffusion.generator import decode, encode
+from ddb.backends.generators.diffusion.loading import open_diffusion
 from ddb.backends.registry import open_generator, open_segmenter
 from ddb.config import InpaintConfig, SegmentConfig
-from ddb.config_load import load_config
+from ddb.config.load import load_config
 from ddb.data.masks import shaped
 from ddb.learn.device import open_accelerator
 from ddb.learn.seeds import seed_of

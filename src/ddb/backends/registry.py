@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ddb.backends import Generator, Inverter, Segmenter
-from ddb.backends.copy_paste import CopyPaste
-from ddb.backends.given_masks import masks_identity, open_given_masks
-from ddb.backends.segmenter_weights import weights_identity
+from ddb.backends.generators.copy_paste import CopyPaste
+from ddb.backends.segmenters.given_masks import masks_identity, open_given_masks
+from ddb.backends.segmenters.weights import weights_identity
 from ddb.backends.weights import identity
 from ddb.config import InpaintConfig, InvertConfig, SegmentConfig
 from ddb.errors import ConfigError
@@ -35,18 +35,18 @@ def open_segmenter(settings: SegmentConfig, device: str, precision: str) -> Segm
 
     runtime = open_accelerator(device, precision)
     if settings.backend == "clipseg":
-        from ddb.backends.clipseg import open_clipseg
+        from ddb.backends.segmenters.clipseg import open_clipseg
 
         return open_clipseg(settings, runtime)
     if settings.backend == "sam3":
-        from ddb.backends.sam3 import open_sam3
+        from ddb.backends.segmenters.sam3 import open_sam3
 
         return open_sam3(settings, runtime)
     if settings.backend == "face_parsing":
-        from ddb.backends.face_parsing import open_face_parsing
+        from ddb.backends.segmenters.face_parsing import open_face_parsing
 
         return open_face_parsing(settings, runtime)
-    from ddb.backends.detect_and_segment import open_detect_and_segment
+    from ddb.backends.segmenters.detect_and_segment import open_detect_and_segment
 
     return open_detect_and_segment(settings, runtime)
 
@@ -57,8 +57,8 @@ def open_generator(
     """What paints counterfactuals; `tokens` (name -> file) are the learned ones that its prompts will hold."""
     if settings.backend == "copy_paste":
         return CopyPaste(settings.feather)
-    from ddb.backends.latent_diffusion import LatentDiffusion
-    from ddb.backends.latent_diffusion_loading import open_diffusion
+    from ddb.backends.generators.diffusion.generator import LatentDiffusion
+    from ddb.backends.generators.diffusion.loading import open_diffusion
     from ddb.learn.device import open_accelerator
 
     model = open_diffusion(settings.weights, open_accelerator(device, precision))
@@ -71,8 +71,8 @@ def open_inverter(settings: InvertConfig, painting: InpaintConfig, device: str, 
     """What learns tokens for the generator, or takes given ones; None where there are none."""
     if painting.backend == "copy_paste" or (settings.representatives == 0 and not settings.tokens):
         return None
-    from ddb.backends.latent_diffusion_loading import open_diffusion
-    from ddb.backends.textual_inversion import TextualInversion
+    from ddb.backends.generators.diffusion.inversion import TextualInversion
+    from ddb.backends.generators.diffusion.loading import open_diffusion
     from ddb.learn.device import open_accelerator
 
     return TextualInversion(open_diffusion(painting.weights, open_accelerator(device, precision)), settings, painting)

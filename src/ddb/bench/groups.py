@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from ddb.bench.trial import group_numbers
+from ddb.bench.fits.trial import group_numbers
 from ddb.data.table import Dataset
 from ddb.errors import ConfigError
 from ddb.records import SPLITS

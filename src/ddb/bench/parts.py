@@ -10,18 +10,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ddb.backends.timm_classifier import LoadedClassifier
-from ddb.bench import judge, paper
+from ddb.backends.classifiers.timm_classifier import LoadedClassifier
 from ddb.bench.concepts import write_concepts
-from ddb.bench.fits import Fits
+from ddb.bench.fits.methods import Method, usable
+from ddb.bench.fits.search import Fits
+from ddb.bench.fits.trial import Trial, open_trial
 from ddb.bench.folder import Folder, Key, Record, fingerprint
 from ddb.bench.groups import check_groups
-from ddb.bench.methods import Method, usable
 from ddb.bench.options import DDB, Options
-from ddb.bench.results import Results, arm_scores, labels_of, method_scores
 from ddb.bench.scores import score
-from ddb.bench.studies import STUDIES, Studies
-from ddb.bench.trial import Trial, open_trial
+from ddb.bench.show import paper
+from ddb.bench.show.results import Results, arm_scores, labels_of, method_scores
+from ddb.bench.studies import judge
+from ddb.bench.studies.arms import STUDIES, Studies
 from ddb.config import RunConfig
 from ddb.engine.progress import Progress
 from ddb.engine.workspace import Workspace

@@ -15,9 +15,9 @@ from pathlib import Path
 from ddb.bench import team
 from ddb.bench.folder import Folder, Record
 from ddb.bench.options import Options, check_studies
-from ddb.bench.output import write_all
 from ddb.bench.parts import Bench
-from ddb.bench.results import Results
+from ddb.bench.show.output import write_all
+from ddb.bench.show.results import Results
 from ddb.config import RunConfig
 from ddb.engine.interrupt import guarded
 from ddb.engine.progress import Progress, open_progress, warnings_shown

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from ddb.backends.timm_classifier import LoadedClassifier
-from ddb.bench.trial import PREDICT_BATCH, Trial
+from ddb.backends.classifiers.timm_classifier import LoadedClassifier
+from ddb.bench.fits.trial import PREDICT_BATCH, Trial
 from ddb.data.images import pixel_store
 from ddb.learn import metrics, predict
 from ddb.records import Group

@@ -23,7 +23,7 @@ import torch
 from ddb.bench.folder import Folder
 from ddb.bench.options import DDB, Options
 from ddb.bench.parts import JUDGE, RUN, Bench, Part
-from ddb.bench.studies import STUDIES
+from ddb.bench.studies.arms import STUDIES
 from ddb.config import RunConfig
 from ddb.engine.interrupt import guarded
 from ddb.engine.progress import Lines, warnings_shown

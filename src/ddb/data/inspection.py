@@ -16,10 +16,10 @@ from scipy.stats.contingency import association
 from ddb.config import DataConfig
 from ddb.data.files import MISSING, Checked, check_files
 from ddb.data.images import FORMATS
-from ddb.data.listing import Entry, named
-from ddb.data.published_counts import compare
-from ddb.data.recognise import Recognised, recognise
-from ddb.data.sources import read_listing, resolve_entries
+from ddb.data.sources.listing import Entry, named
+from ddb.data.sources.load import read_listing, resolve_entries
+from ddb.data.sources.published_counts import compare
+from ddb.data.sources.recognise import Recognised, recognise
 from ddb.data.table import Quarantined
 from ddb.records import SPLITS
 

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Collection
 from dataclasses import replace
 
-from ddb.data.listing import Entry
+from ddb.data.sources.listing import Entry
 
 
 def make_splits(

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from ddb.backends.timm_classifier import LoadedClassifier
+from ddb.backends.classifiers.timm_classifier import LoadedClassifier
 from ddb.config import FitConfig
 from ddb.errors import ConfigError
 from ddb.learn.classifier import Classifier

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from ddb.backends.timm_classifier import LoadedClassifier
+from ddb.backends.classifiers.timm_classifier import LoadedClassifier
 from ddb.learn.batches import passes
 from ddb.learn.fit import Material
 from ddb.learn.predict import Floats, cross_entropy, softmax

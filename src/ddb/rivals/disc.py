@@ -27,7 +27,7 @@ import numpy.typing as npt
 import torch
 from pydantic import Field
 
-from ddb.backends.timm_classifier import LoadedClassifier
+from ddb.backends.classifiers.timm_classifier import LoadedClassifier
 from ddb.errors import ConfigError
 from ddb.learn.batches import Batch, numpy_generator, passes
 from ddb.learn.classifier import Classifier, Pixels

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ddb.backends.timm_classifier import LoadedClassifier
+from ddb.backends.classifiers.timm_classifier import LoadedClassifier
 from ddb.config import FitConfig
 from ddb.learn.fit import Material, fit
 from ddb.learn.seeds import seed_of

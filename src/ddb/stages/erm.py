@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 from safetensors.torch import load_file
 
-from ddb.backends.timm_classifier import (
+from ddb.backends.classifiers.timm_classifier import (
     CARD,
     LoadedClassifier,
     backbone_identity,

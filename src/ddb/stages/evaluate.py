@@ -20,10 +20,10 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ddb.backends.timm_classifier import load_classifier
+from ddb.backends.classifiers.timm_classifier import load_classifier
 from ddb.config import DataConfig, ErmConfig, EvaluateConfig
 from ddb.data.images import pixel_store, read_mask, read_png, square
-from ddb.data.sources import load_in_distribution
+from ddb.data.sources.load import load_in_distribution
 from ddb.data.table import Dataset
 from ddb.learn import leak, metrics, predict
 from ddb.learn.attribution import mask_at_input

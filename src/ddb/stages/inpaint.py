@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ddb.backends import Generator, Image, Mask, Painted, Task
-from ddb.backends.objects_only import ObjectsOnly
+from ddb.backends.generators.objects_only import ObjectsOnly
 from ddb.backends.registry import (
     generator_identity,
     open_generator,

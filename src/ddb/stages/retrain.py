@@ -17,7 +17,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ddb.backends.timm_classifier import CARD, LoadedClassifier, create_classifier, load_classifier, save_classifier
+from ddb.backends.classifiers.timm_classifier import (
+    CARD,
+    LoadedClassifier,
+    create_classifier,
+    load_classifier,
+    save_classifier,
+)
 from ddb.config import ErmConfig, RetrainConfig
 from ddb.data.images import pixel_store, read_png, square
 from ddb.data.table import Dataset

@@ -19,7 +19,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ddb.backends.timm_classifier import load_classifier
+from ddb.backends.classifiers.timm_classifier import load_classifier
 from ddb.config import ErmConfig, ScoreConfig
 from ddb.data.images import pixel_store, png_bytes, read_mask, read_png, square
 from ddb.data.table import Dataset

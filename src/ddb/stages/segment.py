@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ddb.backends import Found, Image
-from ddb.backends.given_masks import check_complete, open_given_masks
 from ddb.backends.registry import open_segmenter, segmentation_facts, segmenter_identity
+from ddb.backends.segmenters.given_masks import check_complete, open_given_masks
 from ddb.config import InpaintConfig, SegmentConfig
 from ddb.data.images import mask_png, read_image
 from ddb.data.masks import region

@@ -1,0 +1,1 @@
+"""Classifiers: the backbone that ERM trains, saves and loads."""

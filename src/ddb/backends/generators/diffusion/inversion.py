@@ -1,0 +1,234 @@
+"""Learning a class token (paper, inversion; method section 3): every weight is frozen, only the token's vectors move.
+
+Loss: || target - UNet(z_t, t, text(prompt)) ||^2 inside the mask, target = noise or velocity as the model was trained;
+cells of the mask far from the object count little, else the token learns the object's usual background.
+Images are encoded once, mirrored ones too; a 9-channel UNet sees the hidden region and the rest of the image, as when
+it paints. Stable Diffusion XL learns vectors for both of its text encoders together. A held-out loss, over fixed
+images, times and noise, says which vectors are kept (`kept_check`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from diffusers import DDPMScheduler
+from scipy import stats
+from torch import Tensor, nn
+
+from ddb.backends import Learned, Lesson
+from ddb.backends.generators.diffusion.generator import check_size, remedy
+from ddb.backends.generators.diffusion.model import Diffusion
+from ddb.backends.generators.diffusion.text import Text
+from ddb.backends.generators.diffusion.tokens import Rows, read_token, write_token
+from ddb.backends.generators.diffusion.views import Views, encode_views, split
+from ddb.config import InpaintConfig, InvertConfig
+from ddb.errors import StageFailed
+from ddb.learn.halving import batches
+
+Part = TypeVar("Part")
+
+HELD_OUT_PAIRS = 48
+"""Fixed (image, time, noise) triples of the held-out loss; times spread evenly over the schedule."""
+NORM_LIMIT = 2.0
+"""Vectors stay below this many times the 95% quantile of the norms in the embedding table."""
+FP16_GRADIENT_SCALE = 2.0**12
+INIT_NOISE = 0.01
+"""Share of an initial vector's norm that is added as noise, so that several vectors can part."""
+
+
+@dataclass(frozen=True)
+class Draws:
+    """Rows of the views int64 [n], times int64 [n] and noise nChw: what a loss is computed on, on the CPU."""
+
+    rows: Tensor
+    times: Tensor
+    noise: Tensor
+
+    def pick(self, part: Sequence[int]) -> Draws:
+        picked = torch.tensor(part)
+        return Draws(self.rows[picked], self.times[picked], self.noise[picked])
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What does not change while a token is learned: its name, the prompt's ids for each encoder, the images."""
+
+    token: str
+    ids: tuple[Tensor, ...]
+    views: Views
+
+
+@dataclass(frozen=True)
+class TextualInversion:
+    """An Inverter over an open diffusion model. `painting` gives image size, crop and the prompt's template."""
+
+    model: Diffusion
+    settings: InvertConfig
+    painting: InpaintConfig
+
+    def __post_init__(self) -> None:
+        check_size(self.model, self.painting.image_size)
+
+    def adopt(self, label: int, file: Path, folder: Path) -> Learned:
+        """Take a token that was learned elsewhere: write it as `learn` does and make it usable in prompts.
+
+        ModelError if the file cannot be read or its vectors do not fit the model's text encoders.
+        """
+        rows = read_token(token_name(label), file, len(self.model.prompts.encoders))
+        return self._usable(label, rows, folder, [])
+
+    def learn(self, lesson: Lesson, folder: Path) -> Learned:
+        """Learn the token of a class, write it as `folder`/token-<label>.safetensors and make it usable in prompts.
+
+        ValueError without images; StageFailed if the loss is not finite; OutOfMemory if one image does not fit.
+        """
+        views = encode_views(self.model, self.painting, lesson, self.settings.inside_mask)
+        rows, losses = self._fit(lesson, views)
+        return self._usable(lesson.label, rows, folder, losses)
+
+    def _usable(self, label: int, rows: Rows, folder: Path, losses: list[float]) -> Learned:
+        token = token_name(label)
+        self.model.prompts.add(token, rows)
+        return Learned(token, write_token(token, rows, folder / f"token-{label}.safetensors"), losses)
+
+    def _fit(self, lesson: Lesson, views: Views) -> tuple[Rows, list[float]]:
+        """The kept vectors [n, width], one tensor an encoder, and the held-out losses, the first before any step."""
+        draw = torch.Generator().manual_seed(lesson.seed)
+        prompts, settings, token = self.model.prompts, self.settings, token_name(lesson.label)
+        initial = prompts.initial(settings.init or lesson.phrase, settings.vectors)
+        vectors = [nn.Parameter(_parted(rows, draw)) for rows in initial]
+        prompts.add(token, vectors)
+        ids = prompts.ids(self.painting.template.format(token=token, phrase=lesson.phrase))
+        subject = Subject(token, ids, views)
+        training, held_out = split(len(lesson.images))
+        fixed = _fixed_draws(held_out, views, self._times(), draw)
+        optimiser = torch.optim.AdamW(vectors, lr=settings.lr, weight_decay=0.0)
+        limits = [NORM_LIMIT * float(torch.quantile(one.table.norm(dim=1), 0.95)) for one in prompts.encoders]
+        checks = [self._held_out(subject, vectors, fixed)]
+        states = [self._kept(vectors)]
+        for step in range(1, settings.steps + 1):
+            rows = training[torch.randint(len(training), (settings.batch_size,), generator=draw)]
+            times = torch.randint(self._times(), (settings.batch_size,), generator=draw)
+            noise = torch.randn((len(rows), *views.latents.shape[1:]), generator=draw)
+            self._put_gradients(subject, vectors, Draws(rows, times, noise))
+            optimiser.step()
+            _clamp(vectors, limits)
+            if step % settings.check_every == 0 or step == settings.steps:
+                checks.append(self._held_out(subject, vectors, fixed))
+                states.append(self._kept(vectors))
+                if not np.isfinite(checks[-1]).all():
+                    raise StageFailed(f"token {token}: the loss is not finite at step {step}; lower invert.lr.")
+        return states[kept_check(np.stack(checks))], [float(losses.mean()) for losses in checks]
+
+    def _put_gradients(self, subject: Subject, vectors: Sequence[nn.Parameter], draws: Draws) -> None:
+        """The gradient of the batch's mean loss, summed over halves where memory runs out."""
+        count = len(draws.rows)
+
+        def of_part(part: Sequence[int]) -> tuple[Tensor, ...]:
+            share = self._gradient_scale() * (len(part) / count)
+            loss = self._losses(subject, vectors, draws.pick(part)).mean()
+            return torch.autograd.grad(loss * share, vectors)
+
+        gradients = list(self._batches(of_part, count))
+        for vector, parts in zip(vectors, zip(*gradients, strict=True), strict=True):
+            vector.grad = parts[0] if len(parts) == 1 else torch.stack(parts).sum(dim=0)
+
+    @torch.no_grad()
+    def _held_out(self, subject: Subject, vectors: Sequence[Tensor], fixed: Draws) -> npt.NDArray[np.float64]:
+        """The mean loss of every held-out image, mirrored or not."""
+
+        def of_part(part: Sequence[int]) -> Tensor:
+            return self._losses(subject, vectors, fixed.pick(part)).cpu()
+
+        losses = torch.cat(list(self._batches(of_part, len(fixed.rows)))).double()
+        images = fixed.rows % (len(subject.views.latents) // 2)
+        return np.array([float(losses[images == image].mean()) for image in sorted(set(images.tolist()))])
+
+    def _batches(self, work: Callable[[Sequence[int]], Part], count: int) -> Iterator[Part]:
+        return batches(work, range(count), self.settings.batch_size, "invert.batch_size", remedy(self.painting))
+
+    def _losses(self, subject: Subject, vectors: Sequence[Tensor], draws: Draws) -> Tensor:
+        rows = tuple(self._stored(vector) for vector in vectors)
+        text = self.model.prompts.embed(subject.ids, {subject.token: rows})
+        views = subject.views.pick(draws.rows.to(subject.views.latents.device))
+        return denoising_losses(self.model, text, views, draws.times, draws.noise)
+
+    def _stored(self, vectors: Tensor) -> Tensor:
+        """The vectors as their file will hold them; gradients pass as if they had not been rounded."""
+        if self.settings.rows == "fp32":
+            return vectors
+        return vectors + (vectors.to(torch.bfloat16).float() - vectors).detach()
+
+    def _kept(self, vectors: Sequence[Tensor]) -> Rows:
+        """Copies in the precision of the file."""
+        dtype = torch.float32 if self.settings.rows == "fp32" else torch.bfloat16
+        return tuple(vector.detach().to(dtype, copy=True) for vector in vectors)
+
+    def _gradient_scale(self) -> float:
+        """Keeps gradients inside float16's range; AdamW's steps do not depend on it."""
+        return FP16_GRADIENT_SCALE if self.model.runtime.dtype == torch.float16 else 1.0
+
+    def _times(self) -> int:
+        return int(self.model.schedule.get("num_train_timesteps", 1000))
+
+
+def token_name(label: int) -> str:
+    """As it stands in prompts; never the class's own name, which a tokenizer might know or split."""
+    return f"<ddb-{label}>"
+
+
+def kept_check(losses: npt.NDArray[np.float64]) -> int:
+    """Which of the checks' vectors to keep: the last that are not measurably worse than those of the lowest mean.
+    `losses` [checks, images]: the held-out loss of every image.
+
+    Worse: by a one-sided paired t-test over the images at 5%. What a token says moves the loss by less than one image
+    differs from the next, so the lowest mean alone is often the first check, before any step.
+    """
+    excess = losses - losses[losses.mean(axis=1).argmin()]
+    images = losses.shape[1]
+    limit = stats.t.ppf(0.95, images - 1) * stats.sem(excess, axis=1) if images > 1 else np.zeros(len(losses))
+    return int(np.flatnonzero(excess.mean(axis=1) <= limit)[-1])
+
+
+def denoising_losses(model: Diffusion, text: Text, views: Views, times: Tensor, noise: Tensor) -> Tensor:
+    """Weighted mean squared error inside the mask, of every image [B]. `text`: one prompt, `times` int64 [B], `noise`
+    BChw; differentiable in `text`."""
+    device = views.latents.device
+    times, noise = times.to(device), noise.to(device)
+    schedule = DDPMScheduler.from_config(model.schedule)
+    inputs = schedule.add_noise(views.latents, noise, times)
+    if views.masked is not None:
+        inputs = torch.cat([inputs, views.mask, views.masked], dim=1)
+    output = model.predict(inputs, times, text.to(model.runtime.dtype).expand(len(times)))
+    kind = model.schedule.get("prediction_type", "epsilon")
+    target = schedule.get_velocity(views.latents, noise, times) if kind == "v_prediction" else noise
+    error = ((output - target) ** 2).mean(dim=1, keepdim=True)
+    losses: Tensor = (views.weight * error).sum(dim=(1, 2, 3)) / views.weight.sum(dim=(1, 2, 3))
+    return losses
+
+
+def _parted(rows: Tensor, draw: torch.Generator) -> Tensor:
+    """Initial vectors with a little noise."""
+    spread = torch.randn(rows.shape, generator=draw).to(rows.device) / rows.shape[1] ** 0.5
+    parted: Tensor = rows + INIT_NOISE * rows.norm(dim=1, keepdim=True) * spread
+    return parted
+
+
+def _fixed_draws(rows: Tensor, views: Views, times: int, draw: torch.Generator) -> Draws:
+    """What the held-out loss is computed on."""
+    picked = rows[torch.arange(HELD_OUT_PAIRS) % len(rows)]
+    spread = ((torch.arange(HELD_OUT_PAIRS) + 0.5) / HELD_OUT_PAIRS * times).long()
+    order = torch.randperm(HELD_OUT_PAIRS, generator=draw)
+    return Draws(picked, spread[order], torch.randn((HELD_OUT_PAIRS, *views.latents.shape[1:]), generator=draw))
+
+
+@torch.no_grad()
+def _clamp(vectors: Sequence[Tensor], limits: Sequence[float]) -> None:
+    for rows, limit in zip(vectors, limits, strict=True):
+        rows.mul_((limit / rows.norm(dim=1, keepdim=True)).clamp(max=1.0))

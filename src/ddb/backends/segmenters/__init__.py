@@ -1,0 +1,1 @@
+"""Segmenters: what finds the causal part of an image."""

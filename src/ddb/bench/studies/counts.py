@@ -1,0 +1,109 @@
+"""More or fewer counterfactuals: one pool painted for all amounts, and a pruning stage that looks at a part of it.
+
+The unit is the smaller class of a direction: amount 1 paints as many images as it has. Sources come in the order of the
+method (lowest ERM loss first), all of them once, then all of them again with a new variant. What the seed's run has
+painted is taken from there.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from dataclasses import replace
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ddb.bench.fits.trial import Trial
+from ddb.config import PruneConfig, RunConfig
+from ddb.learn.selection import Direction, budgets, majority, mean_probabilities, targets
+from ddb.records import OK, candidate_id
+from ddb.stage import Row, Stage, Tables, Worker
+from ddb.stages import prune
+from ddb.stages.inpaint import split_id
+
+AMOUNTS = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0)
+VARIANTS = 4
+
+
+def pool_config(config: RunConfig) -> RunConfig:
+    """Every direction up to the size of its smaller class; no second tries, which depend on what was pruned."""
+    tree = config.model_dump()
+    tree["inpaint"]["per_class"] = None
+    tree["prune"]["max_rounds"] = 1
+    return RunConfig.model_validate(tree)
+
+
+def pool_stage(stage: Stage, trial: Trial) -> Stage:
+    """The inpaint stage that paints what the pool lacks beside the run's candidates."""
+    classes = len(trial.dataset.classes)
+
+    def plan(tables: Tables) -> list[str]:
+        predictions = tables.table("erm")
+        masks = tables.table("segment")
+        usable = set(masks.filter(pc.equal(masks["status"], OK))["id"].to_pylist())
+        units = budgets(predictions, classes, None)
+        return [
+            candidate_id(name, to, variant)
+            for variant in range(VARIANTS)
+            for (label, to), count in units.items()
+            for name in majority(predictions, label, count)
+            if name in usable and to in targets(predictions, label, classes)
+        ]
+
+    def open_worker(tables: Tables, folder: Path) -> Worker:
+        candidates = trial.workspace.table("inpaint")
+        painted = candidates.filter(pc.equal(candidates["status"], OK))
+        place = {name: row for row, name in enumerate(painted["id"].to_pylist())}
+        paint = stage.open(tables, folder)
+
+        def rows(ids: list[str]) -> list[Row]:
+            new = [name for name in ids if name not in place]
+            made = dict(zip(new, paint(new), strict=True)) if new else {}
+            return [made[name] if name in made else painted.slice(place[name], 1).to_pylist()[0] for name in ids]
+
+        return rows
+
+    return replace(stage, plan=plan, open=open_worker)
+
+
+def part(candidates: pa.Table, units: dict[Direction, int], amount: float) -> set[str]:
+    """Ids of the pool's first amount x unit candidates of every direction."""
+    taken: dict[Direction, int] = defaultdict(int)
+    chosen = set()
+    columns = candidates.select(["id", "from_label", "to_label", "status"]).to_pylist()
+    for row in sorted(columns, key=lambda row: split_id(row["id"])[2]):
+        direction = row["from_label"], row["to_label"]
+        if row["status"] == OK and taken[direction] < round(amount * units[direction]):
+            taken[direction] += 1
+            chosen.add(row["id"])
+    return chosen
+
+
+def pruned_part(stage: Stage, settings: PruneConfig, classes: int, amount: float) -> Stage:
+    """The prune stage on a part of the pool: the heads see that part alone, the rest counts as over budget."""
+
+    def inside(tables: Tables) -> tuple[pa.Table, pa.Table, dict[int, float]]:
+        predictions, candidates, scores = (tables.table(name) for name in ("erm", "inpaint", "score"))
+        chosen = part(candidates, budgets(predictions, classes, None), amount)
+        return _of(scores, chosen), candidates, mean_probabilities(predictions)
+
+    def open_worker(tables: Tables, folder: Path) -> Worker:
+        scores, candidates, means = inside(tables)
+        verdicts = {row["id"]: row for row in prune.decide(scores, candidates, means, settings)}
+        return lambda ids: [verdicts.get(name) or _left_out(name) for name in ids]
+
+    def finish(tables: Tables, folder: Path) -> None:
+        rows = prune.summary(*inside(tables), settings)
+        (folder / prune.SUMMARY).write_text(json.dumps(rows, indent=1) + "\n")
+
+    return replace(stage, open=open_worker, finish=finish, settings={**stage.settings, "amount": amount})
+
+
+def _of(rows: pa.Table, ids: set[str]) -> pa.Table:
+    return rows.filter(pc.is_in(rows["id"], pa.array(sorted(ids), pa.string())))
+
+
+def _left_out(name: str) -> Row:
+    return {"id": name, "keep": False, "reason": "over_budget", "status": OK, "error": ""}

@@ -1,0 +1,86 @@
+"""The judge: a classifier trained on balanced renders of a built-in world, which says what a counterfactual shows.
+
+It sees both body plans and empty places in equal shares on every place, everything else at random, and blur and noise,
+so that the softness of a decoder does not decide. It serves tables alone: no method and no selection asks it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ddb.backends.classifiers.timm_classifier import (
+    CARD,
+    LoadedClassifier,
+    create_classifier,
+    load_classifier,
+    save_classifier,
+)
+from ddb.config import Augment, ErmConfig, FitConfig
+from ddb.engine import files
+from ddb.errors import ConfigError
+from ddb.learn.classifier import Pixels
+from ddb.learn.device import Runtime
+from ddb.learn.fit import CHECKPOINT, Images, Material, fit
+from ddb.learn.predict import logits
+from ddb.pocket.miniatures import MINIATURES
+from ddb.pocket.world import FAMILIES, render, sample_scene
+
+NOTHING = 2
+"""The answer for an image without its object; 0 and 1 are the classes."""
+IMAGES, UNSEEN, BATCH = 3600, 1200, 128
+BUDGET = FitConfig(
+    epochs=4, lr=0.01, schedule="cosine", selection="last", augment=Augment(scale=(0.85, 1.0), blur=0.5, noise=6)
+)
+
+
+def open_judge(world: str, folder: Path, runtime: Runtime) -> LoadedClassifier:
+    """The judge in `folder`, trained first if it is not there. judge.json says how often it is right on unseen renders.
+
+    ConfigError for a `world` that is none."""
+    if world not in MINIATURES:
+        raise ConfigError("Only the built-in worlds have a judge of counterfactuals.")
+    if (folder / CARD).exists():
+        return load_classifier(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    names = (*MINIATURES[world].plans, "nothing")
+    loaded = create_classifier(ErmConfig(backbone="pocket", weights="pocket", image_size=64), names, 0)
+    pixels, answers = balanced_renders(world, IMAGES, 100)
+    fit(loaded.classifier, Material(Images(pixels, answers)), BUDGET, runtime, 0, folder)
+    unseen, truth = balanced_renders(world, UNSEEN, 999)
+    right = float((answers_of(loaded, unseen, runtime) == truth).mean())
+    files.write_json(folder / "judge.json", {"world": world, "accuracy": right, "unseen": UNSEEN})
+    save_classifier(loaded, folder)
+    (folder / CHECKPOINT).unlink(missing_ok=True)
+    return loaded
+
+
+def accuracy(folder: Path) -> float | None:
+    """How often the judge is right on unseen renders; None where there is no judge."""
+    found = files.read_json(folder / "judge.json")
+    return None if found is None else float(found["accuracy"])
+
+
+def answers_of(judge: LoadedClassifier, images: Pixels, runtime: Runtime) -> npt.NDArray[np.int64]:
+    """What uint8 [N, 64, 64, 3] images show: a class, or NOTHING."""
+    if not len(images):
+        return np.empty(0, np.int64)
+    answers: npt.NDArray[np.int64] = logits(judge.classifier, images, runtime.exact(), BATCH).argmax(axis=1)
+    return answers
+
+
+def balanced_renders(world: str, count: int, seed: int) -> tuple[Pixels, npt.NDArray[np.int64]]:
+    """Images uint8 [N, 64, 64, 3] and answers; every (answer, place) has the same share."""
+    miniature, rng = MINIATURES[world], np.random.default_rng(seed)
+    places = FAMILIES[miniature.family].places
+    cells = [(answer, place) for answer in (0, 1, NOTHING) for place in places]
+    picks = [cells[i % len(cells)] for i in range(count)]
+    images = [_drawn(rng, miniature.family, [*miniature.plans, None][answer], place) for answer, place in picks]
+    return np.stack(images), np.array([answer for answer, _ in picks], np.int64)
+
+
+def _drawn(rng: np.random.Generator, family: str, plan: str | None, place: str) -> Any:
+    return render(sample_scene(rng, family=family, plan=plan, place=place, empty=plan is None)).image

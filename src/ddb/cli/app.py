@@ -1,0 +1,207 @@
+"""The command line: each verb parses, calls a library function and prints. Heavy imports are inside the verbs, so that
+`ddb --help` answers at once."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ddb import __version__
+from ddb.cli.groups import config_app, data_app, models_app, pocket_app
+from ddb.cli.options import Data, Device, Out, Run, Seed, Set, Source, config_of, verbs
+from ddb.errors import DDBError, Interrupted
+
+if TYPE_CHECKING:
+    from ddb.config import RunConfig
+
+STAGE_HELP = {
+    "erm": "Train the plain classifier; rank images by their loss.",
+    "invert": "Learn a token for each class from its hardest images.",
+    "segment": "Find the part of each image that makes its class.",
+    "inpaint": "Repaint that part as another class: the counterfactuals.",
+    "score": "Score each counterfactual with the plain classifier.",
+    "prune": "Decide which counterfactuals are kept.",
+    "retrain": "Retrain the classifier with the kept ones as well.",
+    "evaluate": "Measure both classifiers on the test images, per group.",
+}
+
+app = verbs("Diffusion driven balancing: make an image classifier look at the object, not at what surrounds it.")
+app.add_typer(config_app, name="config")
+app.add_typer(models_app, name="models")
+app.add_typer(pocket_app, name="pocket")
+app.add_typer(data_app, name="data")
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        print(f"ddb {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """What stands before a verb."""
+
+
+@app.command()
+def run(
+    source: Source, data: Data = None, overrides: Set = None, out: Out = None, device: Device = None, seed: Seed = None
+) -> None:
+    """Run the whole method; run it again to go on where it stopped."""
+    _run(config_of(source, overrides, data, seed, device), out, only=None)
+
+
+def _stage_verb(name: str) -> Callable[..., None]:
+    def verb(
+        source: Source,
+        data: Data = None,
+        overrides: Set = None,
+        out: Out = None,
+        device: Device = None,
+        seed: Seed = None,
+    ) -> None:
+        _run(config_of(source, overrides, data, seed, device), out, only=name)
+
+    return verb
+
+
+def _segment(
+    source: Source,
+    data: Data = None,
+    overrides: Set = None,
+    out: Out = None,
+    device: Device = None,
+    seed: Seed = None,
+    preview: Annotated[
+        int | None,
+        typer.Option(
+            "--preview", metavar="N", min=1, max=400, help="Only show N images with boxes, masks, regions on one sheet."
+        ),
+    ] = None,
+) -> None:
+    config = config_of(source, overrides, data, seed, device)
+    if preview is None:
+        return _run(config, out, only="segment")
+    from ddb.segment_preview import preview as show
+
+    for line in show(config, out or Path("runs") / config.name, preview):
+        print(line)
+
+
+for _name, _help in STAGE_HELP.items():
+    app.command(_name, help=f"{_help} This stage alone; needs the stages before it.")(
+        _segment if _name == "segment" else _stage_verb(_name)
+    )
+
+
+@app.command()
+def bench(
+    source: Source,
+    data: Data = None,
+    overrides: Set = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="Bench folder; default: runs/bench-NAME.")
+    ] = None,
+    device: Device = None,
+    methods: Annotated[str, typer.Option("--methods", metavar="A,B", help="Names, or all.")] = "all",
+    seeds: Annotated[int, typer.Option("--seeds", metavar="N", help="How many.")] = 5,
+    select: Annotated[
+        str, typer.Option("--select", help="Validation signal: worst_group, worst_class or counterfactual.")
+    ] = "worst_group",
+    search: Annotated[
+        str, typer.Option("--search", help="Hyperparameters: first (seed), every (seed) or off.")
+    ] = "first",
+    tables: Annotated[str, typer.Option("--tables", metavar="A,B", help="1, 2, 3, counts, labels, or all.")] = "1",
+    engine: Annotated[str, typer.Option("--engine", help="local.")] = "local",
+    concepts: Annotated[
+        Path | None, typer.Option("--concepts", metavar="DIR", help="DISC's concept images, a sub-folder each.")
+    ] = None,
+    processes: Annotated[
+        int, typer.Option("--processes", metavar="N", help="Fits at once, each with its share of the cores.")
+    ] = 1,
+) -> None:
+    """Compare ddb with other methods over seeds. Run it again to go on."""
+    from ddb.bench.options import options
+    from ddb.bench.run import run_bench
+    from ddb.bench.show.terminal import show
+
+    config = config_of(source, overrides, data, None, device)
+    asked = options(methods, seeds, select, search, tables, engine, concepts, processes)
+    folder = out or Path("runs") / f"bench-{config.name}"
+    show(run_bench(config, asked, folder), sys.stdout)
+    print(folder / "bench.html")
+
+
+@app.command()
+def check(source: Source, data: Data = None, overrides: Set = None, device: Device = None) -> None:
+    """Report every fault of settings and data; compute nothing."""
+    from ddb.preflight import check as check_all
+
+    for line in check_all(source, overrides or (), data=data, device=device):
+        print(line)
+
+
+@app.command()
+def doctor(source: Source, data: Data = None, overrides: Set = None, device: Device = None) -> None:
+    """Say what this machine lacks for a run, and how to mend it."""
+    from ddb.doctor import examine
+
+    findings = examine(source, overrides or (), data=data, device=device)
+    for finding in findings:
+        print(f"{'missing' if finding.remedy else 'ok':<8} {finding.what:<20} {finding.found}")
+        if finding.remedy:
+            print(f"{'':<29} -> {finding.remedy}")
+    if any(finding.remedy for finding in findings):
+        raise typer.Exit(1)
+
+
+@app.command()
+def status(
+    run_folder: Run, as_json: Annotated[bool, typer.Option("--json", help="Print it for machines.")] = False
+) -> None:
+    """Say what is done and what is left."""
+    from ddb import pipeline
+    from ddb.engine.state import in_words
+
+    state = pipeline.status(run_folder)
+    print(json.dumps(state, indent=2) if as_json else in_words(state))
+
+
+@app.command()
+def export(run_folder: Run, folder: Annotated[Path, typer.Argument(metavar="DIR", help="New folder.")]) -> None:
+    """Copy the balanced data and the classifier out of a run."""
+    from ddb.product import export_product
+
+    print(export_product(run_folder, folder))
+
+
+@app.command()
+def report(run_folder: Run) -> None:
+    """Write report.html anew from what the run folder holds."""
+    from ddb.report.page import write_report
+
+    print(write_report(run_folder))
+
+
+def _run(config: RunConfig, out: Path | None, only: str | None) -> None:
+    from ddb import pipeline
+
+    pipeline.run(config, out or Path("runs") / config.name, only=only)
+
+
+def main() -> None:
+    """Entry point of the `ddb` command: errors that a user can mend become a message and an exit code."""
+    try:
+        app()
+    except DDBError as error:
+        print(f"ddb: {error}", file=sys.stderr)
+        sys.exit(error.exit_code if isinstance(error, Interrupted) else 1)

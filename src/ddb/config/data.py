@@ -1,0 +1,96 @@
+"""Settings of the data: where samples come from."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from ddb.config.section import Section, Share
+
+WORLD_STARTS: dict[str, dict[str, float]] = {
+    "metashift": {"train": 1700, "val": 200, "test": 576, "correlation": 0.8824},
+    "celeba": {"train": 3000, "val": 600, "test": 2000, "correlation": 0.9428},
+}
+"""Values that a world starts from instead of the defaults of `PocketConfig`: MetaShift's own sizes (750 and 100 a
+class; 144 a group held out), CelebA's own shares (22,880 of 24,267 blond training images are women)."""
+
+
+class PocketConfig(Section):
+    """The built-in worlds, where `data.source` is "pocket"."""
+
+    world: Literal["waterbirds", "metashift", "celeba"] = Field(
+        "waterbirds", description="miniature: birds and places, cats and dogs beside things, hair and faces"
+    )
+    train: int = Field(2400, ge=20, le=1_000_000, description="training images")
+    val: int = Field(600, ge=8, le=1_000_000, description="validation images")
+    test: int = Field(2000, ge=8, le=1_000_000, description="test images")
+    correlation: Share = Field(
+        0.95, description="share of training images whose place fits their class (celeba: of the blond ones)"
+    )
+    waterbirds: float = Field(0.22, gt=0, lt=1, description="waterbirds: share of waterbirds in every split")
+    blond: float = Field(0.149, gt=0, lt=1, description="celeba: share of training images that are blond")
+    square: Share = Field(0.4828, description="celeba: share of square faces in training images that are not blond")
+    seed: int = Field(0, ge=0, description="seed of the drawn data set")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _start(cls, values: Any) -> Any:
+        """What the world starts from, where nothing else is said."""
+        if not isinstance(values, dict) or not isinstance(values.get("world"), str):
+            return values
+        return WORLD_STARTS.get(values["world"], {}) | values
+
+
+class DataConfig(Section):
+    source: Literal[
+        "pocket",
+        "waterbirds",
+        "folder",
+        "table",
+        "celeba",
+        "metashift",
+        "wilds",
+        "subpopbench",
+        "huggingface",
+        "auto",
+    ] = Field(
+        "folder",
+        description="pocket: drawn by ddb; folder: class folders; table: CSV/Parquet; auto: what `ddb data inspect` "
+        "finds; others: layouts of docs/datasets.md",
+    )
+    root: str = Field("", description="folder (or CSV/Parquet file) that holds the data; unused by the pocket source")
+    target: str = Field(
+        "", description="attribute or column that is the label; empty: the usual one (celeba: Blond_Hair)"
+    )
+    attribute: str = Field(
+        "", description="attribute or column that groups are made with; empty: the usual one (celeba: Male)"
+    )
+    variant: Literal["", "pooled", "cabinet-bed", "bag-box", "bench-bike", "boat-surfboard"] = Field(
+        "", description="metashift: dogs to train on (empty: bench-bike, as DISC); pooled: folders' splits forgotten"
+    )
+    classes: tuple[str, ...] = Field((), description="classes to use, in label order; empty: all, sorted by name")
+    phrase: str = Field("object", min_length=1, description="superclass noun, in prompts and for segmentation")
+    val_share: float = Field(0.15, gt=0, lt=0.9, description="share held out where the data has no validation split")
+    test_share: float = Field(0.2, gt=0, lt=0.9, description="share held out where the data has no test split")
+    split_seed: int = Field(0, ge=0, description="seed of a split made here")
+    val_from: Literal["train", "test"] = Field(
+        "train", description="images that a missing validation split is taken from (test: as DISC does for MetaShift)"
+    )
+    max_megapixels: float = Field(50, gt=0, description="larger images are quarantined, in millions of pixels")
+    decode_once: bool = Field(
+        True, description="keep decoded pixels on disk (images x side x side x 3 bytes); false: decode at every use"
+    )
+    pocket: PocketConfig = PocketConfig()
+
+    @model_validator(mode="after")
+    def _no_setting_without_effect(self) -> Self:
+        if self.source in ("pocket", "waterbirds", "folder", "metashift"):
+            for name in ("target", "attribute"):
+                if getattr(self, name):
+                    raise ValueError(f"source {self.source!r} has no choice of {name}: leave `{name}` empty")
+        if self.target and self.target == self.attribute:
+            raise ValueError(f"target and attribute are both {self.target!r}: name two")
+        if self.variant and self.source not in ("metashift", "auto"):
+            raise ValueError(f"variant {self.variant!r} is for source metashift alone")
+        return self

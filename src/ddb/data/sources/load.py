@@ -1,0 +1,223 @@
+"""From settings to a checked `Dataset`: list the images, open every file, complete the splits, report every fault."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from difflib import get_close_matches
+from pathlib import Path, PurePosixPath
+
+import pyarrow as pa
+
+from ddb.config import DataConfig
+from ddb.data.files import Checked, check_files
+from ddb.data.images import resolve_inside
+from ddb.data.sources.celeba import list_celeba
+from ddb.data.sources.folder import list_folder
+from ddb.data.sources.huggingface import list_huggingface
+from ddb.data.sources.listing import Entry, Listing, data_error, named
+from ddb.data.sources.metadata import list_metadata
+from ddb.data.sources.metashift import list_metashift
+from ddb.data.sources.pocket import list_in_distribution, list_pocket
+from ddb.data.sources.published_counts import compare
+from ddb.data.sources.recognise import recognise
+from ddb.data.sources.table import list_table
+from ddb.data.sources.waterbirds import list_waterbirds
+from ddb.data.splits import make_splits
+from ddb.data.summary import set_aside
+from ddb.data.table import Dataset, Quarantined, fingerprint
+from ddb.errors import DataError
+from ddb.pocket.datasets import SCENES
+from ddb.records import SAMPLES, SPLITS
+
+LEAST = {"train": 2, "val": 1, "test": 1}
+"""Usable images that every class needs in each split."""
+_WITH_COLUMNS = {
+    "celeba": list_celeba,
+    "wilds": list_metadata,
+    "subpopbench": list_metadata,
+    "table": list_table,
+}
+
+
+def load_dataset(config: DataConfig, cache: Path | None = None) -> Dataset:
+    """Read and check a data set; `cache` (the run folder's) keeps what was drawn and what was found out about files.
+
+    Files that cannot be used are quarantined. DataError lists all faults of the whole: fewer than two classes, a class
+    with too few usable images, unknown labels or splits, duplicate images, paths that leave the root.
+    """
+    return _assemble(read_listing(config, cache), config, LEAST, cache)
+
+
+def read_listing(config: DataConfig, cache: Path | None = None) -> Listing:
+    """What a source names, before any image is opened. DataError where there is nothing to read. Group counts are not
+    compared with the published ones (`Listing.benchmark`) where scenes.json shows that ddb drew the images itself."""
+    listing = _read(config, cache)
+    return replace(listing, benchmark="") if (listing.root / SCENES).is_file() else listing
+
+
+def _read(config: DataConfig, cache: Path | None) -> Listing:
+    if config.source == "pocket":
+        return list_pocket(config.pocket, cache)
+    source: str = config.source
+    root, columns = config.root, (config.target, config.attribute)
+    if source == "auto":
+        found = recognise(named(root))
+        source, root = found.source, str(found.root)
+    if source == "waterbirds":
+        return list_waterbirds(root)
+    if source == "metashift":
+        return list_metashift(root, config.variant)
+    if source == "huggingface":
+        return list_huggingface(root, *columns, cache)
+    if source == "folder":
+        return list_folder(root)
+    return _WITH_COLUMNS[source](root, *columns)
+
+
+def load_in_distribution(config: DataConfig, count: int, cache: Path | None = None) -> Dataset:
+    """`count` unseen pocket images with the training split's group shares, all in the split "test".
+
+    DataError where the source is not the pocket world: only that can be drawn from again.
+    """
+    if config.source != "pocket":
+        raise DataError("evaluate.in_distribution needs data.source: pocket; set it to 0 for other data")
+    listing = replace(list_in_distribution(config.pocket, count, cache), benchmark="")
+    return _assemble(listing, config, {"test": 1}, cache)
+
+
+def _assemble(listing: Listing, config: DataConfig, least: Mapping[str, int], cache: Path | None) -> Dataset:
+    faults = list(listing.faults)
+    classes = _choose_classes(listing, config.classes, faults)
+    chosen = [entry for entry in listing.entries if entry.label in classes]
+    entries, places = resolve_entries(listing.root, chosen, faults)
+    found = check_files(places.values(), config.max_megapixels, cache)
+    checked = {image: found[place] for image, place in places.items()}
+    usable = [entry for entry in entries if entry.image in checked and not checked[entry.image].reason]
+    broken = [
+        Quarantined(entry.image, entry.row, checked[entry.image].reason)
+        for entry in entries
+        if entry.image in checked and checked[entry.image].reason
+    ]
+    quarantined = (*listing.quarantined, *broken)
+    usable, made = _complete_splits(usable, config, least)
+    faults += _too_few(usable, classes, least, quarantined)
+    if faults:
+        raise data_error(listing.where, faults)
+    notes = (*listing.notes, *compare(listing.entries, listing.benchmark), *made)
+    dataset = _table(replace(listing, notes=notes), usable, classes, config.phrase, checked)
+    return replace(dataset, quarantined=quarantined, decode_once=config.decode_once)
+
+
+def _complete_splits(
+    entries: list[Entry], config: DataConfig, least: Mapping[str, int]
+) -> tuple[list[Entry], list[str]]:
+    """Entries with a split each, and what to say of the splits that were made."""
+    missing = sorted(set(least) - {entry.split for entry in entries} - {"train"})
+    shares = {"val": config.val_share, "test": config.test_share}
+    source = config.val_from if missing == ["val"] else "train"
+    entries = make_splits(entries, missing, shares, config.split_seed, least.get(source, 0), source)
+    words = {"train": "training", "val": "validation", "test": "test"}
+    return entries, [
+        f"the data has no {words[split]} split: it is {shares[split]:.0%} of the {words[source]} images of each class, "
+        f"drawn with data.split_seed {config.split_seed}"
+        for split in missing
+    ]
+
+
+def _choose_classes(listing: Listing, wanted: tuple[str, ...], faults: list[str]) -> tuple[str, ...]:
+    present = listing.classes or _by_name({entry.label for entry in listing.entries})
+    for name in wanted:
+        if name not in present:
+            close = get_close_matches(name, present, 1)
+            hint = f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(present[:8])}"
+            faults.append(f"data.classes: class {name!r} is unknown; {hint}")
+    twice = [name for name, times in Counter(wanted).items() if times > 1]
+    faults += [f"data.classes: {name!r} stands there twice" for name in twice]
+    classes = wanted or tuple(present)
+    if len(classes) == 1:
+        faults.append(f"only one class ({classes[0]!r}): at least two are needed")
+    return classes
+
+
+def resolve_entries(root: Path, entries: Iterable[Entry], faults: list[str]) -> tuple[list[Entry], dict[str, Path]]:
+    """Each image once, its path in normal form, and where it lies; images that stand there twice or lead out of the
+    root are added to `faults`."""
+    normal = ((entry, str(PurePosixPath(entry.image))) for entry in entries)
+    once = _without_duplicates([e if e.image == path else replace(e, image=path) for e, path in normal], faults)
+    return once, _resolve(root, once, faults)
+
+
+def _without_duplicates(entries: list[Entry], faults: list[str]) -> list[Entry]:
+    first: dict[str, Entry] = {}
+    for entry in entries:
+        if entry.image in first:
+            faults.append(
+                f"{_line(entry)}image {entry.image!r} stands there twice, before in line {first[entry.image].row}"
+            )
+        else:
+            first[entry.image] = entry
+    return list(first.values())
+
+
+def _resolve(root: Path, entries: list[Entry], faults: list[str]) -> dict[str, Path]:
+    places = {}
+    for entry in entries:
+        try:
+            places[entry.image] = resolve_inside(root, entry.image)
+        except DataError as error:
+            faults.append(f"{_line(entry)}{error}")
+    return places
+
+
+def _too_few(
+    entries: list[Entry], classes: tuple[str, ...], least: Mapping[str, int], quarantined: tuple[Quarantined, ...]
+) -> list[str]:
+    counts = Counter((entry.label, entry.split) for entry in entries)
+    needed = ", ".join(f"{number} {split}" for split, number in least.items())
+    faults = []
+    for name in classes:
+        if any(counts[name, split] < number for split, number in least.items()):
+            have = ", ".join(f"{counts[name, split]} {split}" for split in least)
+            faults.append(f"class {name!r} has too few usable images: {have}; needs {needed}")
+    if faults and quarantined:
+        faults[-1] += f" ({'; '.join(set_aside(quarantined))})"
+    return faults
+
+
+def _table(
+    listing: Listing,
+    entries: list[Entry],
+    classes: tuple[str, ...],
+    phrase: str,
+    checked: Mapping[str, Checked],
+) -> Dataset:
+    attributes = listing.attributes or _by_name({e.attribute for e in entries if e.attribute is not None})
+    entries = sorted(entries, key=lambda entry: SPLITS.index(entry.split or "train"))
+    rows = [
+        {
+            "id": entry.image,
+            "image": entry.image,
+            "label": classes.index(entry.label),
+            "attribute": None if entry.attribute is None else attributes.index(entry.attribute),
+            "split": entry.split,
+        }
+        for entry in entries
+    ]
+    samples = pa.Table.from_pylist(rows, SAMPLES)
+    digests = [[entry.image, checked[entry.image].sha256] for entry in entries]
+    content = hashlib.sha256(json.dumps(digests).encode()).hexdigest()
+    mark = fingerprint(content, samples, classes, attributes, phrase)
+    return Dataset(listing.root, samples, classes, attributes, phrase, (), mark, content, listing.notes)
+
+
+def _line(entry: Entry) -> str:
+    return "" if entry.row is None else f"line {entry.row}: "
+
+
+def _by_name(names: Iterable[str]) -> tuple[str, ...]:
+    """Sorted; whole numbers by value and before words."""
+    return tuple(sorted(names, key=lambda name: (not name.isdecimal(), int(name) if name.isdecimal() else 0, name)))

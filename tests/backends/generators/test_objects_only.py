@@ -1,0 +1,105 @@
+"""Pasting back the objects alone: what stays, what changes, and what happens where no new object is found."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from scipy.spatial.distance import cdist
+
+from ddb.backends import Found, Image, Mask, Painted, Task
+from ddb.backends.generators.objects_only import ObjectsOnly
+
+SIDE, SOFT = 40, 2
+RNG = np.random.default_rng(0)
+SOURCE = RNG.integers(0, 100, (SIDE, SIDE, 3), dtype=np.uint8)
+CANVAS = RNG.integers(150, 250, (SIDE, SIDE, 3), dtype=np.uint8)
+
+
+def box(top: int, left: int, bottom: int, right: int) -> Mask:
+    mask = np.zeros((SIDE, SIDE), np.bool_)
+    mask[top:bottom, left:right] = True
+    return mask
+
+
+REGION, OLD, NEW = box(2, 2, 36, 36), box(8, 8, 14, 14), box(16, 18, 24, 22)
+
+
+class Painter:
+    """Paints the whole region."""
+
+    identity = "painter@1"
+    wants_donor = False
+
+    def paint(self, tasks: Sequence[Task]) -> list[Painted]:
+        return [Painted(np.where(task.mask[..., None], CANVAS, task.image), task.mask) for task in tasks]
+
+
+@dataclass
+class Finder:
+    """Finds the same mask in every image, and remembers what it was asked for."""
+
+    mask: Mask
+    identity: str = "finder"
+    asked: tuple[int, str] = (0, "")
+
+    def segment(self, ids: Sequence[str], images: Sequence[Image], phrase: str) -> list[Found]:
+        self.asked = (len(images), phrase)
+        assert all((image[REGION] == CANVAS[REGION]).all() for image in images)
+        return [Found(self.mask, 1.0) for _ in images]
+
+
+def painted(found: Mask, old: Mask | None = OLD, soft: int = SOFT) -> Painted:
+    task = Task(image=SOURCE, mask=REGION, to_label=1, prompt="", seed=0, old=old)
+    [result] = ObjectsOnly(Painter(), Finder(found), "bird", soft).paint([task])
+    return result
+
+
+def chebyshev(mask: Mask) -> np.ndarray:
+    """Distance of every pixel to the mask, in steps of eight directions."""
+    pixels = np.argwhere(np.ones_like(mask))
+    return cdist(pixels, np.argwhere(mask), "chebyshev").min(axis=1).reshape(mask.shape)
+
+
+@pytest.mark.parametrize("soft", [0, 2, 4])
+def test_objects_are_painted_and_the_rest_is_the_source(soft: int) -> None:
+    result = painted(NEW, soft=soft)
+    objects, near = OLD | NEW, chebyshev(OLD | NEW) <= soft + 1
+    assert (result.image[objects] == CANVAS[objects]).all()
+    assert (result.image[~near] == SOURCE[~near]).all()
+    assert (result.changed == (near & REGION)).all()
+    assert (result.image[~result.changed] == SOURCE[~result.changed]).all()
+
+
+def test_the_edge_is_soft() -> None:
+    distance = chebyshev(OLD | NEW)
+    share = (painted(NEW).image.astype(float) - SOURCE) / (CANVAS.astype(float) - SOURCE)
+    means = [share[distance == step].mean() for step in (1, 2, 3)]
+    assert 1 > means[1] > means[2] > 0
+    assert means[0] > means[1]
+
+
+def test_nothing_outside_the_region_changes() -> None:
+    result = painted(box(0, 0, 5, 40))
+    assert (result.image[~REGION] == SOURCE[~REGION]).all()
+    assert not (result.changed & ~REGION).any()
+    assert (result.image[box(2, 2, 5, 36)] == CANVAS[box(2, 2, 5, 36)]).all()
+
+
+@pytest.mark.parametrize(("found", "old"), [(box(0, 0, 0, 0), OLD), (box(37, 0, 40, 40), OLD), (NEW, None)])
+def test_the_whole_region_stays_where_an_object_is_not_known(found: Mask, old: Mask | None) -> None:
+    result = painted(found, old)
+    assert (result.image[REGION] == CANVAS[REGION]).all()
+    assert (result.changed == REGION).all()
+
+
+def test_it_is_the_generator_that_it_wraps() -> None:
+    finder = Finder(NEW)
+    own = ObjectsOnly(Painter(), finder, "bird", SOFT)
+    assert (own.identity, own.wants_donor) == ("painter@1", False)
+    assert own.paint([]) == []
+    assert finder.asked == (0, "")
+    own.paint([Task(image=SOURCE, mask=REGION, to_label=1, prompt="", seed=0, old=OLD)] * 3)
+    assert finder.asked == (3, "bird")

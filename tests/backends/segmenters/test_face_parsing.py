@@ -1,0 +1,95 @@
+"""Parts of a face by a real SegFormer with tiny random weights, against its processor used one image at a time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from transformers import SegformerForSemanticSegmentation, SegformerImageProcessor
+
+import tiny_segmenters as tiny
+from ddb.backends.segmenters.face_parsing import FaceParsing, open_face_parsing, part_numbers
+from ddb.config import SegmentConfig
+from ddb.errors import ConfigError
+from ddb.learn.device import Runtime
+
+CPU = Runtime(torch.device("cpu"), torch.float32)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny.write_segformer(tmp_path_factory.mktemp("weights") / "segformer")
+
+
+def pictures() -> list[np.ndarray]:
+    """The last one is grey, one is wide, one three pixels high."""
+    rng = np.random.default_rng(0)
+    made = [rng.integers(0, 256, (*size, 3), dtype=np.uint8) for size in ((48, 64), (40, 120), (3, 90), (64, 48))]
+    for number, image in enumerate(made):
+        image[: image.shape[0] // 2, : image.shape[1] // 3, number % 3] = 255
+    made[3][:] = made[3][..., :1]
+    return made
+
+
+def opened(folder: Path, labels: tuple[str, ...], runtime: Runtime = CPU, batch_size: int = 3) -> FaceParsing:
+    settings = SegmentConfig(backend="face_parsing", weights=str(folder), labels=labels, batch_size=batch_size)
+    return open_face_parsing(settings, runtime)
+
+
+@torch.no_grad()
+def parts_by_the_library(folder: Path, image: np.ndarray) -> np.ndarray:
+    """The number of the likeliest part, HW."""
+    processor = SegformerImageProcessor.from_pretrained(folder)
+    outputs = SegformerForSemanticSegmentation.from_pretrained(folder)(
+        **processor(Image.fromarray(image), return_tensors="pt")
+    )
+    return processor.post_process_semantic_segmentation(outputs, [image.shape[:2]])[0].numpy()
+
+
+def test_masks_equal_the_processors_one_image_at_a_time(folder: Path) -> None:
+    parts = [parts_by_the_library(folder, image) for image in pictures()]
+    names = ("background", "skin", "nose", "hair", "hat")
+    seen = {name: [int((part == number).sum()) for part in parts] for number, name in enumerate(names)}
+    rare = min((name for name in seen if any(seen[name])), key=lambda name: sum(seen[name]))
+    common = max(seen, key=lambda name: sum(seen[name]))
+    assert 0 in seen[rare]
+    for labels in ((common,), (rare,), (rare, common)):
+        numbers = [names.index(label) for label in labels]
+        found = opened(folder, labels).segment(["a"] * 4, pictures(), "person")
+        for one, part in zip(found, parts, strict=True):
+            assert np.array_equal(one.mask, np.isin(part, numbers))
+            assert 0 < one.score <= 1
+
+
+def test_the_score_is_the_mean_probability_or_the_highest(folder: Path) -> None:
+    everything = opened(folder, ("background", "skin", "nose", "hair", "hat")).segment(["a"], pictures()[:1], "person")
+    assert everything[0].mask.all()
+    assert everything[0].score == pytest.approx(1)
+
+
+def test_a_batch_equals_single_images(folder: Path) -> None:
+    segmenter = opened(folder, ("hair", "nose"))
+    together = segmenter.segment(["a"] * 4, pictures(), "person")
+    for one, image in zip(together, pictures(), strict=True):
+        (alone,) = segmenter.segment(["a"], [image], "person")
+        assert np.array_equal(alone.mask, one.mask)
+        assert alone.score == pytest.approx(one.score, abs=1e-5)
+
+
+def test_half_precision_changes_few_pixels(folder: Path) -> None:
+    half = opened(folder, ("hair",), Runtime(CPU.device, torch.bfloat16)).segment(["a"] * 4, pictures(), "person")
+    full = opened(folder, ("hair",)).segment(["a"] * 4, pictures(), "person")
+    assert np.mean([(a.mask == b.mask).mean() for a, b in zip(half, full, strict=True)]) > 0.9
+
+
+def test_parts_are_named_in_any_case_or_numbered() -> None:
+    known = {0: "background", 1: "Skin", 13: "hair"}
+    assert part_numbers(("Hair", "1", "skin"), known) == (1, 13)
+
+
+def test_an_unknown_part_is_named_with_those_there_are(folder: Path) -> None:
+    with pytest.raises(ConfigError, match=r"segment\.labels: .* know no beard, 9; there are: 0 background, 1 skin"):
+        opened(folder, ("beard", "hair", "9"))
