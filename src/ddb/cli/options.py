@@ -16,7 +16,9 @@ Source = Annotated[
 ]
 Data = Annotated[Path | None, typer.Option("--data", metavar="FOLDER", help="Your images: folder, CSV or Parquet.")]
 Set = Annotated[list[str] | None, typer.Option("--set", metavar="a.b=c", help="Change a setting; may be repeated.")]
-Out = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Run folder; default: runs/NAME.")]
+Out = Annotated[
+    Path | None, typer.Option("--out", metavar="DIR", help="Run folder; default: runs/NAME or runs/NAME-DATA.")
+]
 Device = Annotated[str | None, typer.Option("--device", metavar="NAME", help="auto, cpu, cuda or mps.")]
 Seed = Annotated[int | None, typer.Option("--seed", metavar="N", help="Seed of every random draw.")]
 Names = Annotated[list[str], typer.Argument(metavar="ROLE...", help="Roles or hub ids.")]
