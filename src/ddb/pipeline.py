@@ -43,8 +43,8 @@ def run(
     only: str | None = None,
     progress: Progress | None = None,
 ) -> Path:
-    """Run the method into the folder `out` (default: `ddb.run_folder.default_folder`) and return it; a folder that exists
-    is resumed.
+    """Run the method into the folder `out` (default: `ddb.run_folder.default_folder`) and return it; a folder that
+    exists is resumed.
 
     `until`: stop after this stage. `only`: run this stage alone; the stages before it must be finished. In several
     processes (accelerate launch, torchrun) all call this alike: the first one writes, the others help it. Raises

@@ -28,10 +28,10 @@ NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL, errno.EIO)
 """What file systems answer that have no locks."""
 
 
-def event(root: Path, name: str, **facts: object) -> None:
+def event(root: Path, event: str, /, **facts: object) -> None:
     """Append a line to events.jsonl. A line that a kill cut short is closed first."""
     moment = datetime.now(UTC).isoformat(timespec="milliseconds")
-    _append(root, EVENTS, json.dumps({"time": moment, "event": name, **facts}))
+    _append(root, EVENTS, json.dumps({"time": moment, "event": event, **facts}))
 
 
 def failure(root: Path, stage: str, name: str, text: str) -> None:
@@ -72,8 +72,8 @@ def _hold(root: Path, lock: BinaryIO) -> None:
         if error.errno not in NO_LOCKS:
             raise DDBError(f"{root}: cannot be locked ({error.strerror}). Choose another --out.") from error
         log.warning(
-            "%s: this file system has no locks (%s), so nothing stops a second ddb process from working in this folder: "
-            "start one at a time.",
+            "%s: this file system has no locks (%s), so nothing stops a second ddb process from working here: start "
+            "one at a time.",
             *(root, error.strerror),
         )
 

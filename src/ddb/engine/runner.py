@@ -102,9 +102,8 @@ def _fixed(workspace: Workspace, stage: Stage, setup: Setup, anything_left: bool
     if words and anything_left:
         if setup.policy.resume_elsewhere == "refuse":
             raise StageFailed(
-                f"{workspace.folder(stage.name)}: stage {stage.name} began elsewhere ({words}), and rows computed there "
-                "and here would be mixed. Go on there, or allow it with --set resume_elsewhere=continue, or choose "
-                "another --out."
+                f"{folder}: stage {stage.name} began elsewhere ({words}), and rows computed there and here would be "
+                "mixed. Go on there, or allow it with --set resume_elsewhere=continue, or choose another --out."
             )
         setup.progress.say(f"{stage.name}: goes on elsewhere than it began ({words})")
         journal.event(workspace.root, "continued", stage=stage.name, why=words)
@@ -173,7 +172,7 @@ def _batches(plan: Sequence[str], left: Set[str], size: int) -> list[Batch]:
     """Batches with fixed borders in the plan; a slot whose row exists is empty. A float's last bits can depend on the
     shape of the batch that it was computed in and on the place in it, so a resumed stage forms those of an unbroken
     one."""
-    batches = []
+    batches: list[Batch] = []
     for start in range(0, len(plan), size):
         names = plan[start : start + size]
         if any(name in left for name in names):

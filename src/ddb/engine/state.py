@@ -16,8 +16,8 @@ def describe(workspace: Workspace) -> dict[str, Any]:
     """{"folder", "finished", "stages": a dict per stage with the keys below}, JSON-able.
 
     stage, folder, state, planned, done, errors, left, statuses, others. `state`: "not started", "unfinished",
-    "finished", or "waiting" where the stages that it is made from are to be computed first. `folder`: of the result that
-    the present settings use ("" while waiting). `done` counts rows with a result, `errors` those that the next run
+    "finished", or "waiting" where the stages that it is made from are to be computed first. `folder`: of the result
+    that the present settings use ("" while waiting). `done` counts rows with a result, `errors` those that the next run
     tries again, `left` is what is missing of `planned` (None before the stage starts). `others`: results of other
     settings that are kept, each with folder, rows, seconds and bytes.
     """

@@ -65,8 +65,8 @@ class Workspace:
         self._settled: dict[str, Current] | None = None
         if old := next((root.glob("*-*/plan.json")), None):
             raise DDBError(
-                f"{root}: a run folder of an older version of ddb (its results lie in {old.parent.name}/ itself). It is "
-                "left as it is: choose another --out, or use that version to read it."
+                f"{root}: a run folder of an older version of ddb (its results lie in {old.parent.name}/ itself). It "
+                "is left as it is: choose another --out, or use that version to read it."
             )
 
     @staticmethod
@@ -242,7 +242,8 @@ class Workspace:
 
     def _unfinished(self, stage: str) -> StageFailed:
         return StageFailed(
-            f"{self.root}: stage {stage} is not finished under the present settings. Run `ddb run` on this folder first."
+            f"{self.root}: stage {stage} is not finished under the present settings. Run `ddb run` on this folder "
+            "first."
         )
 
     def _part(self, path: Path) -> Part:
@@ -264,11 +265,11 @@ class Workspace:
 
 
 def _identity(stage: Stage, marks: Mapping[str, str]) -> Current:
-    kinds = {Need.TABLE: lambda mark: mark, Need.ROWS: lambda mark: mark.partition(":")[0], Need.PLAN: lambda _: ""}
-    decisive = {name: kinds[need](marks[name]) for name, need in stage.needs.items()}
+    decisive = {Need.TABLE: dict(marks), Need.ROWS: {name: mark.partition(":")[0] for name, mark in marks.items()}}
+    needs = {name: decisive[need][name] for name, need in stage.needs.items() if need in decisive}
     content = {"name": stage.name, "content": dict(stage.content), "schema": stage.schema.to_string()}
     key = {"needs": dict(marks), "extent": dict(stage.extent)}
-    return Current(_hash({**content, "needs": decisive}), _hash(key))
+    return Current(_hash({**content, "needs": needs}), _hash(key))
 
 
 def _hash(value: Mapping[str, object]) -> str:

@@ -45,8 +45,8 @@ PROBE_PAIRS, PROBE_IMAGES, PROBE_LEAST = 512, 1024, 10
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What the figures are computed from: `dataset` with its attributes, the classifiers before and after, the folder of
-    decoded pixels."""
+    """What the figures are computed from: `dataset` with its attributes, the classifiers before and after, the folder
+    of decoded pixels."""
 
     dataset: Dataset
     loaded: Mapping[str, LoadedClassifier]

@@ -145,8 +145,8 @@ def _material(work: Retraining, tables: Tables, loaded: LoadedClassifier, runtim
 
 @dataclass(frozen=True)
 class _Parts:
-    """The kept counterfactuals as retraining takes them: `rows` of `candidates`, first those that choose the epoch, then
-    class by class those that are learned from; a part ends where `ends` says."""
+    """The kept counterfactuals as retraining takes them: `rows` of `candidates`, first those that choose the epoch,
+    then class by class those that are learned from; a part ends where `ends` says."""
 
     candidates: Counterfactuals
     rows: Rows

@@ -143,8 +143,8 @@ def _raised(outcome: Pair | Exception) -> Pair:
 def _stacked(slots: Sequence[Pair | None], batch: Batch, candidates: Counterfactuals, side: int) -> Pairs:
     rows = [0 if name is None else int(candidates.rows_of([name])[0]) for name in batch]
     return Pairs(
-        sources=stacked([pair and pair.source for pair in slots], (side, side, 3)),
-        images=stacked([pair and pair.image for pair in slots], (side, side, 3)),
+        sources=stacked([None if pair is None else pair.source for pair in slots], (side, side, 3)),
+        images=stacked([None if pair is None else pair.image for pair in slots], (side, side, 3)),
         masks=np.stack([np.zeros((side, side), bool) if pair is None else pair.mask for pair in slots]),
         from_labels=candidates.from_labels[rows],
         to_labels=candidates.to_labels[rows],

@@ -72,7 +72,7 @@ def _some_usable(tables: Tables, folder: Path) -> None:
         found = ", ".join(f"{count} {status}" for status, count in states.most_common())
         raise StageFailed(
             f"stage segment: none of {states.total()} images has a usable region ({found}). Look at some with "
-            "`ddb segment --preview 12`; then change data.phrase, the thresholds and areas of `segment`, or its backend."
+            "`ddb segment --preview 12`; then change data.phrase, segment's thresholds and areas, or its backend."
         )
 
 

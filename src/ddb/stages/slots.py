@@ -40,7 +40,8 @@ def stacked(slots: Sequence[npt.NDArray[np.uint8] | None], shape: tuple[int, ...
 
 
 def rows_of(batch: Batch, failed: Mapping[str, Row], row: Callable[[int, str], Row]) -> list[Row]:
-    """A row for each id of the batch, in order: its error row, or `row(slot, id)`; one that is not finite is an error."""
+    """A row for each id of the batch, in order: its error row, or `row(slot, id)`, which is an error where a number in
+    it is not finite."""
     return [
         failed[name] if name in failed else _checked(name, row(slot, name))
         for slot, name in enumerate(batch)
