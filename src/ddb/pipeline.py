@@ -63,7 +63,7 @@ def run(
     with guarded(), workspace.locked(), _messages(progress), crew.led():
         dataset = _open_run(workspace, config, progress)
         stages = build_stages(config, dataset, workspace)
-        policy = Policy(config.max_error_rate, config.replace_stale)
+        policy = Policy(config.max_error_rate)
 
         def carry_out(name: str) -> bool:
             return run_stage(workspace, stages[name], progress, policy, crew.engine(name))

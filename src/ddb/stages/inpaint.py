@@ -23,7 +23,7 @@ from ddb.backends.registry import (
     segmentation_facts,
     segmenter_identity,
 )
-from ddb.config import InpaintConfig, SegmentConfig
+from ddb.config import InpaintConfig, LatentDiffusionConfig, SegmentConfig
 from ddb.data.images import mask_png, png_bytes, read_image, read_mask
 from ddb.data.table import Dataset
 from ddb.errors import DataError
@@ -151,13 +151,18 @@ class _Painter:
             seed=seed,
             donor=self._donor(to_label, seed) if self.generator.wants_donor else None,
             old=read_mask(self.objects[source]),
-            against=self._prompt(self.samples[source].label) if self.settings.against == "source" else "",
+            against=self._against(self.samples[source].label),
         )
 
     def _word(self, source: str, to_label: int) -> str:
         """The word of `variety` for a counterfactual, the same for all its variants."""
         variety = self.settings.variety
         return variety[seed_of(self.seed, "variety", source, to_label) % len(variety)] if variety else ""
+
+    def _against(self, label: int) -> str:
+        """The prompt that guidance leads away from, where there is guidance."""
+        guided = isinstance(self.settings, LatentDiffusionConfig) and self.settings.against == "source"
+        return self._prompt(label) if guided else ""
 
     def _prompt(self, label: int, word: str = "") -> str:
         return prompt(self.settings, self.tokens.get(label, ""), self.dataset, label, word)

@@ -11,7 +11,7 @@ from pathlib import Path
 from ddb.backends import Found, Image
 from ddb.backends.registry import open_segmenter, segmentation_facts, segmenter_identity
 from ddb.backends.segmenters.given_masks import check_complete, open_given_masks
-from ddb.config import InpaintConfig, SegmentConfig
+from ddb.config import GivenMasksConfig, InpaintConfig, SegmentConfig
 from ddb.data.images import mask_png, read_image
 from ddb.data.masks import region
 from ddb.data.table import Dataset
@@ -27,7 +27,7 @@ def stage(dataset: Dataset, settings: SegmentConfig, painting: InpaintConfig, de
 
     def plan(tables: Tables) -> list[str]:
         ids = sources(tables, len(dataset.classes), painting.per_class)
-        if settings.backend == "given":
+        if isinstance(settings, GivenMasksConfig):
             check_complete(open_given_masks(settings.masks), [paths[name] for name in ids])
         return ids
 
