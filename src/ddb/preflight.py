@@ -14,8 +14,9 @@ from ddb.backends.registry import inversion_facts
 from ddb.backends.segmenters.given_masks import open_given_masks
 from ddb.backends.segmenters.weights import KINDS, check_local
 from ddb.backends.weights import find_folder, is_local
-from ddb.config import DataConfig, RunConfig
-from ddb.config.load import faults_message, read_tree, tree_faults
+from ddb.config import DataConfig, GivenMasksConfig, LatentDiffusionConfig, RunConfig
+from ddb.config.faults import faults_message, tree_faults
+from ddb.config.load import read_tree
 from ddb.data.sources.load import load_dataset
 from ddb.data.summary import summary
 from ddb.data.table import Dataset
@@ -33,7 +34,7 @@ def check(
     The data is looked at even where other settings are wrong. Nothing is downloaded or drawn: hub names and the pocket
     world's images are not checked.
     """
-    tree, faults = read_tree(source, overrides, data=data, device=device)
+    tree, faults, notes = read_tree(source, overrides, data=data, device=device)
     faults += tree_faults(tree)
     messages = [faults_message(source, faults)] if faults else []
     dataset: Dataset | None = None
@@ -52,7 +53,7 @@ def check(
             lines = [*summary(dataset), *_mask_lines(config, dataset)]
     if messages:
         raise ConfigError("\n".join(messages))
-    return [*lines, f"{source}: nothing stands in the way of this run"]
+    return [*notes, *lines, f"{source}: nothing stands in the way of this run"]
 
 
 def check_models(config: RunConfig) -> None:
@@ -83,12 +84,13 @@ def _checks(config: RunConfig) -> Iterator[tuple[str, Callable[[], object]]]:
     """Settings that name something on this machine, and calls that raise DDBError where it is not there."""
     if config.erm.weights not in ("hub", "none") and is_local(config.erm.weights):
         yield "erm.weights", lambda: weights_path(config.erm.weights)
-    if config.segment.backend == "given":
-        yield "segment.masks", lambda: open_given_masks(config.segment.masks)
+    segment, inpaint = config.segment, config.inpaint
+    if isinstance(segment, GivenMasksConfig):
+        yield "segment.masks", partial(open_given_masks, segment.masks)
     for name in KINDS[config.segment.backend]:
         yield f"segment.{name}", partial(check_local, config.segment, name)
-    if config.inpaint.backend == "latent_diffusion" and is_local(config.inpaint.weights):
-        yield "inpaint.weights", lambda: find_folder(config.inpaint.weights, models.diffusion_folder, ())
+    if isinstance(inpaint, LatentDiffusionConfig) and is_local(inpaint.weights):
+        yield "inpaint.weights", partial(find_folder, inpaint.weights, models.diffusion_folder, ())
 
 
 def _fault_of(one: Callable[[], object]) -> str | None:
@@ -119,8 +121,9 @@ def _conflicts(config: RunConfig, dataset: Dataset) -> list[str]:
 
 
 def _mask_lines(config: RunConfig, dataset: Dataset) -> list[str]:
-    if config.segment.backend != "given" or not Path(config.segment.masks).expanduser().is_dir():
+    segment = config.segment
+    if not isinstance(segment, GivenMasksConfig) or not Path(segment.masks).expanduser().is_dir():
         return []
     images = dataset.split("train")["image"].to_pylist()
-    missing = len(open_given_masks(config.segment.masks).missing(images))
+    missing = len(open_given_masks(segment.masks).missing(images))
     return [f"masks: {len(images) - missing} of {len(images)} training images have one"]

@@ -14,35 +14,36 @@ from ddb.backends.generators.copy_paste import CopyPaste
 from ddb.backends.segmenters.given_masks import masks_identity, open_given_masks
 from ddb.backends.segmenters.weights import weights_identity
 from ddb.backends.weights import identity
-from ddb.config import InpaintConfig, InvertConfig, SegmentConfig
+from ddb.config import (
+    ClipsegConfig,
+    CopyPasteConfig,
+    FaceParsingConfig,
+    GivenMasksConfig,
+    InpaintConfig,
+    InvertConfig,
+    Sam3Config,
+    SegmentConfig,
+)
 from ddb.errors import ConfigError
 from ddb.pocket.models import diffusion_folder
-
-READ_BY_SOME = {
-    "grounded_sam": ("box_threshold", "text_threshold"),
-    "owlv2_sam": ("box_threshold",),
-    "sam3": ("box_threshold", "concept"),
-    "face_parsing": ("labels",),
-}
-"""Settings of single segmenters; all others are read by each, or were recorded from the beginning."""
 
 
 def open_segmenter(settings: SegmentConfig, device: str, precision: str) -> Segmenter:
     """What finds the causal part. ModelError, DataError or ConfigError if it cannot be opened."""
-    if settings.backend == "given":
+    if isinstance(settings, GivenMasksConfig):
         return open_given_masks(settings.masks)
     from ddb.learn.device import open_accelerator
 
     runtime = open_accelerator(device, precision)
-    if settings.backend == "clipseg":
+    if isinstance(settings, ClipsegConfig):
         from ddb.backends.segmenters.clipseg import open_clipseg
 
         return open_clipseg(settings, runtime)
-    if settings.backend == "sam3":
+    if isinstance(settings, Sam3Config):
         from ddb.backends.segmenters.sam3 import open_sam3
 
         return open_sam3(settings, runtime)
-    if settings.backend == "face_parsing":
+    if isinstance(settings, FaceParsingConfig):
         from ddb.backends.segmenters.face_parsing import open_face_parsing
 
         return open_face_parsing(settings, runtime)
@@ -55,7 +56,7 @@ def open_generator(
     settings: InpaintConfig, device: str, precision: str, tokens: Mapping[str, Path] | None = None
 ) -> Generator:
     """What paints counterfactuals; `tokens` (name -> file) are the learned ones that its prompts will hold."""
-    if settings.backend == "copy_paste":
+    if isinstance(settings, CopyPasteConfig):
         return CopyPaste(settings.feather)
     from ddb.backends.generators.diffusion.generator import LatentDiffusion
     from ddb.backends.generators.diffusion.loading import open_diffusion
@@ -69,7 +70,7 @@ def open_generator(
 
 def open_inverter(settings: InvertConfig, painting: InpaintConfig, device: str, precision: str) -> Inverter | None:
     """What learns tokens for the generator, or takes given ones; None where there are none."""
-    if painting.backend == "copy_paste" or (settings.representatives == 0 and not settings.tokens):
+    if isinstance(painting, CopyPasteConfig) or (settings.representatives == 0 and not settings.tokens):
         return None
     from ddb.backends.generators.diffusion.inversion import TextualInversion
     from ddb.backends.generators.diffusion.loading import open_diffusion
@@ -81,19 +82,15 @@ def open_inverter(settings: InvertConfig, painting: InpaintConfig, device: str, 
 def segmenter_identity(settings: SegmentConfig, images: Sequence[str]) -> str:
     """Names the segmenter in fingerprints, without loading it: its weights, or the content of the masks that are given
     for `images` (paths below the data root)."""
-    if settings.backend == "given":
+    if isinstance(settings, GivenMasksConfig):
         return masks_identity(settings.masks, images)
     return weights_identity(settings)
 
 
 def segmentation_facts(settings: SegmentConfig) -> dict[str, object]:
-    """What decides masks and regions besides `segmenter_identity`, for fingerprints: settings that the backend does not
-    read are left out."""
-    unread = {name for names in READ_BY_SOME.values() for name in names} - set(READ_BY_SOME.get(settings.backend, ()))
-    elsewhere = {"batch_size", "weights", "detector", "mask_model"} | (
-        {"masks"} if settings.backend == "given" else set()
-    )
-    return settings.model_dump(mode="json", exclude=unread | elsewhere, exclude_none=True)
+    """What decides masks and regions besides `segmenter_identity`, for fingerprints."""
+    elsewhere = {"batch_size", "weights", "detector", "mask_model", "masks"}
+    return settings.model_dump(mode="json", exclude=elsewhere, exclude_none=True)
 
 
 def inversion_facts(settings: InvertConfig, classes: Sequence[str]) -> dict[str, object]:
@@ -119,4 +116,4 @@ def _token_hash(name: str, file: str, classes: Sequence[str]) -> str:
 
 def generator_identity(settings: InpaintConfig) -> str:
     """Names the generator and its weights in fingerprints, without loading it."""
-    return "copy_paste" if settings.backend == "copy_paste" else identity(settings.weights, diffusion_folder)
+    return "copy_paste" if isinstance(settings, CopyPasteConfig) else identity(settings.weights, diffusion_folder)

@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from ddb.backends import Failed, Generator, Image, Mask, Painted, Task
 from ddb.backends.generators.objects_only import ObjectsOnly
 from ddb.backends.registry import model_names, open_generator, open_segmenter
-from ddb.config import InpaintConfig, SegmentConfig
+from ddb.config import InpaintConfig, LatentDiffusionConfig, SegmentConfig
 from ddb.context import Context, Models
 from ddb.data.images import read_image, read_mask
 from ddb.data.patches import patch_of
@@ -139,16 +139,17 @@ class _Painter:
 
     def _task(self, source: str, to_label: int, variant: int) -> Task:
         seed = seed_of(self.context.seed, source, to_label, variant)
-        against = prompt(self.settings, self.tokens, self.dataset, self._label(source))
+        settings = self.settings
+        away = isinstance(settings, LatentDiffusionConfig) and settings.against == "source"
         return Task(
             image=self._image(source),
             mask=self._mask("mask", source),
             to_label=to_label,
-            prompt=prompt(self.settings, self.tokens, self.dataset, to_label, self._word(source, to_label)),
+            prompt=prompt(settings, self.tokens, self.dataset, to_label, self._word(source, to_label)),
             seed=seed,
             donor=self._donor(to_label, seed) if self.generator.wants_donor else None,
             old=self._mask("object_mask", source),
-            against=against if getattr(self.settings, "against", "nothing") == "source" else "",
+            against=prompt(settings, self.tokens, self.dataset, self._label(source)) if away else "",
         )
 
     def _word(self, source: str, to_label: int) -> str:

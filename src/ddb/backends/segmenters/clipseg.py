@@ -12,7 +12,7 @@ from transformers import AutoImageProcessor, AutoTokenizer, CLIPSegForImageSegme
 
 from ddb.backends import Found, Image
 from ddb.backends.segmenters.weights import kind_of, load_model, part_folder, readable, weights_identity
-from ddb.config import SegmentConfig
+from ddb.config import ClipsegConfig
 from ddb.learn.device import Runtime
 from ddb.learn.halving import in_halves
 
@@ -60,7 +60,7 @@ class ClipSeg:
         return self._phrases[phrase]
 
 
-def open_clipseg(settings: SegmentConfig, runtime: Runtime) -> ClipSeg:
+def open_clipseg(settings: ClipsegConfig, runtime: Runtime) -> ClipSeg:
     """Load CLIPSeg. ModelError if the weights are missing, gated, damaged or another architecture's."""
     folder = part_folder(settings, "weights")
     kind_of(folder, settings, "weights")

@@ -12,7 +12,7 @@ from ddb.backends.segmenters.grounding_dino import open_grounding_dino
 from ddb.backends.segmenters.owlv2 import open_owlv2
 from ddb.backends.segmenters.sam import BoxMasks, open_box_masks
 from ddb.backends.segmenters.weights import weights_identity
-from ddb.config import SegmentConfig
+from ddb.config import GroundedSamConfig, Owlv2SamConfig
 from ddb.learn.device import Runtime
 from ddb.learn.halving import in_halves
 
@@ -40,10 +40,13 @@ class DetectAndSegment:
         return in_halves(work, images, self.batch_size, "segment.batch_size", remedy)
 
 
-def open_detect_and_segment(settings: SegmentConfig, runtime: Runtime) -> DetectAndSegment:
+def open_detect_and_segment(settings: GroundedSamConfig | Owlv2SamConfig, runtime: Runtime) -> DetectAndSegment:
     """The detector that the backend's name says, with SAM or SAM 2. Errors as theirs."""
-    opened = open_owlv2 if settings.backend == "owlv2_sam" else open_grounding_dino
-    detector = opened(settings, runtime.device)
+    detector: Detector
+    if isinstance(settings, Owlv2SamConfig):
+        detector = open_owlv2(settings, runtime.device)
+    else:
+        detector = open_grounding_dino(settings, runtime.device)
     return DetectAndSegment(
         detector, open_box_masks(settings, runtime), settings.batch_size, weights_identity(settings)
     )

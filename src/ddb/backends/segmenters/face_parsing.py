@@ -12,7 +12,7 @@ from transformers import SegformerForSemanticSegmentation, SegformerImageProcess
 
 from ddb.backends import Found, Image
 from ddb.backends.segmenters.weights import kind_of, load_model, part_folder, readable, weights_identity
-from ddb.config import SegmentConfig
+from ddb.config import FaceParsingConfig
 from ddb.errors import ConfigError
 from ddb.learn.device import Runtime
 from ddb.learn.halving import in_halves
@@ -55,7 +55,7 @@ class FaceParsing:
         return Found(mask.cpu().numpy(), float(score))
 
 
-def open_face_parsing(settings: SegmentConfig, runtime: Runtime) -> FaceParsing:
+def open_face_parsing(settings: FaceParsingConfig, runtime: Runtime) -> FaceParsing:
     """Load it. ModelError if the weights are missing, gated, damaged or another architecture's; ConfigError if they
     know none of `labels`."""
     folder = part_folder(settings, "weights")

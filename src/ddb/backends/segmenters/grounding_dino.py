@@ -12,7 +12,7 @@ from transformers import GroundingDinoForObjectDetection, GroundingDinoProcessor
 
 from ddb.backends import Detected, Detection, Image
 from ddb.backends.segmenters.weights import kind_of, load_model, part_folder, readable
-from ddb.config import SegmentConfig
+from ddb.config import GroundedSamConfig
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class GroundingDino:
         return {"return_tensors": "pt", "input_data_format": "channels_last"}
 
 
-def open_grounding_dino(settings: SegmentConfig, device: torch.device) -> GroundingDino:
+def open_grounding_dino(settings: GroundedSamConfig, device: torch.device) -> GroundingDino:
     """Load it. ModelError if the weights are missing, gated, damaged or another architecture's."""
     folder = part_folder(settings, "detector")
     kind_of(folder, settings, "detector")

@@ -11,7 +11,7 @@ from transformers import Owlv2ForObjectDetection, Owlv2Processor
 
 from ddb.backends import Detected, Detection, Image
 from ddb.backends.segmenters.weights import kind_of, load_model, part_folder, readable
-from ddb.config import SegmentConfig
+from ddb.config import Owlv2SamConfig
 
 TEMPLATE = "a photo of a {}"
 """How the model's authors ask for a class."""
@@ -41,7 +41,7 @@ class Owlv2:
         return [_detected(result, top) for result, top in zip(results, best, strict=True)]
 
 
-def open_owlv2(settings: SegmentConfig, device: torch.device) -> Owlv2:
+def open_owlv2(settings: Owlv2SamConfig, device: torch.device) -> Owlv2:
     """Load it. ModelError if the weights are missing, gated, damaged or another architecture's."""
     folder = part_folder(settings, "detector")
     kind_of(folder, settings, "detector")

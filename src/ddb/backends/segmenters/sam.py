@@ -12,7 +12,7 @@ from transformers import Sam2Model, Sam2Processor, SamModel, SamProcessor
 
 from ddb.backends import Detection, Image, Mask
 from ddb.backends.segmenters.weights import kind_of, load_model, part_folder, readable
-from ddb.config import SegmentConfig
+from ddb.config import GroundedSamConfig, Owlv2SamConfig
 from ddb.learn.device import Runtime
 
 AT_ONCE = 8
@@ -79,7 +79,7 @@ class BoxMasks:
         return finished
 
 
-def open_box_masks(settings: SegmentConfig, runtime: Runtime) -> BoxMasks:
+def open_box_masks(settings: GroundedSamConfig | Owlv2SamConfig, runtime: Runtime) -> BoxMasks:
     """Load SAM or SAM 2, as the weights say. ModelError if they are missing, gated, damaged or another
     architecture's."""
     folder = part_folder(settings, "mask_model")

@@ -13,7 +13,7 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from ddb.backends import Detection, Found, Image
 from ddb.backends.segmenters.weights import kind_of, load_model, part_folder, readable, weights_identity
-from ddb.config import SegmentConfig
+from ddb.config import Sam3Config
 from ddb.learn.device import Runtime
 from ddb.learn.halving import in_halves
 
@@ -25,7 +25,7 @@ class Sam3:
 
     model: Any
     processor: Any
-    settings: SegmentConfig
+    settings: Sam3Config
     runtime: Runtime
     identity: str
     _phrases: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict)
@@ -91,7 +91,7 @@ class Sam3:
         return found
 
 
-def open_sam3(settings: SegmentConfig, runtime: Runtime) -> Sam3:
+def open_sam3(settings: Sam3Config, runtime: Runtime) -> Sam3:
     """Load it. ModelError if the weights are missing, gated, damaged or another architecture's."""
     folder = part_folder(settings, "weights")
     kind_of(folder, settings, "weights")

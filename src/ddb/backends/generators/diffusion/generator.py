@@ -19,7 +19,7 @@ from ddb.backends.generators.diffusion.geometry import paste_back, take, window
 from ddb.backends.generators.diffusion.model import Diffusion
 from ddb.backends.generators.diffusion.sampling import Canvas, check_steps, sample
 from ddb.backends.generators.diffusion.text import joined
-from ddb.config import InpaintConfig
+from ddb.config import LatentDiffusionConfig
 from ddb.errors import ConfigError
 from ddb.learn.halving import in_halves
 
@@ -32,7 +32,7 @@ class LatentDiffusion:
     """A Generator: paints in a square of `settings.image_size` px and puts the result back into the source."""
 
     model: Diffusion
-    settings: InpaintConfig
+    settings: LatentDiffusionConfig
     wants_donor: bool = False
 
     def __post_init__(self) -> None:
@@ -75,7 +75,7 @@ def check_size(model: Diffusion, size: int) -> None:
         raise ConfigError(f"inpaint.image_size: {size} is no multiple of {model.factor}, the side of a latent cell.")
 
 
-def remedy(settings: InpaintConfig) -> str:
+def remedy(settings: LatentDiffusionConfig) -> str:
     """What helps where one image does not fit into memory."""
     return f"lower inpaint.image_size (now {settings.image_size}), set precision bf16, or free the device"
 

@@ -27,7 +27,7 @@ from ddb.backends.generators.diffusion.model import Diffusion
 from ddb.backends.generators.diffusion.text import Text
 from ddb.backends.generators.diffusion.tokens import Rows, read_token, write_token
 from ddb.backends.generators.diffusion.views import Views, encode_views, split
-from ddb.config import InpaintConfig, InvertConfig
+from ddb.config import InvertConfig, LatentDiffusionConfig
 from ddb.errors import StageFailed
 from ddb.learn.halving import batches
 
@@ -70,7 +70,7 @@ class TextualInversion:
 
     model: Diffusion
     settings: InvertConfig
-    painting: InpaintConfig
+    painting: LatentDiffusionConfig
 
     def __post_init__(self) -> None:
         check_size(self.model, self.painting.image_size)
