@@ -21,7 +21,7 @@ from ddb.bench.fits.variants import run_stages, take_over, upto
 from ddb.bench.folder import Folder, Key, Record, fingerprint
 from ddb.bench.scores import score
 from ddb.bench.studies import counts
-from ddb.bench.studies.judge import answers_of
+from ddb.bench.studies.oracle import answers_of
 from ddb.config import RunConfig
 from ddb.engine.progress import Progress
 from ddb.engine.workspace import Workspace
@@ -54,11 +54,11 @@ class Arm:
 
 @dataclass(frozen=True)
 class Studies:
-    """The studies of one seed. `judge` None: no oracle quality."""
+    """The studies of one seed. `oracle` None: the quality of counterfactuals is not known."""
 
     folder: Folder
     trial: Trial
-    judge: LoadedClassifier | None
+    oracle: LoadedClassifier | None
     progress: Progress
     told: Callable[[Record, float], None]
 
@@ -106,9 +106,9 @@ class Studies:
         return shares
 
     def _share_right(self, candidates: pa.Table) -> float | None:
-        if self.judge is None or not len(candidates):
+        if self.oracle is None or not len(candidates):
             return None
-        found = answers_of(self.judge, decoded(candidates, self.judge.card.preprocessing), self.trial.runtime)
+        found = answers_of(self.oracle, decoded(candidates, self.oracle.card.preprocessing), self.trial.runtime)
         return float((found == candidates["to_label"].to_numpy()).mean())
 
     def _arms(self, study: str) -> Sequence[Arm]:
