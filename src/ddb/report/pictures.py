@@ -143,9 +143,7 @@ def verdict_order(found: Iterable[Strip]) -> list[str]:
     return [reason for reason in order if reason in present]
 
 
-def _choose(
-    candidates: Sequence[tuple[str, tuple[int, int]]], verdicts: dict[str, str], mapped: set[str]
-) -> list[str]:
+def _choose(candidates: Sequence[tuple[str, tuple[int, int]]], verdicts: dict[str, str], mapped: set[str]) -> list[str]:
     """Ids to show of (id, direction): verdicts take turns within a direction, directions share the page evenly."""
     cells: dict[tuple[int, int], dict[str, list[str]]] = {}
     for name, direction in sorted(candidates, key=lambda row: row[0] not in mapped):

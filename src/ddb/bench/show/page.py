@@ -122,7 +122,9 @@ def _about(results: Results) -> str:
 def _warnings(results: Results) -> list[str]:
     found = []
     if len(results.seeds) == 1:
-        found.append("One seed only: there is no interval over seeds, so differences between methods may be due to chance.")
+        found.append(
+            "One seed only: there is no interval over seeds, so differences between methods may be due to chance."
+        )
     found += [f"Left out: {reason}" for reason in results.left_out.values()]
     return found
 
@@ -168,7 +170,10 @@ def _study(arms: list[ArmScore]) -> Markup:
     """Worst-group accuracy of every arm of a study, in order."""
     words = {"none": "no pruning", "psi": "ψ alone", "rho": "ρ alone", "both": "both tests"}
     names = [words.get(arm.name, arm.name) for arm in arms]
-    points = [Point(name, Interval(float(n)), arm.worst, "after") for n, (name, arm) in enumerate(zip(names, arms, strict=True))]
+    points = [
+        Point(name, Interval(float(n)), arm.worst, "after")
+        for n, (name, arm) in enumerate(zip(names, arms, strict=True))
+    ]
     label = "; ".join(f"{point.name}: {texts.percent(point.y.value)}%" for point in points)
     ends = [end for arm in arms for end in (arm.worst.low, arm.worst.value, arm.worst.high) if end is not None]
     up = accuracy_axis([min(1.0, max(0.0, end)) for end in ends])
