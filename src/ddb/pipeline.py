@@ -170,7 +170,8 @@ def _open_run(workspace: Workspace, config: RunConfig, progress: Progress) -> Da
 
 def _hand_over(workspace: Workspace, dataset: Dataset, progress: Progress) -> None:
     """Write what the run is for: the balanced data set, the figures, the report."""
-    from ddb.data.export import export_balanced
+    from ddb.data.balanced import export_balanced
+    from ddb.data.counterfactuals import Counterfactuals
     from ddb.report.page import write_report
 
     tables = ("inpaint", "prune", "score", "segment")
@@ -180,8 +181,7 @@ def _hand_over(workspace: Workspace, dataset: Dataset, progress: Progress) -> No
     if files.read_json(marker) != made_from or not out.is_dir():
         marker.unlink(missing_ok=True)
         progress.say("balanced: writing the training images and the kept counterfactuals")
-        candidates, verdicts, scores, masks = map(workspace.table, tables)
-        export_balanced(dataset, candidates, verdicts, scores, masks, out)
+        export_balanced(Counterfactuals(workspace, dataset), out)
         files.write_json(marker, made_from)
     figures = (workspace.folder("evaluate") / "metrics.json").read_bytes()
     files.write_atomic(workspace.root / "metrics.json", lambda file: file.write(figures))
