@@ -37,9 +37,7 @@ def check_groups(dataset: Dataset, select: str) -> list[str]:
             words = {"train": "training", "val": "validation", "test": "test"}
             said.append(f"No {words[split]} image of {', '.join(names)}: {_CONSEQUENCES[split]}")
     if group_sizes(dataset, "test") is None:
-        said.append(
-            "Test groups are unknown: worst-class accuracy is shown instead of worst-group accuracy."
-        )
+        said.append("Test groups are unknown: worst-class accuracy is shown instead of worst-group accuracy.")
     return said
 
 

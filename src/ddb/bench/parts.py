@@ -54,8 +54,8 @@ class _FirstSeed:
 class PartRunner:
     """Runs the parts of the bench in `folder` and collects their records.
 
-    What the data set does not allow is left out, or refused (DDBError) where it was asked for by name, when an object is
-    made: before anything is computed."""
+    What the data set does not allow is left out, or refused (DDBError) where it was asked for by name, when an object
+    is made: before anything is computed."""
 
     def __init__(self, config: RunConfig, options: Options, folder: Folder, log: Workspace, progress: Progress) -> None:
         self.config, self.options, self.folder, self.log, self.progress = config, options, folder, log, progress
@@ -172,8 +172,8 @@ class PartRunner:
         return bool(self._studies) or self.options.select == "counterfactual" or learned_from
 
     def _method(self, seed: int, method: Method) -> Record:
-        """The scores record of a method: search its settings (or take the one that the first seed chose), then score the
-        chosen fit on the test images."""
+        """The scores record of a method: search its settings (or take the one that the first seed chose), then score
+        the chosen fit on the test images."""
         grid = list(method.grid) if self.options.search != "off" else [method.grid[0]]
         if self.options.search == "first" and seed:
             grid = [self._first_choice(method)]
@@ -202,7 +202,9 @@ class PartRunner:
             return None
         home = self.folder.root / "oracle"
         if oracle.accuracy(home) is None:
-            self.progress.say("oracle: training the classifier that recognises what counterfactuals show (once for all seeds)")
+            self.progress.say(
+                "oracle: training the classifier that recognises what counterfactuals show (once for all seeds)"
+            )
         return oracle.open_oracle(self.config.data.pocket.world, home, trial.runtime)
 
     def _concepts(self) -> str:

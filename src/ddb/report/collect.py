@@ -82,14 +82,24 @@ class ClassLosses:
 METRICS = (
     ("worst_group_accuracy", "Worst-group accuracy", "lowest accuracy of any group", False),
     ("mean_accuracy", "Mean accuracy", "all test images with equal weight", False),
-    ("adjusted_mean_accuracy", "Adjusted mean accuracy", "groups weighted by their share of the training images", False),
+    (
+        "adjusted_mean_accuracy",
+        "Adjusted mean accuracy",
+        "groups weighted by their share of the training images",
+        False,
+    ),
     ("worst_class_accuracy", "Worst-class accuracy", "lowest accuracy of any class", False),
     ("auroc", "AUROC", "1 is a perfect ranking, 0.5 is chance", False),
     ("ece", "Calibration error (ECE)", "mean gap between confidence and accuracy; lower is better", True),
 )
 PAIRED = (
     ("in_distribution", "In-distribution accuracy", "test images distributed as the training images", False),
-    ("flip_rate", "Flip rate", "share of kept pairs (source, counterfactual) in which both are classified correctly", False),
+    (
+        "flip_rate",
+        "Flip rate",
+        "share of kept pairs (source, counterfactual) in which both are classified correctly",
+        False,
+    ),
     ("shortcut_reliance", "Shortcut reliance", "share of attribution outside the object; lower is better", True),
 )
 

@@ -22,9 +22,9 @@ ALL_STRIPS = 72
 """Counterfactuals shown in all, so that many classes do not make a heavy page."""
 REPRESENTATIVES = 12
 """Images shown of what a token was learned from."""
-PAINTED = 6
+PAINTED = 8
 """Counterfactuals shown of those painted with a token."""
-ALL_PAINTED = 48
+ALL_PAINTED = 64
 """Such counterfactuals in all, so that many classes do not make a heavy page."""
 
 
@@ -143,9 +143,7 @@ def verdict_order(found: Iterable[Strip]) -> list[str]:
     return [reason for reason in order if reason in present]
 
 
-def _choose(
-    candidates: Sequence[tuple[str, tuple[int, int]]], verdicts: dict[str, str], mapped: set[str]
-) -> list[str]:
+def _choose(candidates: Sequence[tuple[str, tuple[int, int]]], verdicts: dict[str, str], mapped: set[str]) -> list[str]:
     """Ids to show of (id, direction): verdicts take turns within a direction, directions share the page evenly."""
     cells: dict[tuple[int, int], dict[str, list[str]]] = {}
     for name, direction in sorted(candidates, key=lambda row: row[0] not in mapped):

@@ -60,6 +60,7 @@ def _facts(results: Results) -> dict[str, Any]:
         "scatter": _scatter(results),
         "bar": rows.bar,
         "difference": rows.difference,
+        "worst_accuracy": "worst-group accuracy" if results.grouped else "worst-class accuracy",
         "lead_axis": _lead_axis(results.methods),
         "budget": _budget(results) if results.methods else None,
         "studies": [
@@ -88,7 +89,7 @@ def title(results: Results) -> str:
 
 
 def kind_of(method: MethodScore) -> str:
-    """CSS class of a method's marks: "after" for ddb, "told" for methods that train with group labels, else "before"."""
+    """CSS class of a method's marks: "after" for ddb, "told" for methods that train with groups, else "before"."""
     if method.name == DDB:
         return "after"
     return "told" if method.labels.train_groups or method.labels.val_groups == "train" else "before"
@@ -102,8 +103,8 @@ def _about(results: Results) -> str:
         "labels)",
     }[results.select]
     search = {
-        "first": "Hyperparameters were searched with the first seed, with the same number of settings for every method; "
-        "the other seeds use those chosen.",
+        "first": "Hyperparameters were searched with the first seed, with the same number of settings for every "
+        "method; the other seeds use those chosen.",
         "every": "Hyperparameters were searched with every seed, with the same number of settings for every method.",
         "off": "Hyperparameters were not searched: every method ran with the first of its settings.",
     }[results.search]
@@ -122,7 +123,9 @@ def _about(results: Results) -> str:
 def _warnings(results: Results) -> list[str]:
     found = []
     if len(results.seeds) == 1:
-        found.append("One seed only: there is no interval over seeds, so differences between methods may be due to chance.")
+        found.append(
+            "One seed only: there is no interval over seeds, so differences between methods may be due to chance."
+        )
     found += [f"Left out: {reason}" for reason in results.left_out.values()]
     return found
 
@@ -168,7 +171,10 @@ def _study(arms: list[ArmScore]) -> Markup:
     """Worst-group accuracy of every arm of a study, in order."""
     words = {"none": "no pruning", "psi": "ψ alone", "rho": "ρ alone", "both": "both tests"}
     names = [words.get(arm.name, arm.name) for arm in arms]
-    points = [Point(name, Interval(float(n)), arm.worst, "after") for n, (name, arm) in enumerate(zip(names, arms, strict=True))]
+    points = [
+        Point(name, Interval(float(n)), arm.worst, "after")
+        for n, (name, arm) in enumerate(zip(names, arms, strict=True))
+    ]
     label = "; ".join(f"{point.name}: {texts.percent(point.y.value)}%" for point in points)
     ends = [end for arm in arms for end in (arm.worst.low, arm.worst.value, arm.worst.high) if end is not None]
     up = accuracy_axis([min(1.0, max(0.0, end)) for end in ends])
