@@ -21,7 +21,7 @@ import ddb
 import miniature
 from bench_runs import config, options, run, tree
 from ddb.bench.folder import Folder
-from ddb.runner.parts import Part, PartRunner
+from ddb.bench.parts import Part, PartRunner
 from ddb.engine.progress import Lines
 from ddb.engine.workspace import Workspace
 from ddb.errors import DDBError, StageFailed

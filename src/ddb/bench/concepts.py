@@ -1,7 +1,7 @@
 """DISC's concept images for the built-in worlds: empty scenes of every place of all three worlds.
 
-DISC's authors generate concept images by name. The places of the other two worlds are concepts that are unrelated to the
-classes, like most concepts of a concept bank."""
+DISC's authors generate concept images by name. The places of the other two worlds are concepts that are unrelated to
+the classes, like most concepts of a concept bank."""
 
 from __future__ import annotations
 

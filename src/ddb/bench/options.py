@@ -23,7 +23,7 @@ ENGINES = ("local",)
 class Options:
     """`methods` in order; `named`: they were listed by name, so none of them may be left out. `select`: the selection
     rule, which chooses epochs and hyperparameters. `search`: hyperparameters are searched with the first seed, with
-    every seed, or not at all. `concepts`: DISC's folder of concept images. `processes`: parts run at once (`team.py`)."""
+    every seed, or not at all. `concepts`: DISC's folder of concept images. `processes`: number of parts run at once."""
 
     methods: tuple[str, ...]
     named: bool

@@ -53,8 +53,8 @@ class _FirstSeed:
 class PartRunner:
     """Runs the parts of the bench in `folder` and collects their records.
 
-    What the data set does not allow is left out, or refused (DDBError) where it was asked for by name, when an object is
-    made: before anything is computed."""
+    What the data set does not allow is left out, or refused (DDBError) where it was asked for by name, when an object
+    is made: before anything is computed."""
 
     def __init__(self, config: RunConfig, options: Options, folder: Folder, progress: Progress) -> None:
         self.config, self.options, self.folder, self.progress = config, options, folder, progress
@@ -171,8 +171,8 @@ class PartRunner:
         return bool(self._studies) or self.options.select == "counterfactual" or learned_from
 
     def _method(self, seed: int, method: Method) -> Record:
-        """The scores record of a method: search its settings (or take the one that the first seed chose), then score the
-        chosen fit on the test images."""
+        """The scores record of a method: search its settings (or take the one that the first seed chose), then score
+        the chosen fit on the test images."""
         grid = list(method.grid) if self.options.search != "off" else [method.grid[0]]
         if self.options.search == "first" and seed:
             grid = [self._first_choice(method)]

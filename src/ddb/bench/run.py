@@ -1,6 +1,6 @@
 """READ FIRST. The bench from settings to tables:
 
-    every seed   a ddb run up to the stage that is needed -> fits (search) -> choice on validation images -> test figures
+    every seed   a ddb run up to the needed stage -> fits (search) -> choice on validation images -> test figures
     then         figures over seeds -> tables and charts
 
 A bench is resumed like a run: records that exist are not made again, and a kill loses at most the running fit (which

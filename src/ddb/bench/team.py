@@ -1,8 +1,8 @@
 """Runs several parts of a bench at once, each in its own process.
 
-The processes share only the bench folder: a part writes its records there, and other parts read them. Each process gets
-an equal share of the threads, because small networks use several cores poorly: two fits with one thread each at the same
-time finish sooner than two fits with two threads one after the other. Another number of threads sums in another order,
+The processes share only the bench folder: a part writes its records there, and other parts read them. Each process has
+an equal share of the threads, because small networks use several cores poorly: two fits at the same time with a thread
+each finish sooner than two fits with two threads one after the other. Another number of threads sums in another order,
 so last digits (and what depends on them) differ from those of one process that uses all threads.
 """
 

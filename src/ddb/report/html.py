@@ -11,6 +11,8 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from ddb.report.charts.key import key
+
 STYLES = (("ddb.report", "style.css"), ("ddb.report.charts", "charts.css"))
 """(package, file) of the style sheets that all pages share."""
 
@@ -27,7 +29,7 @@ def html_page(
 
     `styles`: (package, file) of style sheets besides the shared ones; `script`: a file of `package`. The template finds
     both under the names `style` and `script`, and in `policy` a Content-Security-Policy that allows exactly these two
-    texts, pictures in data URIs and nothing else."""
+    texts, pictures in data URIs and nothing else. `key` draws the key of a chart."""
     environment = Environment(
         loader=PackageLoader(package, "."),
         autoescape=True,
@@ -35,7 +37,8 @@ def html_page(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(percent=percent, seconds=seconds, signed=signed, capitalize_first=capitalize_first)
+    environment.filters.update(percent=percent, seconds=seconds, signed=signed)
+    environment.globals["key"] = key
     style = "".join(_read(*source) for source in (*STYLES, *styles))
     code = _read(package, script) if script else ""
     policy = f"default-src 'none'; img-src data:; style-src '{_hash(style)}'; script-src '{_hash(code)}'; "
@@ -67,11 +70,6 @@ def signed(value: float, digits: int = 1) -> str:
     if not text.strip("0."):
         return text
     return f"{'+' if value > 0 else '−'}{text}"
-
-
-def capitalize_first(text: str) -> str:
-    """The text with a capital first letter, the rest as it is."""
-    return text[:1].upper() + text[1:]
 
 
 def _read(package: str, name: str) -> str:

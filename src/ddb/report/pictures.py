@@ -22,9 +22,9 @@ ALL_STRIPS = 72
 """Counterfactuals shown in all, so that many classes do not make a heavy page."""
 REPRESENTATIVES = 12
 """Images shown of what a token was learned from."""
-PAINTED = 6
+PAINTED = 8
 """Counterfactuals shown of those painted with a token."""
-ALL_PAINTED = 48
+ALL_PAINTED = 64
 """Such counterfactuals in all, so that many classes do not make a heavy page."""
 
 

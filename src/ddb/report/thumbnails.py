@@ -78,7 +78,7 @@ def shrunk(pixels: Pixels) -> Pixels:
 
 
 def shrunk_mask(mask: Mask, size: tuple[int, int]) -> Mask:
-    """A mask (bool HW) at the size (height, width) of its image's thumbnail: True where at least half of the area is."""
+    """A mask (bool HW) at the size (height, width) of its image's thumbnail: True where half of the area is."""
     if mask.shape == size:
         return mask
     grey = Image.fromarray(mask.astype(np.uint8) * np.uint8(255))

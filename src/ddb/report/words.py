@@ -25,8 +25,8 @@ MEANINGS = {
     "psi": "ψ is too high: the plain classifier still recognises {source} in it",
     "rho": "ρ is too low: the painted pixels add too little evidence for {target}",
     "psi+rho": "ψ is too high and ρ is too low: still {source}, and too little evidence for {target}",
-    "over_budget": "it passes both tests, but its direction already had enough counterfactuals",
-    "": "it has no score or no verdict",
+    "over_budget": "It passes both tests, but its direction already had enough counterfactuals",
+    "": "It has no score or no verdict",
 }
 EPOCH_RULES = {
     "last": "the last epoch",

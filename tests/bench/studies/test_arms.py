@@ -105,7 +105,7 @@ def test_no_counterfactuals_is_more_epochs_of_erm(bench: tuple[Path, Results]) -
     assert not pc.any(verdicts["keep"]).as_py()
 
 
-def test_tables_of_studies_say_that_there_is_no_judge(bench: tuple[Path, Results]) -> None:
+def test_tables_of_studies_say_that_there_is_no_oracle(bench: tuple[Path, Results]) -> None:
     found = {table.key: table for table in tables(bench[1])}
     assert set(found) == {"pruning", "counts"}
     assert "there is no oracle for this data set" in " ".join(found["pruning"].notes)
@@ -138,21 +138,21 @@ def test_arms_of_another_generator_are_not_found(
     assert len(after) == 2 * len(before) == 8
 
 
-def test_renders_for_the_judge_are_balanced() -> None:
+def test_renders_for_the_oracle_are_balanced() -> None:
     for world, places in (("waterbirds", 2), ("celeba", 2)):
         images, answers = oracle.balanced_renders(world, 6 * places, 0)
         assert images.shape == (6 * places, 64, 64, 3)
         assert np.bincount(answers).tolist() == [2 * places] * 3
 
 
-def test_only_built_in_worlds_have_a_judge(tmp_path: Path) -> None:
+def test_only_built_in_worlds_have_an_oracle(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="Only the built-in worlds have an oracle"):
         oracle.open_oracle("waterbirds2", tmp_path, Runtime(torch.device("cpu"), torch.float32))
     assert oracle.accuracy(tmp_path) is None
 
 
 @pytest.mark.slow
-def test_a_judge_learns_what_renders_show(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_oracle_learns_what_renders_show(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A short training already tells the classes apart, and the oracle is made once."""
     runtime = Runtime(torch.device("cpu"), torch.float32)
     monkeypatch.setattr(oracle, "IMAGES", 480)

@@ -60,6 +60,7 @@ def _facts(results: Results) -> dict[str, Any]:
         "scatter": _scatter(results),
         "bar": rows.bar,
         "difference": rows.difference,
+        "worst_accuracy": "worst-group accuracy" if results.grouped else "worst-class accuracy",
         "lead_axis": _lead_axis(results.methods),
         "budget": _budget(results) if results.methods else None,
         "studies": [
@@ -88,7 +89,7 @@ def title(results: Results) -> str:
 
 
 def kind_of(method: MethodScore) -> str:
-    """CSS class of a method's marks: "after" for ddb, "told" for methods that train with group labels, else "before"."""
+    """CSS class of a method's marks: "after" for ddb, "told" for methods that train with groups, else "before"."""
     if method.name == DDB:
         return "after"
     return "told" if method.labels.train_groups or method.labels.val_groups == "train" else "before"
@@ -102,8 +103,8 @@ def _about(results: Results) -> str:
         "labels)",
     }[results.select]
     search = {
-        "first": "Hyperparameters were searched with the first seed, with the same number of settings for every method; "
-        "the other seeds use those chosen.",
+        "first": "Hyperparameters were searched with the first seed, with the same number of settings for every "
+        "method; the other seeds use those chosen.",
         "every": "Hyperparameters were searched with every seed, with the same number of settings for every method.",
         "off": "Hyperparameters were not searched: every method ran with the first of its settings.",
     }[results.search]

@@ -53,7 +53,7 @@ class MethodScore:
 
 @dataclass(frozen=True)
 class DirectionScore:
-    """Counts of counterfactuals as means over seeds; `oracle_*`: share in which the oracle recognises the painted class,
+    """Counts of counterfactuals as means over seeds; `oracle_*`: share in which the oracle sees the painted class,
     before and after pruning (None without an oracle or without images)."""
 
     name: str

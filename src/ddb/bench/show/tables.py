@@ -15,8 +15,8 @@ YES, NO = "✓", "✗"
 
 @dataclass(frozen=True)
 class Table:
-    """`key`: its name in file names and on the page; `columns`: headings; `rows`: as many cells each; `notes`: sentences
-    below the table."""
+    """`key`: its name in file names and on the page; `columns`: headings; `rows`: as many cells each; `notes`:
+    sentences below the table."""
 
     key: str
     title: str
@@ -73,11 +73,11 @@ def pruning_table(results: Results) -> Table:
     notes = [
         *interval_notes(results),
         oracle_note(results),
-        "An image can be rejected by both heads. Counts are means over seeds.",
+        "An image can be rejected by both tests. Counts are means over seeds.",
     ]
     paper = [arms[name].paper for name in ("none", "both")]
     if None not in paper:
-        notes.append(f"Paper, full-size set: {percent(paper[0])} without pruning, {percent(paper[1])} with both heads.")
+        notes.append(f"Paper, full-size set: {percent(paper[0])} without pruning, {percent(paper[1])} with both tests.")
     return Table(
         "pruning", "Pruning", (*columns, *(f"{worst_name(results, short=True)} {name}" for name in _HEADS)), rows, notes
     )
@@ -91,7 +91,7 @@ def inversion_table(results: Results) -> Table:
         + (NONE if arm.paper_pruned is None else f"{arm.paper_pruned:,}", percent(arm.paper))
         for arm in results.studies[INVERSION]
     ]
-    columns = ("Images a token", "Generated", "Pruned", "Right before", "Right after", worst_name(results))
+    columns = ("Images per token", "Generated", "Pruned", "Right before", "Right after", worst_name(results))
     notes = [*interval_notes(results), oracle_note(results), "0: no token, the class's name in the prompt."]
     return Table("inversion", "Inversion", (*columns, "Paper: pruned", "Paper: WGA"), rows, notes)
 

@@ -46,7 +46,7 @@ UNIT = Axis([(0.25 * n, f"{0.25 * n:g}") for n in range(5)])
 def accuracy_axis(values: Sequence[float]) -> Axis:
     """Percent in round steps, from just below the lowest accuracy to just above the highest, within 0 and 100%."""
     low, high = min(values, default=0.0), max(values, default=1.0)
-    step = next(step for step in (0.01, 0.02, 0.05, 0.1, 0.2) if (high - low) / step <= 5 or step == 0.2)
+    step = next(step for step in (0.01, 0.02, 0.05, 0.1, 0.2) if (high - low) / step <= 6 or step == 0.2)
     first = max(0, math.floor(low / step - 0.4))
     last = min(round(1 / step), max(first + 1, math.ceil(high / step + 0.4)))
     return Axis([(step * n, f"{100 * step * n:.0f}%") for n in range(first, last + 1)])
@@ -69,7 +69,7 @@ def log_axis(values: Sequence[float]) -> Axis:
     low = math.floor(math.log10(max(min(values), SMALLEST)))
     high = max(math.ceil(math.log10(max(*values, SMALLEST))), low + 1)
     low = max(low, high - MOST_DECADES)
-    return Axis([(10.0**n, f"{10.0**n:g}") for n in range(low, high + 1)], log=True)
+    return Axis([(10.0**n, _power(n)) for n in range(low, high + 1)], log=True)
 
 
 def named_axis(names: Sequence[str], before: float = 0.35, after: float = 0.35) -> Axis:
@@ -83,14 +83,15 @@ def vertical_grid(axis: Axis, top: float, bottom: float) -> list[Markup]:
     return [line("grid", axis.percent(value), top, axis.percent(value), bottom) for value, _ in axis.ticks]
 
 
-def labels_below(axis: Axis, y: float) -> list[Markup]:
-    """The tick labels of a horizontal axis, with their baseline at y; those of both ends stay inside the chart."""
-    shares = [(axis.percent(value), words) for value, words in axis.ticks if words]
-    return [text(x, y, words, _anchor(x)) for x, words in shares]
-
-
-def _anchor(x: float) -> str:
-    return "start" if x < 0.5 else "end" if x > 99.5 else "middle"
+def labels_below(axis: Axis, y: float, *, inside: bool = False) -> list[Markup]:
+    """The tick labels of a horizontal axis, with their baseline at y. `inside`: those of both ends do not reach beyond
+    the chart, which has no margins."""
+    found = []
+    for value, words in axis.ticks:
+        x = axis.percent(value)
+        anchor = "start" if inside and x < 0.5 else "end" if inside and x > 99.5 else "middle"
+        found.append(text(x, y, words, anchor))
+    return found
 
 
 def enclosing(intervals: Iterable[tuple[float, float]], step: float, limit: float) -> tuple[float, float]:
@@ -99,3 +100,10 @@ def enclosing(intervals: Iterable[tuple[float, float]], step: float, limit: floa
     ends = [0.0, *(end for pair in intervals for end in pair)]
     low = step * min(-1, math.floor(min(ends) / step))
     return max(-limit, low), min(limit, step * max(1, math.ceil(max(ends) / step)))
+
+
+def _power(exponent: int) -> str:
+    """-2 -> "0.01", -6 -> "10⁻⁶"."""
+    if -4 <= exponent <= 4:
+        return f"{10.0**exponent:g}"
+    return "10" + str(exponent).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))

@@ -78,7 +78,7 @@ def histogram(data: Histogram, across: Axis, label: str) -> Markup:
         x = across.percent(data.cut)
         marks.append(line("cut", x, TOP, x, grid.bottom))
         right = x < 60
-        marks.append(text(x, TOP + 10, data.cut_name, "start" if right else "end", shift=6 if right else -6))
+        marks.append(text(x, TOP - 5, data.cut_name, "start" if right else "end"))
     for value in data.ticks:
         x = across.percent(value)
         marks.append(line("tick", x, grid.bottom - 4, x, grid.bottom + 4))

@@ -22,7 +22,7 @@ def before_after(before: Interval | None, after: Interval | None, label: str) ->
 
 def percent_axis() -> Markup:
     """Tick labels from 0 to 100%, to stand under a column of `before_after`."""
-    return chart(labels_below(PERCENT, 12), 16, "", "axis")
+    return chart(labels_below(PERCENT, 12, inside=True), 16, "", "axis")
 
 
 def difference(interval: Interval | None, axis: Axis, label: str) -> Markup:

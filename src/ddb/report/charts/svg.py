@@ -1,4 +1,5 @@
-"""SVG elements as escaped text. `kind` is the CSS class; x and widths are percent of the chart, y and heights pixels."""
+"""SVG elements as escaped text. `kind` is the CSS class. x and widths are in percent of the chart, y and heights in
+pixels."""
 
 from __future__ import annotations
 
