@@ -24,6 +24,7 @@ from ddb.bench.show.results import Results, arm_scores, labels_of, method_scores
 from ddb.bench.studies import oracle
 from ddb.bench.studies.arms import STUDIES, Studies
 from ddb.config import RunConfig
+from ddb.engine import journal
 from ddb.engine.progress import Progress
 
 MAIN = ("1", "labels")

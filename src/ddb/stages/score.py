@@ -68,11 +68,8 @@ class Scorer:
     loaded: LoadedClassifier
     settings: ScoreConfig
     runtime: Runtime
+    batch_size: int
     integral: Integral
-
-    @property
-    def batch_size(self) -> int:
-        return self.integral.batch.size
 
     @property
     def classifier(self) -> Classifier:
@@ -86,7 +83,8 @@ def stage(context: Context, settings: ScoreConfig, content: Mapping[str, object]
         loaded = models.open(CLASSIFIER, lambda: load_classifier(tables.folder("erm") / "classifier"))
         runtime = open_accelerator(context.device, context.precision).exact()
         batch = BatchSize(fixed.batch_size, "score.batch_size", SMALLER)
-        scorer = Scorer(loaded, settings, runtime, Integral(settings.ig_steps, settings.output, batch))
+        integral = Integral(settings.ig_steps, settings.output, batch)
+        scorer = Scorer(loaded, settings, runtime, fixed.batch_size, integral)
         return _worker(Counterfactuals(tables, context.dataset), scorer)
 
     return Stage(

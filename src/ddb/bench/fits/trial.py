@@ -25,6 +25,7 @@ from ddb.bench.options import Options
 from ddb.config import FitConfig, RunConfig
 from ddb.data.counterfactuals import Counterfactuals, Rows
 from ddb.data.pixel_store import pixel_store
+from ddb.data.preprocessing import Preprocessing
 from ddb.data.sources.load import load_dataset
 from ddb.data.table import Dataset
 from ddb.engine.progress import Progress
