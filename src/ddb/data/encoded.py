@@ -62,7 +62,9 @@ def without_metadata(data: bytes) -> bytes:
         return b"".join([data[:2], *adobe, *kept, rest])
     if data.startswith(_PNG):
         needed = (b"tRNS", b"acTL", b"fcTL", b"fdAT")
-        return _PNG + b"".join(part.whole for part in _png_parts(data) if part.name[:1].isupper() or part.name in needed)
+        return _PNG + b"".join(
+            part.whole for part in _png_parts(data) if part.name[:1].isupper() or part.name in needed
+        )
     return data
 
 
