@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ddb.backends import Generator, Image, Mask, Painted, Task
+from ddb.backends import Failed, Generator, Image, Mask, Painted, Task
 from ddb.backends.generators.objects_only import ObjectsOnly
 from ddb.backends.registry import (
     generator_identity,
@@ -24,6 +24,7 @@ from ddb.backends.registry import (
     segmenter_identity,
 )
 from ddb.config import InpaintConfig, SegmentConfig
+from ddb.context import Context, Models
 from ddb.data.images import mask_png, png_bytes, read_image, read_mask
 from ddb.data.table import Dataset
 from ddb.errors import DataError
@@ -51,9 +52,10 @@ def stage(
     def open_worker(tables: Tables, folder: Path) -> Worker:
         tokens = _tokens(tables)
         files = {token: tables.folder("invert") / file for token, file in tokens.values() if token}
-        generator = open_generator(settings, device, precision, files)
+        context, models = Context(dataset, seed, device, precision, Path()), Models()
+        generator = open_generator(settings, context, models, files)
         if objects:
-            segmenter = open_segmenter(segmentation, device, precision)
+            segmenter = open_segmenter(segmentation, context, models)
             generator = ObjectsOnly(generator, segmenter, dataset.phrase, settings.feather)
         return _Painter(dataset, settings, seed, tables, generator, {label: t for label, (t, _) in tokens.items()})
 
@@ -136,9 +138,12 @@ class _Painter:
                 tasks[name] = self._task(*split_id(name))
             except DataError as error:
                 rows[name] = {"id": name, "status": ERROR, "error": str(error)}
-        painted = self.generator.paint(list(tasks.values()))
+        painted = self.generator.paint(list(tasks.values()), self.settings.batch_size)
         for (name, task), result in zip(tasks.items(), painted, strict=True):
-            rows[name] = self._row(name, task, result)
+            failed = isinstance(result, Failed)
+            rows[name] = (
+                {"id": name, "status": ERROR, "error": result.reason} if failed else self._row(name, task, result)
+            )
         return [rows[name] for name in ids]
 
     def _task(self, source: str, to_label: int, variant: int) -> Task:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ddb.backends import Generator, Image, Inverter, Learned, Lesson, Mask, Segmenter, Task
+from ddb.backends import Failed, Image, Inverter, Learned, Lesson, Mask, Segmenter, Task
 from ddb.backends.registry import (
     generator_identity,
     inversion_facts,
@@ -22,6 +22,7 @@ from ddb.backends.registry import (
     segmenter_identity,
 )
 from ddb.config import InpaintConfig, InvertConfig, SegmentConfig
+from ddb.context import Context, Models
 from ddb.data.images import mask_png, png_bytes, read_image
 from ddb.data.masks import region
 from ddb.data.table import Dataset
@@ -46,11 +47,11 @@ def stage(
     """A row per class. With copy-paste or without representatives no token is learned and nothing is loaded."""
 
     def open_worker(tables: Tables, folder: Path) -> Worker:
-        inverter = open_inverter(settings, painting, device, precision)
+        context, models = Context(dataset, seed, device, precision, Path()), Models()
+        inverter = open_inverter(settings, painting, context, models)
         studio = None
         if inverter is not None:
-            generator = open_generator(painting, device, precision)
-            studio = _Studio(inverter, generator, open_segmenter(segmentation, device, precision))
+            studio = _Studio(inverter, open_segmenter(segmentation, context, models), context, models)
         work = _Inversion(dataset, settings, segmentation, painting, seed, tables, folder, studio)
         return lambda ids: [work.row(int(name)) for name in ids]
 
@@ -80,8 +81,9 @@ def stage(
 @dataclass(frozen=True)
 class _Studio:
     inverter: Inverter
-    generator: Generator
     segmenter: Segmenter
+    context: Context
+    models: Models
 
 
 @dataclass(frozen=True)
@@ -128,7 +130,7 @@ class _Inversion:
             "token": learned.token,
             "file": learned.file.name,
             "losses": learned.losses,
-            "previews": self._previews(studio, label, learned.token),
+            "previews": self._previews(studio, label, learned),
         }
 
     def _representatives(self, label: int) -> list[str]:
@@ -146,9 +148,12 @@ class _Inversion:
                 images[name] = read_image(self.dataset.root, paths[name])
             except DataError:  # listed with its reason by stage erm, which reads every training image
                 continue
-        found = studio.segmenter.segment([paths[name] for name in images], list(images.values()), self.dataset.phrase)
+        names, size = [paths[name] for name in images], self.segmentation.batch_size
+        found = studio.segmenter.segment(names, list(images.values()), self.dataset.phrase, size)
         examples = {}
         for (name, image), one in zip(images.items(), found, strict=True):
+            if isinstance(one, Failed):
+                raise DataError(f"{name}: {one.reason}")
             area = region(one.mask, self.segmentation, self.dataset.phrase)
             examples[name] = _Example(image, one.mask, area.mask if area.status == OK else None)
         return examples
@@ -166,14 +171,16 @@ class _Inversion:
         )
         return studio.inverter.learn(lesson, self.folder)
 
-    def _previews(self, studio: _Studio, label: int, token: str) -> list[bytes]:
+    def _previews(self, studio: _Studio, label: int, learned: Learned) -> list[bytes]:
         """The token painted into hard images of the next class: what it brings with it, not what was there."""
         other = (label + 1) % len(self.dataset.classes)
         examples = self._examples(studio, self._representatives(other)[: 2 * PREVIEWS])
         usable = [(example.image, example.region) for example in examples.values() if example.region is not None]
-        text = self.painting.template.format(token=token, phrase=self.dataset.phrase)
+        text = self.painting.template.format(token=learned.token, phrase=self.dataset.phrase)
         tasks = [
             Task(image, mask, label, text, seed_of(self.seed, "preview", label, number))
             for number, (image, mask) in enumerate(usable[:PREVIEWS])
         ]
-        return [png_bytes(painted.image) for painted in studio.generator.paint(tasks)]
+        generator = open_generator(self.painting, studio.context, studio.models, {learned.token: learned.file})
+        painted = generator.paint(tasks, PREVIEWS)
+        return [png_bytes(one.image) for one in painted if not isinstance(one, Failed)]

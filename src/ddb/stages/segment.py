@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from ddb.backends import Found, Image
+from ddb.backends import Failed, Found, Image
 from ddb.backends.registry import open_segmenter, segmentation_facts, segmenter_identity
 from ddb.backends.segmenters.given_masks import check_complete, open_given_masks
 from ddb.config import InpaintConfig, SegmentConfig
+from ddb.context import Context, Models
 from ddb.data.images import mask_png, read_image
 from ddb.data.masks import region
 from ddb.data.table import Dataset
@@ -32,12 +33,12 @@ def stage(dataset: Dataset, settings: SegmentConfig, painting: InpaintConfig, de
         return ids
 
     def open_worker(tables: Tables, folder: Path) -> Worker:
-        segmenter = open_segmenter(settings, device, precision)
+        segmenter = open_segmenter(settings, Context(dataset, 0, device, precision, Path()), Models())
 
         def work(ids: list[str]) -> list[Row]:
             rows, images = _read(dataset, [paths[name] for name in ids], ids)
             names = [paths[name] for name in images]
-            found = segmenter.segment(names, list(images.values()), dataset.phrase)
+            found = segmenter.segment(names, list(images.values()), dataset.phrase, settings.batch_size)
             rows |= {name: _row(name, one, settings, dataset.phrase) for name, one in zip(images, found, strict=True)}
             return [rows[name] for name in ids]
 
@@ -80,7 +81,9 @@ def _read(dataset: Dataset, paths: Sequence[str], ids: Sequence[str]) -> tuple[d
     return rows, images
 
 
-def _row(name: str, found: Found, settings: SegmentConfig, phrase: str) -> Row:
+def _row(name: str, found: Found | Failed, settings: SegmentConfig, phrase: str) -> Row:
+    if isinstance(found, Failed):
+        return {"id": name, "status": ERROR, "error": found.reason}
     shape = region(found.mask, settings, phrase)
     return {
         "id": name,
