@@ -36,7 +36,7 @@ def configuration(birds: Path, **changes: Any) -> RunConfig:
         "data": {"source": "waterbirds", "root": str(birds), "phrase": "bird"},
         "erm": {**fit, "backbone": "test_resnet", "weights": "none", "image_size": 32, "selection": "worst_group"},
         "segment": {"backend": "given", "masks": str(birds / "masks"), "batch_size": 8},
-        "inpaint": {"backend": "copy_paste", "image_size": 64, "batch_size": 6},
+        "inpaint": {"backend": "copy_paste", "batch_size": 6},
         "score": {"batch_size": 8, "maps": 2, "ig_steps": 4},
         "prune": {"max_rounds": 2},
         "retrain": {**fit, "generated_batch": 4, "selection": "worst_class"},

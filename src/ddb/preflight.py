@@ -9,10 +9,11 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from ddb.backends.checks import model_faults
-from ddb.backends.registry import inversion_facts
+from ddb.backends.registry import tokens_identity
 from ddb.backends.segmenters.given_masks import open_given_masks
-from ddb.config import DataConfig, RunConfig
-from ddb.config.load import faults_message, read_tree, tree_faults
+from ddb.config import DataConfig, GivenMasksConfig, RunConfig
+from ddb.config.faults import faults_message, tree_faults
+from ddb.config.load import read_tree
 from ddb.data.sources.load import load_dataset
 from ddb.data.summary import summary
 from ddb.data.table import Dataset
@@ -29,7 +30,7 @@ def check(
     The data is looked at even where other settings are wrong. Nothing is downloaded or drawn: hub names and the pocket
     world's images are not checked.
     """
-    tree, faults = read_tree(source, overrides, data=data, device=device)
+    tree, faults, notes = read_tree(source, overrides, data=data, device=device)
     faults += tree_faults(tree)
     messages = [faults_message(source, faults)] if faults else []
     dataset: Dataset | None = None
@@ -48,7 +49,7 @@ def check(
             lines = [*summary(dataset), *_mask_lines(config, dataset)]
     if messages:
         raise ConfigError("\n".join(messages))
-    return [*lines, f"{source}: nothing stands in the way of this run"]
+    return [*notes, *lines, f"{source}: nothing stands in the way of this run"]
 
 
 def check_models(config: RunConfig) -> None:
@@ -94,14 +95,15 @@ def _conflicts(config: RunConfig, dataset: Dataset) -> list[str]:
         faults.append(fault)
     if asked is not None and (fault := _fault_of(lambda: counts(asked, classes))):
         faults.append(fault)
-    if fault := _fault_of(lambda: inversion_facts(config.invert, dataset.classes)):
+    if fault := _fault_of(lambda: tokens_identity(config.invert, dataset.classes)):
         faults.append(fault)
     return faults
 
 
 def _mask_lines(config: RunConfig, dataset: Dataset) -> list[str]:
-    if config.segment.backend != "given" or not Path(config.segment.masks).expanduser().is_dir():
+    segment = config.segment
+    if not isinstance(segment, GivenMasksConfig) or not Path(segment.masks).expanduser().is_dir():
         return []
     images = dataset.split("train")["image"].to_pylist()
-    missing = len(open_given_masks(config.segment.masks).missing(images))
+    missing = len(open_given_masks(segment.masks).missing(images))
     return [f"masks: {len(images) - missing} of {len(images)} training images have one"]

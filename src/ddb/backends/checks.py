@@ -3,7 +3,7 @@ the names and shapes of all tensors, and what of the settings depends on them. N
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -14,7 +14,17 @@ from ddb.backends.registry import diffusion_weights
 from ddb.backends.segmenters.given_masks import open_given_masks
 from ddb.backends.segmenters.weights import KINDS, part_weights
 from ddb.backends.weights import parse_weights
-from ddb.config import RunConfig, SegmentConfig
+from ddb.config import (
+    ClipsegConfig,
+    FaceParsingConfig,
+    GivenMasksConfig,
+    GroundedSamConfig,
+    LatentDiffusionConfig,
+    Owlv2SamConfig,
+    RunConfig,
+    Sam3Config,
+    SegmentConfig,
+)
 from ddb.context import Models
 from ddb.errors import DDBError
 from ddb.learn.device import Runtime
@@ -39,13 +49,14 @@ def _looks(config: RunConfig) -> Iterator[tuple[str, Callable[[], object]]]:
     """Settings that name something on this machine, and calls that raise DDBError where it cannot be used."""
     if config.erm.weights not in ("hub", "none") and parse_weights(config.erm.weights, backbone_folder).is_local:
         yield "erm.weights", lambda: weights_path(config.erm.weights)
-    if config.segment.backend == "given":
-        yield "segment.masks", lambda: open_given_masks(config.segment.masks)
-    for name in KINDS[config.segment.backend]:
-        if part_weights(config.segment, name).is_local:
-            yield f"segment.{name}", partial(_open_part, config.segment, name)
-    if config.inpaint.backend == "latent_diffusion" and diffusion_weights(config.inpaint).is_local:
-        yield "inpaint.weights", lambda: _open_diffusion(config)
+    segment, inpaint = config.segment, config.inpaint
+    if isinstance(segment, GivenMasksConfig):
+        yield "segment.masks", partial(open_given_masks, segment.masks)
+    for name in KINDS[segment.backend]:
+        if part_weights(segment, name).is_local:
+            yield f"segment.{name}", partial(_open_part, segment, name)
+    if isinstance(inpaint, LatentDiffusionConfig) and diffusion_weights(inpaint).is_local:
+        yield "inpaint.weights", partial(_open_diffusion, inpaint, config.invert.tokens)
 
 
 def _open_part(settings: SegmentConfig, name: str) -> None:
@@ -57,21 +68,26 @@ def _open_part(settings: SegmentConfig, name: str) -> None:
     from ddb.backends.segmenters.sam import open_box_masks
     from ddb.backends.segmenters.sam3 import open_sam3
 
-    if name == "mask_model":
-        open_box_masks(settings, META, Models())
-    elif name == "detector":
-        opened = open_owlv2 if settings.backend == "owlv2_sam" else open_grounding_dino
-        opened(settings, META.device, Models())
-    else:
-        by_backend = {"clipseg": open_clipseg, "sam3": open_sam3, "face_parsing": open_face_parsing}
-        by_backend[settings.backend](settings, META, Models())
+    models = Models()
+    if isinstance(settings, ClipsegConfig):
+        open_clipseg(settings, META, models)
+    elif isinstance(settings, Sam3Config):
+        open_sam3(settings, META, models)
+    elif isinstance(settings, FaceParsingConfig):
+        open_face_parsing(settings, META, models)
+    elif isinstance(settings, GroundedSamConfig | Owlv2SamConfig) and name == "mask_model":
+        open_box_masks(settings, META, models)
+    elif isinstance(settings, GroundedSamConfig):
+        open_grounding_dino(settings, META.device, models)
+    elif isinstance(settings, Owlv2SamConfig):
+        open_owlv2(settings, META.device, models)
 
 
-def _open_diffusion(config: RunConfig) -> None:
+def _open_diffusion(settings: LatentDiffusionConfig, tokens: Mapping[str, str]) -> None:
     """Open the generator with the given tokens."""
     from ddb.backends.generators.diffusion.generator import LatentDiffusion
     from ddb.backends.generators.diffusion.loading import open_diffusion
 
-    model = open_diffusion(diffusion_weights(config.inpaint), META)
-    given = {f"<{name}>": Path(file).expanduser() for name, file in config.invert.tokens.items()}
-    LatentDiffusion(model, config.inpaint, model.prompts.read(given))
+    model = open_diffusion(diffusion_weights(settings), META)
+    given = {f"<{name}>": Path(file).expanduser() for name, file in tokens.items()}
+    LatentDiffusion(model, settings, model.prompts.read(given))

@@ -12,7 +12,7 @@ from PIL import Image
 from transformers import CLIPSegForImageSegmentation, CLIPSegProcessor
 
 from ddb.backends.segmenters.clipseg import ClipSeg, open_clipseg
-from ddb.config import SegmentConfig
+from ddb.config import segment_config
 from ddb.errors import ModelError
 from ddb.learn.device import Runtime
 
@@ -26,7 +26,7 @@ def images(count: int) -> list[np.ndarray]:
 
 
 def opened(folder: Path, threshold: float = 0.5, batch_size: int = 8) -> ClipSeg:
-    return open_clipseg(SegmentConfig(weights=str(folder), threshold=threshold, batch_size=batch_size), CPU)
+    return open_clipseg(segment_config(weights=str(folder), threshold=threshold, batch_size=batch_size), CPU)
 
 
 def test_masks_equal_those_of_the_library_used_one_image_at_a_time(segmenter_folder: Path) -> None:

@@ -30,7 +30,7 @@ from ddb.backends.registry import open_segmenter
 from ddb.backends.segmenters.detect_and_segment import DetectAndSegment, open_detect_and_segment
 from ddb.backends.segmenters.grounding_dino import open_grounding_dino
 from ddb.backends.segmenters.owlv2 import open_owlv2
-from ddb.config import SegmentConfig
+from ddb.config import GroundedSamConfig, Owlv2SamConfig, segment_config
 from ddb.errors import ModelError
 from ddb.learn import halving
 from ddb.learn.device import Runtime
@@ -72,20 +72,24 @@ def opened(
     runtime: Runtime = CPU,
     **more: Any,
 ) -> DetectAndSegment:
-    settings = SegmentConfig(
-        backend=backend, detector=str(folders[DETECTORS[backend]]), mask_model=str(folders[masks]),  # type: ignore[arg-type]
-        box_threshold=box, text_threshold=text, **more,
+    if backend == "grounded_sam":
+        more["text_threshold"] = text
+    settings = segment_config(
+        backend=backend, detector=str(folders[DETECTORS[backend]]), mask_model=str(folders[masks]),
+        box_threshold=box, **more,
     )  # fmt: skip
     return open_detect_and_segment(settings, runtime)
 
 
 @cache
 def scored(detector: Path, backend: str) -> list[Detected]:
-    settings = SegmentConfig(backend=backend, detector=str(detector), box_threshold=0, text_threshold=0)  # type: ignore[arg-type]
     with torch.no_grad():
         if backend == "grounded_sam":
-            return open_grounding_dino(settings, CPU.device).detect(pictures(), "bird")
-        return open_owlv2(settings, CPU.device).detect(pictures(), "bird")
+            dino = GroundedSamConfig(detector=str(detector), box_threshold=0, text_threshold=0)
+            return open_grounding_dino(dino, CPU.device).detect(pictures(), "bird")
+        return open_owlv2(Owlv2SamConfig(detector=str(detector), box_threshold=0), CPU.device).detect(
+            pictures(), "bird"
+        )
 
 
 def threshold(folders: dict[str, Path], backend: str, of: str) -> float:
@@ -256,7 +260,7 @@ def test_a_part_without_its_processor_is_named(folders: dict[str, Path], tmp_pat
 
 
 def test_the_registry_opens_it_and_names_both_parts(folders: dict[str, Path]) -> None:
-    settings = SegmentConfig(
+    settings = segment_config(
         backend="grounded_sam", detector=str(folders["grounding_dino"]), mask_model=str(folders["sam2"])
     )
     identity = open_segmenter(settings, "cpu", "fp32").identity

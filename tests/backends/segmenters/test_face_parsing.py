@@ -12,7 +12,7 @@ from transformers import SegformerForSemanticSegmentation, SegformerImageProcess
 
 import tiny_segmenters as tiny
 from ddb.backends.segmenters.face_parsing import FaceParsing, open_face_parsing, part_numbers
-from ddb.config import SegmentConfig
+from ddb.config import segment_config
 from ddb.errors import ConfigError
 from ddb.learn.device import Runtime
 
@@ -35,7 +35,7 @@ def pictures() -> list[np.ndarray]:
 
 
 def opened(folder: Path, labels: tuple[str, ...], runtime: Runtime = CPU, batch_size: int = 3) -> FaceParsing:
-    settings = SegmentConfig(backend="face_parsing", weights=str(folder), labels=labels, batch_size=batch_size)
+    settings = segment_config(backend="face_parsing", weights=str(folder), labels=labels, batch_size=batch_size)
     return open_face_parsing(settings, runtime)
 
 

@@ -14,7 +14,7 @@ from transformers import Sam3Model, Sam3Processor
 
 import tiny_segmenters as tiny
 from ddb.backends.segmenters.sam3 import Sam3, open_sam3
-from ddb.config import SegmentConfig
+from ddb.config import segment_config
 from ddb.learn.device import Runtime
 
 CPU = Runtime(torch.device("cpu"), torch.float32)
@@ -36,7 +36,7 @@ def pictures() -> list[np.ndarray]:
 
 
 def opened(folder: Path, runtime: Runtime = CPU, **more: Any) -> Sam3:
-    return open_sam3(SegmentConfig(backend="sam3", weights=str(folder), **more), runtime)
+    return open_sam3(segment_config(backend="sam3", weights=str(folder), **more), runtime)
 
 
 @cache

@@ -18,7 +18,8 @@ import tiny_segmenters as tiny
 from ddb.backends.registry import segmentation_facts, segmenter_identity
 from ddb.backends.segmenters.face_parsing import open_face_parsing
 from ddb.backends.segmenters.weights import KINDS, check_local
-from ddb.config import SegmentConfig
+from ddb.config import SegmentConfig, segment_config
+from ddb.config.run import BACKENDS
 from ddb.errors import ConfigError, ModelError
 from ddb.learn.device import Runtime
 from ddb.preflight import check
@@ -32,7 +33,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def settings(weights: Path | str, **more: Any) -> SegmentConfig:
-    return SegmentConfig(backend="face_parsing", weights=str(weights), **more)
+    return segment_config(backend="face_parsing", weights=str(weights), **more)
 
 
 def fault(weights: Path | str) -> str:
@@ -99,13 +100,13 @@ def test_hub_weights_that_cannot_be_had(monkeypatch: pytest.MonkeyPatch) -> None
 def test_local_weights_are_checked_without_loading_them(folder: Path, tmp_path: Path) -> None:
     check_local(settings(folder), "weights")
     check_local(settings("somebody/faces"), "weights")
-    check_local(SegmentConfig(weights="pocket"), "weights")
+    check_local(segment_config(weights="pocket"), "weights")
     with pytest.raises(ModelError, match="no such folder"):
         check_local(settings(tmp_path / "nowhere"), "weights")
     with pytest.raises(ModelError, match=r"holds a segformer model; segment\.detector"):
-        check_local(SegmentConfig(backend="grounded_sam", detector=str(folder)), "detector")
+        check_local(segment_config(backend="grounded_sam", detector=str(folder)), "detector")
     with pytest.raises(ModelError, match="no pocket weights for segment.backend owlv2_sam"):
-        check_local(SegmentConfig(backend="owlv2_sam", detector="pocket"), "detector")
+        check_local(segment_config(backend="owlv2_sam", detector="pocket"), "detector")
 
 
 def test_a_check_of_the_whole_run_tells_it(folder: Path) -> None:
@@ -118,23 +119,21 @@ def test_the_identity_follows_content_and_backend(folder: Path, tmp_path: Path) 
     first = segmenter_identity(settings(folder), [])
     assert first.startswith("face_parsing:faces@")
     assert segmenter_identity(settings(other), []).split("@")[1] == first.split("@")[1]
-    both = SegmentConfig(backend="grounded_sam")
+    both = segment_config(backend="grounded_sam")
     assert segmenter_identity(both, []) == "grounded_sam:IDEA-Research/grounding-dino-base:facebook/sam-vit-huge"
 
 
-def test_settings_that_a_backend_does_not_read_are_no_facts() -> None:
-    plain = {"backend", "masks", "threshold", "shape", "expand", "min_side", "min_area", "max_area"}
-    assert set(segmentation_facts(SegmentConfig())) == plain
-    assert segmentation_facts(SegmentConfig(box_threshold=0.5, labels=("hat",))) == segmentation_facts(SegmentConfig())
-    assert set(segmentation_facts(SegmentConfig(max_border=0.2))) == plain | {"max_border"}
-    grounded = SegmentConfig(backend="grounded_sam")
-    assert set(segmentation_facts(grounded)) == plain | {"box_threshold", "text_threshold"}
-    given = SegmentConfig(backend="given", masks="masks")
-    assert set(segmentation_facts(given)) == plain - {"masks"}  # they count by their content
+def test_masks_depend_on_what_their_backend_reads() -> None:
+    every = {"backend", "shape", "expand", "min_side", "min_area", "max_area"}
+    assert set(segmentation_facts(segment_config())) == every | {"threshold"}
+    assert set(segmentation_facts(segment_config(max_border=0.2))) == every | {"threshold", "max_border"}
+    grounded = segment_config(backend="grounded_sam")
+    assert set(segmentation_facts(grounded)) == every | {"box_threshold", "text_threshold"}
+    given = segment_config(backend="given", masks="masks")
+    assert set(segmentation_facts(given)) == every  # the masks count by their content
 
 
 def test_every_backend_has_its_weights() -> None:
-    field = SegmentConfig.model_fields["backend"].annotation
-    assert set(KINDS) == set(field.__args__)  # type: ignore[union-attr]
+    assert set(KINDS) == set(BACKENDS["segment"])
     for backend, parts in KINDS.items():
-        assert set(parts) <= set(SegmentConfig.model_fields), backend
+        assert set(parts) <= set(BACKENDS["segment"][backend].model_fields), backend

@@ -22,7 +22,7 @@ from ddb.backends.segmenters.weights import (
     weights_identity,
 )
 from ddb.backends.weights import readable
-from ddb.config import SegmentConfig
+from ddb.config import ClipsegConfig
 from ddb.context import Models
 from ddb.learn.device import Runtime
 
@@ -73,7 +73,7 @@ class ClipSeg:
         return self._phrases[phrase]
 
 
-def open_clipseg(settings: SegmentConfig, runtime: Runtime, models: Models) -> ClipSeg:
+def open_clipseg(settings: ClipsegConfig, runtime: Runtime, models: Models) -> ClipSeg:
     """Open CLIPSeg. ModelError if the weights are missing, gated, damaged or another architecture's."""
 
     def load(folder: Path, kind: str) -> tuple[Any, Any, Any]:

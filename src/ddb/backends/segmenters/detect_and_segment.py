@@ -13,7 +13,7 @@ from ddb.backends.segmenters.grounding_dino import open_grounding_dino
 from ddb.backends.segmenters.owlv2 import open_owlv2
 from ddb.backends.segmenters.sam import BoxMasks, open_box_masks
 from ddb.backends.segmenters.weights import BLANK, SETTING, weights_identity
-from ddb.config import SegmentConfig
+from ddb.config import GroundedSamConfig, Owlv2SamConfig
 from ddb.context import Models
 from ddb.learn.device import Runtime
 
@@ -43,10 +43,15 @@ class DetectAndSegment:
         return in_fixed_batches(work, images, BLANK, batch_size, SETTING, REMEDY)
 
 
-def open_detect_and_segment(settings: SegmentConfig, runtime: Runtime, models: Models) -> DetectAndSegment:
+def open_detect_and_segment(
+    settings: GroundedSamConfig | Owlv2SamConfig, runtime: Runtime, models: Models
+) -> DetectAndSegment:
     """The detector that the backend's name says, with SAM or SAM 2. Errors as theirs."""
-    opened = open_owlv2 if settings.backend == "owlv2_sam" else open_grounding_dino
-    detector = opened(settings, runtime.device, models)
+    detector: Detector
+    if isinstance(settings, Owlv2SamConfig):
+        detector = open_owlv2(settings, runtime.device, models)
+    else:
+        detector = open_grounding_dino(settings, runtime.device, models)
     return DetectAndSegment(detector, open_box_masks(settings, runtime, models), weights_identity(settings))
 
 

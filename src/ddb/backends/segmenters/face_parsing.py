@@ -15,7 +15,7 @@ from ddb.backends import Failed, Found, Image
 from ddb.backends.batches import first_fault, in_fixed_batches
 from ddb.backends.segmenters.weights import BLANK, SETTING, load_model, open_part, weights_identity
 from ddb.backends.weights import readable
-from ddb.config import SegmentConfig
+from ddb.config import FaceParsingConfig
 from ddb.context import Models
 from ddb.errors import ConfigError
 from ddb.learn.device import Runtime
@@ -63,7 +63,7 @@ class FaceParsing:
         return Found(mask.cpu().numpy(), float(score))
 
 
-def open_face_parsing(settings: SegmentConfig, runtime: Runtime, models: Models) -> FaceParsing:
+def open_face_parsing(settings: FaceParsingConfig, runtime: Runtime, models: Models) -> FaceParsing:
     """Open it. ModelError if the weights are missing, gated, damaged or another architecture's; ConfigError if they
     know none of `labels`."""
 

@@ -14,7 +14,7 @@ from ddb.backends import Detected, Detection, Failed, Image
 from ddb.backends.batches import first_fault
 from ddb.backends.segmenters.weights import load_model, open_part, words_of
 from ddb.backends.weights import readable
-from ddb.config import SegmentConfig
+from ddb.config import GroundedSamConfig
 from ddb.context import Models
 
 
@@ -51,7 +51,7 @@ class GroundingDino:
         return _detected(result, float(scores.max()))
 
 
-def open_grounding_dino(settings: SegmentConfig, device: torch.device, models: Models) -> GroundingDino:
+def open_grounding_dino(settings: GroundedSamConfig, device: torch.device, models: Models) -> GroundingDino:
     """Open it. ModelError if the weights are missing, gated, damaged or another architecture's."""
 
     def load(folder: Path, kind: str) -> tuple[Any, Any]:

@@ -14,7 +14,7 @@ from ddb.backends import Detected, Detection, Failed, Image
 from ddb.backends.batches import first_fault
 from ddb.backends.segmenters.weights import load_model, open_part, words_of
 from ddb.backends.weights import readable
-from ddb.config import SegmentConfig
+from ddb.config import Owlv2SamConfig
 from ddb.context import Models
 
 TEMPLATE = "a photo of a {}"
@@ -48,7 +48,7 @@ class Owlv2:
         return [first_fault(checks, row) or _detected(result, best[row]) for row, result in enumerate(results)]
 
 
-def open_owlv2(settings: SegmentConfig, device: torch.device, models: Models) -> Owlv2:
+def open_owlv2(settings: Owlv2SamConfig, device: torch.device, models: Models) -> Owlv2:
     """Open it. ModelError if the weights are missing, gated, damaged or another architecture's."""
 
     def load(folder: Path, kind: str) -> tuple[Any, Any]:

@@ -15,7 +15,7 @@ from ddb.backends import Detection, Failed, Image, Mask
 from ddb.backends.batches import first_fault
 from ddb.backends.segmenters.weights import load_model, open_part
 from ddb.backends.weights import readable
-from ddb.config import SegmentConfig
+from ddb.config import GroundedSamConfig, Owlv2SamConfig
 from ddb.context import Models
 from ddb.learn.device import Runtime
 
@@ -87,7 +87,7 @@ class BoxMasks:
         return mask
 
 
-def open_box_masks(settings: SegmentConfig, runtime: Runtime, models: Models) -> BoxMasks:
+def open_box_masks(settings: GroundedSamConfig | Owlv2SamConfig, runtime: Runtime, models: Models) -> BoxMasks:
     """Open SAM or SAM 2, as the weights say. ModelError if they are missing, gated, damaged or another
     architecture's."""
 

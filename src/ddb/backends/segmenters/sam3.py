@@ -16,7 +16,7 @@ from ddb.backends import Detection, Failed, Found, Image
 from ddb.backends.batches import first_fault, in_fixed_batches
 from ddb.backends.segmenters.weights import BLANK, SETTING, check_length, load_model, open_part, weights_identity
 from ddb.backends.weights import readable
-from ddb.config import SegmentConfig
+from ddb.config import Sam3Config
 from ddb.context import Models
 from ddb.learn.device import Runtime
 
@@ -30,7 +30,7 @@ class Sam3:
 
     model: Any
     processor: Any
-    settings: SegmentConfig
+    settings: Sam3Config
     runtime: Runtime
     identity: str
     _phrases: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict)
@@ -100,7 +100,7 @@ class Sam3:
         return found
 
 
-def open_sam3(settings: SegmentConfig, runtime: Runtime, models: Models) -> Sam3:
+def open_sam3(settings: Sam3Config, runtime: Runtime, models: Models) -> Sam3:
     """Open it. ModelError if the weights are missing, gated, damaged or another architecture's."""
 
     def load(folder: Path, kind: str) -> tuple[Any, Any]:

@@ -208,10 +208,11 @@ def _table(
         for entry in entries
     ]
     samples = pa.Table.from_pylist(rows, SAMPLES)
-    digests = [[entry.image, checked[entry.image].sha256] for entry in entries]
+    digests = [(entry.image, checked[entry.image].sha256) for entry in entries]
     content = hashlib.sha256(json.dumps(digests).encode()).hexdigest()
-    mark = fingerprint(content, samples, classes, attributes, phrase)
-    return Dataset(listing.root, samples, classes, attributes, phrase, (), mark, content, listing.notes)
+    mark = fingerprint(content, samples, classes, attributes)
+    dataset = Dataset(listing.root, samples, classes, attributes, phrase, (), mark, content, listing.notes)
+    return replace(dataset, hashes=dict(digests))
 
 
 def _line(entry: Entry) -> str:

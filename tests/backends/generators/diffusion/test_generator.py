@@ -17,12 +17,12 @@ from ddb.backends.generators.diffusion import generator as latent_diffusion
 from ddb.backends.generators.diffusion.generator import LatentDiffusion, canvas
 from ddb.backends.generators.diffusion.geometry import paste_back, take, window
 from ddb.backends.generators.diffusion.model import Diffusion
-from ddb.config import InpaintConfig
+from ddb.config import inpaint_config
 from ddb.errors import ConfigError, DDBError
 from ddb.learn import halving
 
 Tasks = Callable[..., list[Task]]
-PAINT = InpaintConfig(weights="tiny", image_size=32, steps=4, guidance=3.0, feather=1, batch_size=8)
+PAINT = inpaint_config(weights="tiny", image_size=32, steps=4, guidance=3.0, feather=1, batch_size=8)
 
 
 def test_batch_size_changes_nothing(model: Diffusion, tasks: Tasks) -> None:

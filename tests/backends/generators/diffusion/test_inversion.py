@@ -20,12 +20,12 @@ from ddb.backends.generators.diffusion.inversion import TextualInversion, denois
 from ddb.backends.generators.diffusion.model import Diffusion
 from ddb.backends.generators.diffusion.tokens import read_token
 from ddb.backends.generators.diffusion.views import BACKGROUND_WEIGHT, encode_views
-from ddb.config import InpaintConfig, InvertConfig
+from ddb.config import InvertConfig, inpaint_config
 from ddb.errors import DDBError, StageFailed
 from ddb.learn import halving
 
 Tasks = Callable[..., list[Task]]
-PAINT = InpaintConfig(weights="tiny", image_size=32, steps=2, batch_size=4)
+PAINT = inpaint_config(weights="tiny", image_size=32, steps=2, batch_size=4)
 LEARN = InvertConfig(steps=60, batch_size=4, lr=0.05, vectors=2, check_every=20)
 TOKEN = "<ddb-0>"
 

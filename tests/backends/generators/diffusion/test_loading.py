@@ -16,7 +16,7 @@ from ddb.backends.generators.diffusion.loading import open_diffusion
 from ddb.backends.generators.diffusion.model import Diffusion
 from ddb.backends.registry import generator_identity, open_generator
 from ddb.backends.weights import found_identity
-from ddb.config import InpaintConfig
+from ddb.config import inpaint_config
 from ddb.errors import ConfigError, ModelError
 from ddb.learn.device import Runtime
 
@@ -159,13 +159,13 @@ def test_hub_weights_that_cannot_be_had_say_what_to_do(monkeypatch: pytest.Monke
 def test_cuda_that_is_not_there_is_named(folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(ConfigError, match=r'device: "cuda" was asked for, but torch sees no CUDA device'):
-        open_generator(InpaintConfig(weights=str(folders["nine"])), "cuda", "auto")
+        open_generator(inpaint_config(weights=str(folders["nine"])), "cuda", "auto")
 
 
 def test_the_identity_is_known_without_loading_and_names_a_hub_commit(
     model: Diffusion, folders: Any, kind: str
 ) -> None:
-    paint = InpaintConfig(weights=str(folders[kind]))
+    paint = inpaint_config(weights=str(folders[kind]))
     assert generator_identity(paint) == model.identity
     assert generator_identity(paint.model_copy(update={"weights": "somebody/model"})) == "somebody/model"
     snapshot = Path("models--somebody--model/snapshots/0123456789abcdef")

@@ -22,12 +22,12 @@ from ddb.backends.generators.diffusion.loading import open_diffusion
 from ddb.backends.generators.diffusion.model import Diffusion
 from ddb.backends.generators.diffusion.sampling import SCHEDULERS, build_scheduler, sample
 from ddb.backends.generators.diffusion.text import joined
-from ddb.config import InpaintConfig
+from ddb.config import InpaintConfig, inpaint_config
 from ddb.learn.device import Runtime
 
 Tasks = Callable[..., list[Task]]
 KINDS = ("nine", "four", "xl_nine", "xl_four")
-PAINT = InpaintConfig(weights="tiny", image_size=32, steps=4, guidance=3.0, feather=1, batch_size=8)
+PAINT = inpaint_config(weights="tiny", image_size=32, steps=4, guidance=3.0, feather=1, batch_size=8)
 NEAR = {"atol": 1e-4, "rtol": 1e-4}
 
 

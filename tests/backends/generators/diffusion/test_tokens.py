@@ -19,7 +19,7 @@ from ddb.backends.generators.diffusion.inversion import TextualInversion
 from ddb.backends.generators.diffusion.loading import open_diffusion
 from ddb.backends.generators.diffusion.model import Diffusion
 from ddb.backends.generators.diffusion.tokens import read_token, write_token
-from ddb.config import InpaintConfig, InvertConfig
+from ddb.config import InvertConfig, inpaint_config
 from ddb.errors import ModelError
 from ddb.learn.device import Runtime
 
@@ -27,7 +27,7 @@ Tasks = Callable[..., list[Task]]
 TOKEN = "<ddb-0>"
 PROMPT = f"a photo of a {TOKEN} bird"
 NEAR = {"atol": 1e-5, "rtol": 1e-5}
-PAINT = InpaintConfig(weights="tiny", image_size=32, steps=2, batch_size=4)
+PAINT = inpaint_config(weights="tiny", image_size=32, steps=2, batch_size=4)
 
 
 def vectors(model: Diffusion, count: int = 2) -> list[torch.Tensor]:

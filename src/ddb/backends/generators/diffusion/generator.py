@@ -22,7 +22,7 @@ from ddb.backends.generators.diffusion.prompts import Prompts
 from ddb.backends.generators.diffusion.sampling import Canvas, check_steps, sample
 from ddb.backends.generators.diffusion.text import Text, joined
 from ddb.backends.generators.flat import flat_colour
-from ddb.config import InpaintConfig
+from ddb.config import LatentDiffusionConfig
 from ddb.errors import ConfigError, ModelError
 
 VAE_PIXELS = 1024 * 1024
@@ -50,7 +50,7 @@ class LatentDiffusion:
     know the learned tokens that tasks may name. ConfigError if the model cannot work with the settings."""
 
     model: Diffusion
-    settings: InpaintConfig
+    settings: LatentDiffusionConfig
     prompts: Prompts
     wants_donor: bool = False
 
@@ -129,7 +129,7 @@ def check_size(model: Diffusion, size: int) -> None:
         raise ConfigError(f"inpaint.image_size: {size} is no multiple of {model.factor}, the side of a latent cell.")
 
 
-def remedy(settings: InpaintConfig) -> str:
+def remedy(settings: LatentDiffusionConfig) -> str:
     """What helps where one image does not fit into memory."""
     return f"lower inpaint.image_size (now {settings.image_size}), set precision bf16, or free the device"
 

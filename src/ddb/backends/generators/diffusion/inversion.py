@@ -29,7 +29,7 @@ from ddb.backends.generators.diffusion.prompts import Prompts
 from ddb.backends.generators.diffusion.text import Text, plain_words
 from ddb.backends.generators.diffusion.tokens import Rows, read_token, write_token
 from ddb.backends.generators.diffusion.views import Views, encode_views, split
-from ddb.config import InpaintConfig, InvertConfig
+from ddb.config import InvertConfig, LatentDiffusionConfig
 from ddb.errors import StageFailed
 from ddb.learn.halving import batches
 
@@ -74,7 +74,7 @@ class TextualInversion:
 
     model: Diffusion
     settings: InvertConfig
-    painting: InpaintConfig
+    painting: LatentDiffusionConfig
 
     def __post_init__(self) -> None:
         check_size(self.model, self.painting.image_size)

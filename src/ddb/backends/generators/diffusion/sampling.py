@@ -25,7 +25,7 @@ from torch import Tensor
 
 from ddb.backends.generators.diffusion.model import Diffusion
 from ddb.backends.generators.diffusion.text import Text, joined
-from ddb.config import InpaintConfig
+from ddb.config import LatentDiffusionConfig
 from ddb.errors import ConfigError
 
 SCHEDULERS: dict[str, tuple[Any, dict[str, Any]]] = {
@@ -60,7 +60,7 @@ def build_scheduler(schedule: Mapping[str, Any], name: str) -> Any:
     return kind.from_config(own, **fixed)
 
 
-def planned_steps(settings: InpaintConfig) -> int:
+def planned_steps(settings: LatentDiffusionConfig) -> int:
     """Steps that are run at this strength. ConfigError if none is left."""
     count = min(int(settings.steps * settings.strength), settings.steps)
     if count < 1:
@@ -70,7 +70,7 @@ def planned_steps(settings: InpaintConfig) -> int:
     return count
 
 
-def check_steps(schedule: Mapping[str, Any], settings: InpaintConfig) -> None:
+def check_steps(schedule: Mapping[str, Any], settings: LatentDiffusionConfig) -> None:
     """ConfigError if the scheduler cannot run this many steps at this strength."""
     planned_steps(settings)
     try:
@@ -87,7 +87,7 @@ def check_steps(schedule: Mapping[str, Any], settings: InpaintConfig) -> None:
 @torch.no_grad()
 def sample(
     model: Diffusion,
-    settings: InpaintConfig,
+    settings: LatentDiffusionConfig,
     text: Text,
     against: Text,
     generators: Sequence[torch.Generator],

@@ -15,7 +15,7 @@ from ddb.backends.generators.diffusion.generator import canvas, remedy
 from ddb.backends.generators.diffusion.geometry import take, window
 from ddb.backends.generators.diffusion.model import Diffusion
 from ddb.backends.generators.diffusion.sampling import Canvas
-from ddb.config import InpaintConfig
+from ddb.config import LatentDiffusionConfig
 from ddb.learn.halving import batches
 
 HELD_OUT_EVERY = 5
@@ -44,7 +44,7 @@ class Views:
         return Views(self.latents[rows], self.mask[rows], self.weight[rows], masked)
 
 
-def encode_views(model: Diffusion, painting: InpaintConfig, lesson: Lesson, inside_mask: bool) -> Views:
+def encode_views(model: Diffusion, painting: LatentDiffusionConfig, lesson: Lesson, inside_mask: bool) -> Views:
     """Encode a lesson's images, then their mirror images: row i + n is image i mirrored. ValueError without images."""
     if not lesson.images:
         raise ValueError(f"class {lesson.label}: no image to learn a token from")
