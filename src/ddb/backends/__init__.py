@@ -1,8 +1,8 @@
 """Models behind Protocols. One foreign library a file; `registry` opens them through the `Models` of a run.
 
 Images are uint8 HWC RGB 0-255; masks are bool HW with True = the causal part (segmenter) or = repaint (generator).
-Results come one an item, in order, and an item that cannot be used gives a `Failed`, which never affects its neighbours.
-A `Failed` among the inputs is passed on as it is: a batch keeps its shape and its items their places.
+Results come one an item, in order. An item that cannot be used gives a `Failed` and does not affect its neighbours. A
+`Failed` among the inputs is passed on as it is: a batch keeps its shape and its items their places.
 """
 
 from __future__ import annotations

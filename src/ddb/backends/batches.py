@@ -27,9 +27,9 @@ def in_fixed_batches(
 ) -> list[Result | Failed]:
     """`work` over the items in batches of exactly `size`: one result an item, in order.
 
-    An item that is `Failed` already is passed on as it is; a `blank` takes its place, and fills the last batch up. Where
-    `work` raises an exception of another library, the batch's items are tried one by one, and those that raise it again
-    become `Failed`. Errors of ddb's own pass through. When memory runs out the batch is halved (`learn.halving`;
+    An item that is `Failed` already is passed on as it is; a `blank` takes its place, and fills the last batch up.
+    Where `work` raises an exception of another library, the batch's items are tried one by one, and those that raise it
+    again become `Failed`. Errors of ddb's own pass through. When memory runs out the batch is halved (`learn.halving`;
     OutOfMemory at a batch of one, with `setting` and `remedy`), and halves have a fixed shape too.
     """
     shaped = _Shaped(work, blank)

@@ -92,8 +92,8 @@ def open_inverter(settings: InvertConfig, painting: InpaintConfig, context: Cont
 
 
 def model_names(settings: SegmentConfig | InpaintConfig) -> tuple[str, ...]:
-    """The names under which `open_segmenter`, `open_generator` and `open_inverter` open the models of these settings, for
-    `Models.keep`. Empty for backends without a model."""
+    """The names under which `open_segmenter`, `open_generator` and `open_inverter` open the models of these settings,
+    for `Models.keep`. Empty for backends without a model."""
     if isinstance(settings, LatentDiffusionConfig):
         return (f"latent diffusion {settings.weights}",)
     if isinstance(settings, CopyPasteConfig):
@@ -107,9 +107,9 @@ def diffusion_weights(settings: LatentDiffusionConfig) -> Weights:
 
 
 def reference_identities(config: RunConfig, names: Collection[str], dataset: Dataset) -> dict[str, str]:
-    """What the settings `names` ("erm.weights", "segment.masks", ...) refer to, for fingerprints: the identity of weights
-    (`Weights.identity`), a hash over the content of mask or token files. Where files lie does not count. Nothing is
-    loaded or downloaded.
+    """What the settings `names` ("erm.weights", "segment.masks", ...) refer to, for fingerprints: the identity of
+    weights (`Weights.identity`), a hash over the content of mask or token files. Where files lie does not count.
+    Nothing is loaded or downloaded.
 
     ModelError or ConfigError if something local is missing.
     """

@@ -89,8 +89,8 @@ class Weights:
         """What the weights are, for fingerprints. Nothing is downloaded.
 
         Local weights: "sha256:" and a hash over their content, wherever they lie. Published ones: the repository and
-        the commit, "owner/name@<12 hex digits>"; the commit is the pinned one, else that of the hub's cache, and is left
-        out where the cache has none. ModelError if local weights are missing.
+        the commit, "owner/name@<12 hex digits>"; the commit is the pinned one, else that of the hub's cache, and is
+        left out where the cache has none. ModelError if local weights are missing.
         """
         if (published := self.published) is None:
             return f"sha256:{_hash(self.path)}"
@@ -130,8 +130,10 @@ def read_json(path: Path) -> dict[str, Any]:
     """A JSON file that holds an object. ModelError if it is missing, damaged or something else."""
     try:
         values = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{path}: missing, or not JSON; download it again. ({reason_of(error)})") from error
+    except OSError as error:
+        raise ModelError(f"{path}: missing or unreadable, download it again. ({reason_of(error)})") from error
+    except ValueError as error:
+        raise ModelError(f"{path}: not JSON, download it again. ({reason_of(error)})") from error
     if not isinstance(values, dict):
         raise ModelError(f"{path}: holds no JSON object; download it again.")
     return values
@@ -151,8 +153,8 @@ def _remedy(folder: Path) -> str:
         return "download it again"
     target = pickled[0].with_name(f"{pickled[0].stem.replace('pytorch_model', 'model')}.safetensors")
     return (
-        f"it holds pickled weights alone ({pickled[0].name}), which ddb does not open: take safetensors, or convert it: "
-        f'python -c "{CONVERT}" {pickled[0]} {target}'
+        f"it holds pickled weights alone ({pickled[0].name}), which ddb does not open: take safetensors, or convert it "
+        f'with python -c "{CONVERT}" {pickled[0]} {target}'
     )
 
 

@@ -14,7 +14,6 @@ from PIL import Image as PillowImage
 from scipy import ndimage
 
 from ddb.backends import Failed, Image, Mask, Painted, Task
-from ddb.backends.generators.flat import flat_colour
 from ddb.data.masks import blended, bounding_box, feather
 
 Floats = npt.NDArray[np.float32]
@@ -33,8 +32,8 @@ class CopyPaste:
     wants_donor: bool = True
 
     def paint(self, tasks: Sequence[Task | Failed], batch_size: int) -> list[Painted | Failed]:
-        """One result a task. A task fails if it has no donor, if its mask or its donor's object is empty, or if what is
-        painted has one flat colour. Tasks are done one by one, whatever `batch_size` is."""
+        """One result a task. A task fails if it has no donor, or if its mask or its donor's object is empty. Tasks are
+        done one by one, whatever `batch_size` is."""
         return [task if isinstance(task, Failed) else self._paint(task) for task in tasks]
 
     def _paint(self, task: Task) -> Painted | Failed:
@@ -48,8 +47,6 @@ class CopyPaste:
         natural = min(task.mask.shape) / min(task.donor[1].shape)
         painted = _put(filled, task.mask, pixels, cover, natural)
         weights = feather(task.mask, self.edge)
-        if (failed := flat_colour(painted.round().astype(np.uint8), task.mask)) is not None:
-            return failed
         return Painted(blended(task.image, painted, weights), weights > 0)
 
 

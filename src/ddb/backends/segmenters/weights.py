@@ -38,7 +38,7 @@ def part_weights(settings: SegmentConfig, name: str) -> Weights:
 
 
 def part_name(settings: SegmentConfig, name: str) -> str:
-    """The name under which the model of the setting `name` is opened: the same for the same architecture and weights."""
+    """The name under which the model of the setting `name` is opened: one for each architecture and weights."""
     return f"{KINDS[settings.backend][name][0]} {getattr(settings, name)}"
 
 
@@ -100,8 +100,8 @@ def load_model(model_class: Any, folder: Path, device: torch.device) -> Any:
 
 
 def words_of(phrase: str) -> str:
-    """The phrase as detectors take it: small letters, single spaces, and none of the signs that part one phrase from the
-    next (full stop and question mark). ConfigError if nothing is left."""
+    """The phrase as detectors take it: small letters, single spaces, and none of the signs that part one phrase from
+    the next (full stop and question mark). ConfigError if nothing is left."""
     words = " ".join(phrase.lower().replace(".", " ").replace("?", " ").split())
     if not words:
         raise ConfigError(f"data.phrase: {phrase!r} holds no word; give the noun of what is looked for, such as bird.")

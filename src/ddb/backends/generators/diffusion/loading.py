@@ -99,9 +99,9 @@ def _text_encoder(folder: Path, part: str, index: dict[str, Any], paired: bool, 
 
 
 def _weights(folder: Path, name: str, kind: Any, runtime: Runtime) -> Any:
-    """A model from its part of the folder, in the runtime's dtype; weights that the file lacks would be drawn at random:
-    refused. Some repositories have safetensors in half precision alone, named model.fp16.safetensors: these are read
-    then. On the device "meta" the model has no values."""
+    """A model from its part of the folder, in the runtime's dtype. ModelError if the file lacks a tensor, which would
+    be drawn at random. Where all safetensors are in half precision (named model.fp16.safetensors), these are read. On
+    the device "meta" the model has no values."""
     files = [path.name for path in (folder / name).glob("*.safetensors")]
     half = bool(files) and all(".fp16" in file for file in files)
     options = {

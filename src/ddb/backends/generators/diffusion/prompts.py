@@ -22,9 +22,9 @@ TOKEN = re.compile(r"<[^<>\s]+>(?:_\d+)?")
 class Prompts:
     """Frozen text encoders and the learned tokens that prompts may hold: a value, which nothing changes.
 
-    `tokens`: name -> float32 [vectors, width] for each encoder. `empty_is_zero`: guidance leads away from zeros where no
-    prompt is given (Stable Diffusion XL's `force_zeros_for_empty_prompt`). The embeddings of the prompts seen so far are
-    kept with the value, so that a prompt is encoded once.
+    `tokens`: name -> float32 [vectors, width] for each encoder. `empty_is_zero`: guidance leads away from zeros where
+    no prompt is given (Stable Diffusion XL's `force_zeros_for_empty_prompt`). The embeddings of the prompts seen so far
+    are kept with the value, so that a prompt is encoded once.
     """
 
     encoders: tuple[TextEncoder, ...]

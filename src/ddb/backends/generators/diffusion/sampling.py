@@ -93,8 +93,9 @@ def sample(
     generators: Sequence[torch.Generator],
     canvas: Canvas,
 ) -> Tensor:
-    """Denoise a batch of B: `text` the prompts, `against` (B or one for all) the prompts that guidance leads away from,
-    `generators` a CPU generator of random numbers each, so that an item's noise is the same everywhere -> scaled latents BChw, float32.
+    """Denoise a batch of B -> scaled latents BChw, float32. `text`: the prompts; `against` (B or one for all): the
+    prompts that guidance leads away from; `generators`: one of random numbers an item, on the CPU, so that its noise is
+    the same on every device.
 
     The last steps, after the share `guidance_end`, follow the prompt alone: guidance there adds contrast more than
     content (arXiv 2404.07724)."""
