@@ -39,7 +39,7 @@ ALLOWED = {
     "pipeline": (
         *BASE, "crew", "config", "data", "stages", "engine", "environment", "preflight", "refill", "report",
     ),
-    "segment_preview": (*BASE, "config", "data", "learn", "backends", "stages", "engine.workspace", "report"),
+    "segment_preview": (*BASE, "config", "context", "data", "learn", "backends", "stages", "engine.workspace", "report"),
     "product": (*BASE, "engine"),
     "bench": (
         *BASE, "bench", "backends.classifiers", "config", "data", "engine", "learn", "pipeline", "pocket", "rivals",

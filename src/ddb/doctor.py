@@ -11,13 +11,13 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
 from ddb.backends.segmenters.weights import KINDS
-from ddb.backends.weights import is_local
+from ddb.backends.weights import parse_weights
 from ddb.config import LatentDiffusionConfig, RunConfig
 from ddb.config.load import load_config
 from ddb.errors import DDBError
 from ddb.learn.device import open_accelerator
 from ddb.models import hub
-from ddb.models.roles import Wanted, wanted
+from ddb.models.roles import Wanted
 from ddb.models.verify import verify_folder
 
 DISTRIBUTION = "diffusion-driven-balancing"
@@ -86,7 +86,7 @@ def _weights(config: RunConfig) -> Iterator[tuple[str, str]]:
 
 
 def _published(value: str) -> Wanted | None:
-    return None if is_local(value) else wanted(value)
+    return parse_weights(value).published
 
 
 def _is_here(value: str) -> bool:

@@ -23,6 +23,9 @@ from ddb.learn.selection import representatives
 from ddb.records import OK, TOKENS
 from ddb.stage import Batch, Fixed, Need, Row, Stage, Tables, Worker
 
+SEGMENTED_AT_ONCE = 16
+"""Representatives in a batch of the segmenter: a constant, since last bits depend on it."""
+
 
 @dataclass(frozen=True)
 class Learning:
@@ -109,7 +112,8 @@ class _Inversion:
             except DataError:  # listed with its reason by stage erm, which reads every training image
                 continue
         assert self.segmenter is not None, "opened with the inverter"
-        found = self.segmenter.segment([paths[name] for name in images], list(images.values()), dataset.phrase)
+        names = [paths[name] for name in images]
+        found = self.segmenter.segment(names, list(images.values()), dataset.phrase, SEGMENTED_AT_ONCE)
         examples = {}
         for (name, image), one in zip(images.items(), found, strict=True):
             if not isinstance(one, Failed):

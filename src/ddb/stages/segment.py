@@ -38,7 +38,7 @@ def stage(context: Context, settings: SegmentConfig, painting: InpaintConfig, co
             slots, failed = filled(batch, lambda name: read_image(dataset.root, paths[name]))
             images = [BLANK if image is None else image for image in slots]
             names = ["" if name is None else paths[name] for name in batch]
-            found = segmenter.segment(names, images, dataset.phrase)
+            found = segmenter.segment(names, images, dataset.phrase, fixed.batch_size)
             return rows_of(batch, failed, lambda slot, name: _row(name, found[slot], settings, dataset.phrase))
 
         return work

@@ -21,7 +21,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from ddb.backends.weights import content_name, find_folder, identity, is_local
+from ddb.backends.weights import parse_weights
 from ddb.config import ErmConfig
 from ddb.data.preprocessing import Preprocessing
 from ddb.errors import ModelError
@@ -118,10 +118,10 @@ def backbone_identity(settings: ErmConfig) -> str:
     weights = settings.weights
     if weights in ("hub", "none"):
         return f"{settings.backbone}@{weights}"
-    if weights == "pocket" or not is_local(weights):
-        return identity(weights, backbone_folder)
-    weights_path(weights)  # are they there?
-    return content_name(Path(weights).expanduser())
+    named = parse_weights(weights, backbone_folder)
+    if named.is_local:
+        weights_path(weights)  # are they there?
+    return named.identity
 
 
 def save_classifier(loaded: LoadedClassifier, folder: Path) -> None:
@@ -169,10 +169,9 @@ def _require_architecture(architecture: str) -> None:
 
 def weights_path(weights: str) -> Path:
     """The safetensors file that `erm.weights` names ("hub" and "none" name none). ModelError if it is missing."""
-    if weights == "pocket" or not is_local(weights):
-        path = find_folder(weights, backbone_folder, (WEIGHTS, "config.json"))
-    else:
-        path = Path(weights).expanduser()
+    named = parse_weights(weights, backbone_folder)
+    local = named.kind in ("folder", "file")
+    path = Path(weights).expanduser() if local else named.folder((WEIGHTS, "config.json"))
     path = path / WEIGHTS if path.is_dir() else path
     if not path.is_file():
         raise ModelError(f"erm.weights: {weights} is neither a safetensors file nor a folder with {WEIGHTS}.")

@@ -22,6 +22,8 @@ HELD_OUT_EVERY = 5
 """One image in this many is held out, where there are that many."""
 BACKGROUND_WEIGHT = 0.1
 """Weight of a masked cell far from the object, where the object is known; cells of it and near it have weight 1."""
+ENCODED_AT_ONCE = 8
+"""Images that are encoded at a time; halved where memory runs out."""
 HALO = 1 / 8
 """What is near: this share of the square's side. Without it nothing in the loss says where the object ends, and the
 token paints it too large."""
@@ -64,7 +66,7 @@ def encode_views(model: Diffusion, painting: LatentDiffusionConfig, lesson: Less
     def board(rows: Sequence[int]) -> Canvas:
         return canvas(model, [images[row] for row in rows], [masks[row] for row in rows], True)
 
-    room = BatchSize(painting.batch_size, "inpaint.batch_size", remedy(painting))
+    room = BatchSize(ENCODED_AT_ONCE, "batches of", remedy(painting))
     parts = list(batches(board, range(len(images)), room))
     known_latents = [part.known for part in parts if part.known is not None]
     masked = [part.masked for part in parts if part.masked is not None]
