@@ -1,4 +1,4 @@
-"""`ddb export`: the classifier, the balanced data set and the figures of a finished run, without how they came about."""
+"""`ddb export`: classifier, balanced data set and figures of a finished run, without how they came about."""
 
 from __future__ import annotations
 

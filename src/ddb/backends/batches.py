@@ -25,8 +25,8 @@ Work = Callable[[Sequence[Item]], Sequence[Result]]
 
 @dataclass(frozen=True)
 class Rooms:
-    """The batch sizes of an opened model: one for each size that it was asked for, lowered for good where memory ran out.
-    `setting`: the size's full name; `remedy`: what helps where one item does not fit."""
+    """The batch sizes of an opened model: one for each size that it was asked for, lowered for good where memory ran
+    out. `setting`: the size's full name; `remedy`: what helps where one item does not fit."""
 
     setting: str
     remedy: str
