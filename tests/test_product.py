@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -22,9 +23,14 @@ def finished(tmp_path: Path) -> Path:
         (folder / "done.json").write_text('{"fingerprint": "f", "digest": "d", "rows": 1, "errors": 0}')
     (run / "balanced" / "train").mkdir(parents=True)
     (run / "balanced" / "train" / "a.png").write_bytes(b"pixels")
-    (run / "7-retrain" / "classifier").mkdir()
-    (run / "7-retrain" / "classifier" / "model.safetensors").write_bytes(b"weights")
-    (run / "metrics.json").write_text("{}")
+    for folder in (run / "7-retrain" / "classifier", run / "classifier"):
+        folder.mkdir()
+        (folder / "model.safetensors").write_bytes(b"weights")
+    for folder in (run / "8-evaluate", run):
+        (folder / "metrics.json").write_text("{}")
+    done = {"fingerprint": "f", "digest": "d", "rows": 1, "errors": 0}
+    marks = {"inpaint": done, "prune": done, "data": "fingerprint of the data"}
+    (run / "product.json").write_text(json.dumps(marks))
     return run
 
 
@@ -52,12 +58,40 @@ def test_folder_with_something_in_it_is_left_alone(finished: Path, tmp_path: Pat
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["mine.txt"]
 
 
-@pytest.mark.parametrize("missing", ["5-score/done.json", "metrics.json"])
+@pytest.mark.parametrize("missing", ["5-score/done.json", "metrics.json", "product.json"])
 def test_unfinished_run_is_refused(finished: Path, tmp_path: Path, missing: str) -> None:
     (finished / missing).unlink()
     with pytest.raises(DDBError, match="not finished"):
         export_product(finished, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("6-prune/done.json", "balanced was made"),
+        ("8-evaluate/metrics.json", "metrics.json was made"),
+        ("7-retrain/classifier/model.safetensors", "classifier was made"),
+    ],
+)
+def test_contents_of_other_settings_are_refused(finished: Path, tmp_path: Path, path: str, words: str) -> None:
+    """A stage was computed anew and the run was killed before it wrote what it hands on."""
+    (finished / path).write_text('{"fingerprint": "g", "digest": "e", "rows": 1, "errors": 0}')
+    with pytest.raises(DDBError, match=rf"not finished \({words} with other settings\); finish it with `ddb run`"):
+        export_product(finished, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_full_disk_names_one_file(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(source: str, *args: object, **options: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    for number in range(50):
+        (finished / "balanced" / f"{number}.png").write_bytes(b"")
+    monkeypatch.setattr(shutil, "copyfile", full)
+    with pytest.raises(DDBError, match="No space left on device") as error:
+        export_product(finished, tmp_path / "out")
+    assert len(str(error.value)) < 300 and not [p.name for p in tmp_path.iterdir() if p != finished]
 
 
 def test_out_that_cannot_be_written_is_an_error_for_people(finished: Path, tmp_path: Path) -> None:
