@@ -34,7 +34,8 @@ def painting(inpainting_folder: Path) -> LatentDiffusionConfig:
 
 
 def token(folder: Path, value: float) -> Path:
-    save_file({TOKEN: torch.full((2, 32), value)}, folder / f"{value}.safetensors")
+    draw = torch.Generator().manual_seed(int(10 * value))
+    save_file({TOKEN: torch.randn(2, 32, generator=draw)}, folder / f"{value}.safetensors")
     return folder / f"{value}.safetensors"
 
 
@@ -58,7 +59,7 @@ def test_generators_with_other_tokens_do_not_disturb_each_other(
     models, items = Models(), tasks(1, prompt=f"a {TOKEN} bird")
     one = open_generator(painting, CONTEXT, models, {TOKEN: token(tmp_path, 0.5)})
     (before,) = one.paint(items, 1)
-    other = open_generator(painting, CONTEXT, models, {TOKEN: token(tmp_path, -0.5)})
+    other = open_generator(painting, CONTEXT, models, {TOKEN: token(tmp_path, 0.7)})
     (changed,), (after,) = other.paint(items, 1), one.paint(items, 1)
     assert isinstance(before, Painted) and isinstance(after, Painted) and isinstance(changed, Painted)
     assert np.array_equal(before.image, after.image)
