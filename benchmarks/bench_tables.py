@@ -20,7 +20,7 @@ from pathlib import Path
 from pydantic import TypeAdapter
 
 from ddb.bench.show import tables as bench
-from ddb.bench.show.intervals import Estimate
+from ddb.bench.show.intervals import MeanWithInterval
 from ddb.bench.show.results import MethodScore, Results
 from ddb.bench.show.tables import NONE, Table, difference, group_labels, interval, percent
 from ddb.bench.studies.arms import HEADS, PRUNING
@@ -66,7 +66,7 @@ def pruning_means(worlds: Sequence[Results]) -> Table:
     arms = [{arm.name: arm.worst for arm in world.studies[PRUNING]} for world in worlds]
     rows = [(world.name, *(interval(own[head]) for head in HEADS)) for world, own in zip(worlds, arms, strict=True)]
     means = [statistics.fmean(own[head].value for own in arms) for head in HEADS]
-    rows.append(("mean", *(interval(Estimate(value)) for value in means)))
+    rows.append(("mean", *(interval(MeanWithInterval(value)) for value in means)))
     return Table("means", "Worst-group accuracy", ("Data set", "no head", "ψ alone", "ρ alone", "both"), rows, [])
 
 

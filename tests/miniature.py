@@ -28,7 +28,8 @@ TIMES = ("events.jsonl", "report.html", ".lock")
 
 
 def configuration(birds: Path, **changes: Any) -> RunConfig:
-    """`birds`: a folder that `draw` made. `changes` replace keys of a section: erm={"epochs": 1}."""
+    """`birds`: a folder that `draw` made. `changes` replace keys of a section: erm={"epochs": 1}; all of them where they
+    name another backend."""
     fit = {"epochs": 2, "batch_size": 16, "augment": {"blur": 0.2, "colour": 0.2, "noise": 4}}
     tree: dict[str, Any] = {
         "name": "miniature",
@@ -43,7 +44,8 @@ def configuration(birds: Path, **changes: Any) -> RunConfig:
         "evaluate": {"batch_size": 16},
     }
     for section, keys in changes.items():
-        tree[section] = {**tree[section], **keys} if isinstance(keys, dict) else keys
+        kept = tree[section] if isinstance(keys, dict) and "backend" not in keys else {}
+        tree[section] = {**kept, **keys} if isinstance(keys, dict) else keys
     return RunConfig.model_validate(tree)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from benchmarks.parity.ground import Row
 from benchmarks.parity.patches import Patch
 
-from ddb.bench.show.intervals import Estimate, over_seeds, paired
+from ddb.bench.show.intervals import MeanWithInterval, over_seeds, paired
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Line:
     ours: dict[int, float]
 
     @property
-    def difference(self) -> Estimate | None:
+    def difference(self) -> MeanWithInterval | None:
         """Ours minus theirs, paired by seed."""
         return paired(self.ours, self.public)
 
@@ -75,11 +75,11 @@ def _joined(parts: object) -> str:
     return "; ".join(dict.fromkeys(parts))  # type: ignore[call-overload]
 
 
-def _mean(values: dict[int, float]) -> Estimate:
+def _mean(values: dict[int, float]) -> MeanWithInterval:
     return over_seeds(list(values.values()))
 
 
-def _shown(estimate: Estimate | None) -> str:
+def _shown(estimate: MeanWithInterval | None) -> str:
     if estimate is None:
         return ""
     half = "" if estimate.half is None else f" ± {100 * estimate.half:.1f}"

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ddb.config import FitConfig, RunConfig
 from ddb.config.marks import content_of, references_of
+from ddb.config.section import StageName
 from ddb.context import Context, Models
 from ddb.engine import forecast, journal
 from ddb.engine.interrupt import guarded
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
     from ddb.data.table import Dataset
 
-STAGES = ("erm", "invert", "segment", "inpaint", "score", "prune", "retrain", "evaluate")
+STAGES: tuple[StageName, ...] = ("erm", "invert", "segment", "inpaint", "score", "prune", "retrain", "evaluate")
 
 
 def run(
@@ -103,7 +104,18 @@ def table(out: Path, stage: str) -> pa.Table:
     return workspace.table(stage)
 
 
-def set_up(config: RunConfig, dataset: Dataset, workspace: Workspace, progress: Progress) -> Setup:
+Change = Callable[[list[Stage]], list[Stage]]
+"""Other stages in place of the configuration's own; for studies."""
+
+
+def unchanged(stages: list[Stage]) -> list[Stage]:
+    """The configuration's own stages."""
+    return stages
+
+
+def set_up(
+    config: RunConfig, dataset: Dataset, workspace: Workspace, progress: Progress, change: Change = unchanged
+) -> Setup:
     """How the stages of this configuration are run by this process."""
     import torch
 
@@ -112,7 +124,7 @@ def set_up(config: RunConfig, dataset: Dataset, workspace: Workspace, progress: 
 
     runtime = open_accelerator(config.device, config.precision)
     dtype = str(runtime.dtype).removeprefix("torch.")
-    stages = build_stages(config, dataset, workspace)
+    stages = change(build_stages(config, dataset, workspace))
     return Setup(
         stages=stages,
         open_worker=opener(stages, Models()),
@@ -139,7 +151,7 @@ def opener(stages: list[Stage], models: Models) -> Callable[[Stage, Workspace, F
     return open_worker
 
 
-def run_stages(workspace: Workspace, names: tuple[str, ...], setup: Setup, rounds: int) -> None:
+def run_stages(workspace: Workspace, names: Sequence[str], setup: Setup, rounds: int) -> None:
     """Bring these stages to their end. Where inpaint and score are among them, both are repeated up to `rounds` times:
     while scores leave a direction short of kept images, its rejected sources are planned again with a new variant
     (method section 6). Which ones follows from the scores alone, so a resumed run asks for the same."""

@@ -151,8 +151,9 @@ def _classifier(workspace: Workspace, dataset: Dataset, out: Path) -> None:
 
 def _balanced(workspace: Workspace, dataset: Dataset, out: Path) -> None:
     from ddb.data.balanced import export_balanced
+    from ddb.data.counterfactuals import Counterfactuals
 
-    export_balanced(workspace, dataset, out)
+    export_balanced(Counterfactuals(workspace, dataset), out)
 
 
 def _figures(workspace: Workspace, dataset: Dataset, out: Path) -> None:

@@ -21,7 +21,7 @@ import ddb
 import miniature
 from bench_runs import config, options, run, tree
 from ddb.bench.folder import Folder
-from ddb.bench.parts import Bench, Part
+from ddb.bench.parts import Part, PartRunner
 from ddb.engine.progress import Lines
 from ddb.engine.workspace import Workspace
 from ddb.errors import DDBError, StageFailed
@@ -50,14 +50,14 @@ def test_two_processes_end_like_one(birds: Path, tmp_path: Path, one_thread: Non
 
 def test_a_part_comes_after_what_it_needs(birds: Path, tmp_path: Path) -> None:
     asked = options(["erm", "ddb"], tables=("1", "2", "counts"))
-    bench = Bench(config(birds), asked, Folder(tmp_path), Workspace(tmp_path, ()), Lines(io.StringIO()))
-    parts = bench.parts()
+    runner = PartRunner(config(birds), asked, Folder(tmp_path), Workspace(tmp_path, ()), Lines(io.StringIO()))
+    parts = runner.parts()
     assert [part.name for part in parts if part.seed == 1] == ["run", "erm", "ddb", "pruning", "counts"]
-    assert bench.title(Part(1, "erm")) == f"seed {config(birds).seed + 1}: erm"
-    for place, part in enumerate(parts):
-        assert bench.needs(part) & set(parts) <= set(parts[:place])
-    assert bench.needs(Part(1, "erm")) == {Part(1, "run"), Part(0, "erm")}  # whose search chose
-    assert {Part(1, "ddb"), Part(1, "pruning")} <= bench.needs(Part(1, "counts"))  # one run folder
+    assert runner.title(Part(1, "erm")) == f"seed {config(birds).seed + 1}: erm"
+    for position, part in enumerate(parts):
+        assert runner.needs(part) & set(parts) <= set(parts[:position])
+    assert runner.needs(Part(1, "erm")) == {Part(1, "run"), Part(0, "erm")}  # whose search chose
+    assert {Part(1, "ddb"), Part(1, "pruning")} <= runner.needs(Part(1, "counts"))  # one run folder
 
 
 def test_an_error_of_a_part_is_raised_as_it_is(birds: Path, tmp_path: Path) -> None:

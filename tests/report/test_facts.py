@@ -1,31 +1,32 @@
-"""Facts, words and charts on cases worked out by hand."""
+"""Figures, sentences and pictures on cases worked out by hand."""
 
 from __future__ import annotations
 
 import base64
 import io
 import json
-import re
 from collections import Counter
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from ddb.data.images import read_mask
-from ddb.report import collect, figures, pictures, timings, words
-from ddb.report.collect import ClassLosses, Direction, Estimate, GroupLine, MetricLine
-from ddb.report.reading import Run
+from ddb.data.patches import changed_by
+from ddb.report import collect, pictures, timings, words
+from ddb.report.charts.interval import Interval
+from ddb.report.collect import GroupLine, MetricLine
+from ddb.report.reading import STAGES, Run
+from ddb.report.sources import SourcePictures
+from report_runs import Folder
 
-RunFolder = Callable[..., Path]
+RunFolder = Callable[..., Folder]
 
 
 def line(
     name: str, before: float | None, after: float | None, n: int = 100, worst: tuple[bool, bool] = (True, True)
 ) -> GroupLine:
-    sides = [None if v is None else Estimate(v, v - 0.05, v + 0.05) for v in (before, after)]
+    sides = [None if v is None else Interval(v, v - 0.05, v + 0.05) for v in (before, after)]
     return GroupLine(name, n, sides[0], sides[1], *worst)
 
 
@@ -40,34 +41,36 @@ GROUPED = [MetricLine("Worst-group accuracy", "", 0.5, 0.5, True, False)]
             0.80,
             0.40,
             "Worst-group accuracy fell from 80.0% to 40.0%",
-            "The 95% intervals do not overlap: balancing did harm here.",
+            "The 95% intervals do not overlap: retraining lowered the accuracy here.",
         ),
         (
             0.50,
             0.55,
             "Worst-group accuracy rose from 50.0% to 55.0%",
-            "The 95% intervals overlap: the difference may be chance.",
+            "The 95% intervals overlap: the difference may be due to chance.",
         ),
         (
             0.50,
             0.5001,
             "Worst-group accuracy stayed at 50.0%",
-            "The 95% intervals overlap: the difference may be chance.",
+            "The 95% intervals overlap: the difference may be due to chance.",
         ),
     ],
 )
-def test_headline_says_what_the_intervals_allow(before: float, after: float, title: str, sentence: str) -> None:
-    found = words.headline([line("a", before, after)], GROUPED, [], 12)
+def test_headline_says_what_the_intervals_allow(
+    before: float, after: float, title: str, sentence: str, run_folder: RunFolder
+) -> None:
+    found = words.headline([line("a", before, after)], GROUPED, Run(run_folder(stages=())), 12)
     assert found.title == title
     assert sentence in found.sentences
 
 
-def test_headline_counts_images_and_names_both_groups() -> None:
+def test_headline_counts_images_and_names_both_groups(run_folder: RunFolder) -> None:
     groups = [line("a", 0.4, 0.9, 50, (True, False)), line("b", 0.7, 0.75, 80, (False, True))]
-    story = words.headline(groups, GROUPED, [], 1234).sentences[0]
+    story = words.headline(groups, GROUPED, Run(run_folder(stages=())), 1234).sentences[0]
     assert story == (
-        "The plain classifier did worst on “a”: 20 of 50 right. "
-        "Retrained with 1,234 counterfactual images added, its weakest group is now “b”, 60 of 80 right."
+        "The worst group of the plain classifier is “a”: 20 of 50 correct. "
+        "Retrained with 1,234 counterfactual images added, its worst group is “b”: 60 of 80 correct."
     )
 
 
@@ -75,12 +78,13 @@ def test_directions_add_up_to_the_candidates(run_folder: RunFolder) -> None:
     found = collect.directions(Run(run_folder(per_direction=14)))  # verdicts come in cycles of seven
     assert [d.name for d in found] == ["landbird → waterbird", "waterbird → landbird"]
     for direction in found:
-        assert direction.painted == 14 == direction.reasons.total() + direction.waiting
+        assert direction.painted == 14 == direction.reasons.total() + direction.undecided
         assert direction.reasons == Counter({"kept": 6, "psi": 2, "rho": 2, "psi+rho": 2, "over_budget": 2})
 
 
 def test_strips_show_kept_and_rejected_of_both_directions(run_folder: RunFolder) -> None:
-    strips = pictures.strips(Run(run_folder(per_direction=14)))
+    run = Run(run_folder(per_direction=14))
+    strips = pictures.strips(run, SourcePictures(run))
     for label in (0, 1):
         mine = [s.reason for s in strips if s.from_label == label]
         assert len(mine) == pictures.PER_DIRECTION
@@ -89,11 +93,13 @@ def test_strips_show_kept_and_rejected_of_both_directions(run_folder: RunFolder)
     assert all(s.original and s.mask and s.counterfactual and s.attribution for s in strips)
 
 
-def test_mask_picture_marks_what_the_counterfactual_may_have_changed(run_folder: RunFolder) -> None:
+def test_mask_picture_marks_what_the_counterfactual_changed(run_folder: RunFolder) -> None:
     """Not the whole region that was to be repainted: a generator may take over less of it, or more."""
-    run = Run(run_folder(per_direction=4))
-    changed = {row["id"]: read_mask(row["changed"]) for row in run.rows("inpaint", ("id", "changed"))}
-    for strip in pictures.strips(run):
+    folder = run_folder(per_direction=4)
+    boxes = dict(Run(folder).rows("inpaint", ("id", "box")))
+    patches = zip(boxes, folder.payload("inpaint", "patch", list(boxes)), strict=True)
+    changed = {name: changed_by((64, 64), boxes[name], png or b"") for name, png in patches}
+    for strip in pictures.strips(Run(folder), SourcePictures(Run(folder))):
         shown = np.asarray(Image.open(io.BytesIO(base64.b64decode(strip.mask.partition(",")[2]))), np.int64)
         assert (shown[..., 2] > shown[..., 0]).any()
         assert ((shown.max(axis=2) != shown.min(axis=2)) == changed[strip.id]).all()
@@ -101,48 +107,54 @@ def test_mask_picture_marks_what_the_counterfactual_may_have_changed(run_folder:
 
 def test_majority_cut_is_the_largest_loss_of_a_source(run_folder: RunFolder) -> None:
     run = Run(run_folder(per_direction=5))
-    sources = {row["id"] for row in run.rows("segment", ())}
-    rows = [row for row in run.rows("erm", ("label", "loss")) if row["label"] == 1 and row["id"] in sources]
+    sources = {name for (name,) in run.rows("segment", ("id",))}
+    losses = [loss for name, label, loss in run.rows("erm", ("id", "label", "loss")) if label == 1 and name in sources]
     found = collect.losses(run)[1]
-    assert found.cut == max(row["loss"] for row in rows)
-    assert len(found.majority) == len(rows) == 5
+    assert found.cut == max(losses)
+    assert len(found.majority) == len(losses) == 5
     assert len(found.losses) == 105
 
 
-def test_stage_times_survive_kills_restarts_and_stale_rows(run_folder: RunFolder) -> None:
-    run = run_folder(stages=(), per_direction=1)
+def test_stage_times_survive_kills_and_restarts(run_folder: RunFolder) -> None:
+    run = run_folder(stages=("erm", "score"), per_direction=1)
     events = [
         {"event": "started", "stage": "erm"}, {"event": "part", "stage": "erm", "seconds": 4.0},  # killed here
         {"event": "started", "stage": "erm"}, {"event": "part", "stage": "erm", "seconds": 1.0},
         {"event": "finished", "stage": "erm", "seconds": 2.5},
-        {"event": "finished", "stage": "score", "seconds": 99.0}, {"event": "stale", "stage": "score"},
         {"event": "started", "stage": "score"}, {"event": "interrupted", "stage": "score", "seconds": 3.0},
     ]  # fmt: skip
-    (run / "events.jsonl").write_text("".join(json.dumps(e) + "\n" for e in events) + '{"event": "fini')
+    (run.root / "events.jsonl").write_text("".join(json.dumps(e | {"result": "f0"}) + "\n" for e in events))
     seconds = {stage.name: stage.seconds for stage in timings.stage_lines(Run(run))}
     assert seconds["erm"] == 6.5
     assert seconds["score"] == 3.0
     assert seconds["prune"] is None
 
 
-def test_whiskers_stand_where_the_figures_are() -> None:
-    svg = str(figures.whiskers(Estimate(0.4, 0.3, 0.55), None, "a"))
-    assert re.findall(r'<circle[^>]*cx="([\d.]+)%"', svg) == ["40.00"]
-    assert 'x1="30.00%" y1="13.0" x2="55.00%"' in svg
-    assert "after" not in svg
+def test_times_of_other_settings_do_not_count(run_folder: RunFolder) -> None:
+    run = run_folder(stages=("erm",), per_direction=1)
+    events = [
+        {"event": "finished", "stage": "erm", "seconds": 40.0, "result": "other"},
+        {"event": "finished", "stage": "erm", "seconds": 2.0, "result": "f0"},
+    ]
+    (run.root / "events.jsonl").write_text("".join(json.dumps(e) + "\n" for e in events))
+    assert timings.stage_lines(Run(run))[0].seconds == 2.0
 
 
-def test_histogram_stacks_every_loss_once() -> None:
-    losses = ClassLosses("a", [0.001] * 3 + [0.1] * 5, [0.001] * 3, 0.001, [0.1])
-    svg = str(figures.histogram(losses, (-4, 0)))
-    heights = {kind: float(h) for kind, h in re.findall(r'class="(majority|others)"[^>]*height="([\d.]+)"', svg)}
-    assert heights["majority"] / heights["others"] == pytest.approx(3 / 5, abs=0.01)
-    assert svg.count('class="tick"') == 1
-    assert svg.count('class="cut"') == 1
+def test_states_of_stages_that_are_not_shown(run_folder: RunFolder) -> None:
+    lines = timings.stage_lines(Run(run_folder(stages=STAGES[:2], per_direction=1), {"segment": "unfinished"}))
+    assert [line.state for line in lines[:4]] == ["finished", "finished", "unfinished", "not started"]
+    assert [line.rows for line in lines[:4]] == [402, 2, 0, 0]
 
 
-def test_verdict_bar_fills_its_share() -> None:
-    direction = Direction("a → b", 0, 1, 10, 2, Counter({"kept": 5, "psi": 2, "psi+rho": 1}))
-    svg = str(figures.verdicts(direction, 20))
-    widths = [float(w) for w in re.findall(r'width="([\d.]+)%" height="16', svg)]
-    assert widths == [25.0, 10.0, 5.0, 10.0]
+def test_token_cards_show_what_was_painted_with_the_token(run_folder: RunFolder) -> None:
+    run = Run(run_folder(per_direction=10))
+    cards = pictures.tokens(run, SourcePictures(run))
+    for label, card in enumerate(cards):
+        first = [name for name, target in run.rows("inpaint", ("id", "to_label")) if target == label][
+            : pictures.PAINTED
+        ]
+        shown = SourcePictures(run).counterfactuals(first)
+        assert card.painted == [shown[name].counterfactual for name in first]
+        assert len(card.representatives) == card.count == 8
+    alone = Run(run_folder(stages=("erm", "invert"), per_direction=2))
+    assert [card.painted for card in pictures.tokens(alone, SourcePictures(alone))] == [[], []]

@@ -16,9 +16,12 @@ import pytest
 from PIL import Image
 
 from ddb.errors import DDBError
-from ddb.report import pictures, write_report
+from ddb.report import thumbnails, write_report
+from ddb.report.page import render
+from ddb.report.reading import STAGES, Run
+from report_runs import Folder
 
-RunFolder = Callable[..., Path]
+RunFolder = Callable[..., Folder]
 HOSTILE = ("<script>alert(1)</script>", "a\"b' onload=x {{ 7*7 }} ]]>")
 
 
@@ -50,12 +53,12 @@ class Page(HTMLParser):
         return [attributes for name, attributes in self.tags if name == tag]
 
 
-def read(run: Path) -> Page:
-    return Page(write_report(run).read_text("utf-8"))
+def read(run: Folder) -> Page:
+    return Page(render(Run(run)))
 
 
 def test_nothing_is_loaded_from_outside(run_folder: RunFolder) -> None:
-    text = write_report(run_folder()).read_text("utf-8")
+    text = render(Run(run_folder()))
     page = Page(text)
     assert not re.search(r"https?:|//[a-z]|@import|url\(", re.sub(r"data:image/[a-z]+;base64,[\w+/=]+", "", text))
     links = [
@@ -80,7 +83,7 @@ def test_policy_allows_exactly_the_inline_style_and_script(run_folder: RunFolder
 
 def test_hostile_names_are_shown_and_never_run(run_folder: RunFolder) -> None:
     run = run_folder(classes=HOSTILE, attributes=("<img src=x>", "&amp;"))
-    (run / "config.yaml").write_text(json.dumps({"name": "</title><script>", "note": "<b>"}))
+    (run.root / "config.yaml").write_text(json.dumps({"name": "</title><script>", "note": "<b>"}))
     page = read(run)
     assert len(page.all("script")) == 1
     assert len(page.inline["script"]) == 1
@@ -92,7 +95,7 @@ def test_hostile_names_are_shown_and_never_run(run_folder: RunFolder) -> None:
 def test_figures_are_those_of_metrics_json(run_folder: RunFolder) -> None:
     run = run_folder()
     page = read(run)
-    metrics = json.loads((run / "metrics.json").read_text())
+    metrics = json.loads((run.folder("evaluate") / "metrics.json").read_text())
     shown = {float(a["value"]) for a in page.all("data")}
     for side in ("before", "after"):
         expected = {value for name, value in metrics[side].items() if name != "groups"}
@@ -104,35 +107,112 @@ def test_figures_are_those_of_metrics_json(run_folder: RunFolder) -> None:
     assert f"{100 * low:.1f}–{100 * high:.1f}" in page.text
 
 
+SECTIONS = {
+    "groups": {"evaluate"},
+    "metrics": {"evaluate"},
+    "strips": {"inpaint"},
+    "pruning": {"inpaint", "prune"},
+    "tokens": {"invert"},
+    "losses": {"erm"},
+    "run": set(),
+}
+"""Section of the page -> the stages that it shows."""
+
+
 @pytest.mark.parametrize("done", range(9))
-def test_every_half_finished_run_has_a_page(run_folder: RunFolder, done: int) -> None:
-    names = ("erm", "invert", "segment", "inpaint", "score", "prune", "retrain", "evaluate")
-    page = read(run_folder(stages=names[:done], per_direction=2))
-    assert ("of 8 stages done" in page.text) == (done < 8)
-    assert ("Losses of the plain classifier" in page.text) == (done >= 1)
-    assert ("Kept" in page.text) == (done >= 6)
-    assert ("Counterfactuals" in page.text) == (done >= 4)
+def test_every_prefix_of_the_stages_gives_a_page_that_names_the_others(run_folder: RunFolder, done: int) -> None:
+    page = read(run_folder(stages=STAGES[:done], per_direction=2))
+    headings = {a["id"] for a in page.all("h2") if "id" in a}
+    assert headings == {name for name, needed in SECTIONS.items() if needed <= set(STAGES[:done])}
+    left = ", ".join(STAGES[done:])
+    assert (f"Not shown: {left} (to be computed with the present settings)." in page.text) == (done < 8)
+    assert ("Not shown" in page.text) == (done < 8)
+    assert ("of 8 stages are finished" in page.text) == (done < 8)
+
+
+@pytest.mark.parametrize("missing", STAGES)
+def test_a_stage_that_is_to_be_computed_again_is_left_out_alone(run_folder: RunFolder, missing: str) -> None:
+    done = [stage for stage in STAGES if stage != missing]
+    page = read(run_folder(stages=done, per_direction=2))
+    headings = {a["id"] for a in page.all("h2") if "id" in a}
+    assert headings == {name for name, needed in SECTIONS.items() if missing not in needed}
+    assert f"Not shown: {missing} (to be computed with the present settings)." in page.text
+
+
+def test_figures_of_other_settings_are_not_shown(run_folder: RunFolder) -> None:
+    """RUN/metrics.json may be left from other settings; a half-recomputed run once showed its 46 counterfactuals."""
+    run = run_folder(stages=STAGES[:6], per_direction=14)
+    (run.root / "metrics.json").write_text(json.dumps({"before": {"mean_accuracy": 0.5123, "groups": []}}))
+    page = read(run)
+    assert "51.2%" not in page.text
+    assert "Retrained with" not in page.text
+    assert "Not shown: retrain, evaluate" in page.text
+
+
+def test_only_payloads_of_shown_counterfactuals_are_read(run_folder: RunFolder) -> None:
+    run = run_folder(per_direction=60)
+    page = render(Run(run))
+    shown = page.count('<article class="strip"')
+    assert shown == 24
+    assert run.asked["inpaint", "patch"] <= shown + 2 * 8  # and those painted with the two tokens
+    assert run.asked["segment", "object_mask"] <= shown + 2 * 8
+    assert run.asked["score", "attribution"] == 120 + shown  # which have one; those shown
+
+
+def test_a_report_is_written_again_without_sources(run_folder: RunFolder) -> None:
+    run = run_folder(per_direction=3)
+    first = read(run)
+    patches = run.asked["inpaint", "patch"]
+    shutil.rmtree(run.root.parent / "data")
+    again = read(run)
+    assert [a["src"] for a in again.all("img")] == [a["src"] for a in first.all("img")]
+    assert run.asked["inpaint", "patch"] == patches  # thumbnails were stored
+    assert "6 source images are gone or have changed" in again.text
+    assert "data/train/0000.png" in again.text
+    assert "gone or have changed" not in first.text
+
+
+def test_a_source_that_has_changed_is_named_and_not_painted_on(run_folder: RunFolder) -> None:
+    run = run_folder(per_direction=3)
+    path = run.root.parent / "data" / "train" / "1001.png"
+    pixels = np.asarray(Image.open(path)).copy()
+    pixels[0, 0] ^= 1
+    Image.fromarray(pixels).save(path)
+    page = read(run)
+    assert "1 source image is gone or has changed" in page.text
+    assert str(path) in page.text
+    (strip,) = re.findall(r"<article(?:(?!</article>).)*1001&gt;0#0</span>", render(Run(run)), re.DOTALL)[-1:]
+    assert strip.rpartition("<article")[2].count('<div class="absent">') == 3  # original, mask, counterfactual
+
+
+def test_thumbnails_lie_with_their_stage(run_folder: RunFolder) -> None:
+    run = run_folder(per_direction=2)
+    render(Run(run))
+    assert len(list((run.folder("inpaint") / "thumbnails").iterdir())) == 3 * 4
+    assert len(list((run.folder("invert") / "thumbnails").iterdir())) == 4
+    assert not list(run.root.glob("thumbnails"))
 
 
 def test_without_tokens_sources_or_descriptions(run_folder: RunFolder) -> None:
     run = run_folder(tokens=False, per_direction=3)
-    shutil.rmtree(run.parent / "data")
+    shutil.rmtree(run.root.parent / "data")
     for name in ("dataset.json", "samples.parquet", "environment.json", "events.jsonl", "config.yaml"):
-        (run / name).unlink()
+        (run.root / name).unlink()
     page = read(run)
     assert "No token was learned for this class." in page.text
     assert "class 0 → class 1" in page.text
     assert page.text.count("none") >= 6
-    assert [a for a in page.all("img") if a["alt"].startswith("Counterfactual")]
+    assert [a for a in page.all("img") if a["alt"].startswith("Attribution")]
+    assert "source images are gone or have changed" in page.text
 
 
 def test_classes_stand_in_for_groups_where_no_attribute_is_known(run_folder: RunFolder) -> None:
     run = run_folder(attributes=())
-    metrics = json.loads((run / "metrics.json").read_text())
+    metrics = json.loads((run.folder("evaluate") / "metrics.json").read_text())
     for side in ("before", "after"):
         metrics[side] |= {"worst_group_accuracy": None, "adjusted_mean_accuracy": None}
         metrics[side]["groups"] = [g | {"attribute": None} for g in metrics[side]["groups"] if g["attribute"] == 0]
-    (run / "metrics.json").write_text(json.dumps(metrics))
+    (run.folder("evaluate") / "metrics.json").write_text(json.dumps(metrics))
     page = read(run)
     assert "Worst-class accuracy rose from 41.7% to 87.3%" in page.text
     assert "Worst-group" not in page.text
@@ -142,32 +222,31 @@ def test_classes_stand_in_for_groups_where_no_attribute_is_known(run_folder: Run
 def test_warnings_name_what_a_reader_must_know(run_folder: RunFolder) -> None:
     run = run_folder()
     summary = {"from_label": 0, "to_label": 1, "psi_rule": "quantile", "rho_rule": "value", "fallback": ["psi"]}
-    (run / "6-prune" / "summary.json").write_text(json.dumps([summary]))
-    about = json.loads((run / "dataset.json").read_text())
+    (run.folder("prune") / "summary.json").write_text(json.dumps([summary]))
+    about = json.loads((run.root / "dataset.json").read_text())
     about["quarantined"] = [{"path": "train/broken.jpg", "row": None, "reason": "the file is empty"}]
-    (run / "dataset.json").write_text(json.dumps(about))
+    (run.root / "dataset.json").write_text(json.dumps(about))
     page = read(run)
-    why = "the ψ rule as set would have pruned nearly everything"
-    assert f"landbird → waterbird: {why}; the rule “quantile” was used." in page.text
+    why = "the configured ψ rule would have rejected nearly all counterfactuals"
+    assert f"landbird → waterbird: {why}; the rule “quantile” was used instead." in page.text
     assert "Rules used, landbird → waterbird: ψ quantile, ρ value." in page.text
-    assert "1 image was unreadable and left out, train/broken.jpg: the file is empty." in page.text
+    assert "1 image could not be read and was left out: train/broken.jpg: the file is empty." in page.text
 
 
 def test_leak_test_is_reported_and_warned_of_only_where_it_leaks(run_folder: RunFolder) -> None:
     run = run_folder(per_direction=2)
     page = read(run)
-    assert (
-        "Leak test: a probe tells real from generated images with AUROC 0.87, and so the class with at most 0.62"
-        in page.text
-    )
+    assert "Leak test: a probe tells real from generated images with AUROC 0.87" in page.text
+    assert "its output predicts the class with AUROC 0.62 at most" in page.text
     assert "epoch 14, chosen by accuracy on validation counterfactuals" in page.text
     assert "traces of the generator" not in page.text
-    metrics = json.loads((run / "metrics.json").read_text())
+    metrics = json.loads((run.folder("evaluate") / "metrics.json").read_text())
     metrics["leak"]["by_attribute"][1]["label_auroc"] = 0.93
     metrics["leak"]["leaks"] = True
-    (run / "metrics.json").write_text(json.dumps(metrics))
+    (run.folder("evaluate") / "metrics.json").write_text(json.dumps(metrics))
     assert (
-        "among training images of “lake”, traces of the generator alone tell the class (AUROC 0.93)" in read(run).text
+        "among training images of “lake”, a probe for generated images also predicts the class (AUROC 0.93)"
+        in read(run).text
     )
 
 
@@ -178,13 +257,8 @@ def test_every_picture_and_chart_has_words(run_folder: RunFolder) -> None:
 
 
 def test_photographs_do_not_make_a_heavy_page(run_folder: RunFolder) -> None:
-    run = run_folder(per_direction=14, side=pictures.THUMB)
-    noise = np.random.default_rng(0).integers(
-        0, 256, (pictures.THUMB, pictures.THUMB, 3), dtype=np.uint8
-    )  # nothing compresses worse
-    for path in (run.parent / "data" / "train").iterdir():
-        Image.fromarray(noise).save(path)
-    assert write_report(run).stat().st_size < 4_000_000
+    run = run_folder(per_direction=14, side=2 * thumbnails.THUMB, noise=True)  # nothing compresses worse
+    assert len(render(Run(run))) < 4_000_000
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
@@ -195,4 +269,4 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
 
 def test_the_same_run_gives_the_same_page(run_folder: RunFolder) -> None:
     run = run_folder(per_direction=2)
-    assert write_report(run).read_bytes() == write_report(run).read_bytes()
+    assert render(Run(run)) == render(Run(run))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 import torch
@@ -15,24 +16,38 @@ import torch
 from ddb.backends import Failed
 from ddb.backends.weights import reason_of
 from ddb.errors import DDBError
-from ddb.learn.halving import in_halves
+from ddb.learn.halving import BatchSize, in_halves
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 Work = Callable[[Sequence[Item]], Sequence[Result]]
 
 
+@dataclass(frozen=True)
+class Rooms:
+    """The batch sizes of an opened model: one for each size that it was asked for, lowered for good where memory ran
+    out. `setting`: the size's full name; `remedy`: what helps where one item does not fit."""
+
+    setting: str
+    remedy: str
+    _sizes: dict[int, BatchSize] = field(default_factory=dict)
+
+    def of(self, size: int) -> BatchSize:
+        """The batch size that stands for `size`."""
+        return self._sizes.setdefault(size, BatchSize(size, self.setting, self.remedy))
+
+
 def in_fixed_batches(
-    work: Work[Item, Result], items: Sequence[Item | Failed], blank: Item, size: int, setting: str, remedy: str
+    work: Work[Item, Result], items: Sequence[Item | Failed], blank: Item, room: BatchSize
 ) -> list[Result | Failed]:
-    """`work` over the items in batches of exactly `size`: one result an item, in order.
+    """`work` over the items in batches of exactly `room.size`: one result an item, in order.
 
     An item that is `Failed` already is passed on as it is; a `blank` takes its place, and fills the last batch up.
     Where `work` raises an exception of another library, the batch's items are tried one by one, and those that raise it
-    again become `Failed`. Errors of ddb's own pass through. When memory runs out the batch is halved (`learn.halving`;
-    OutOfMemory at a batch of one, with `setting` and `remedy`), and halves have a fixed shape too.
+    again become `Failed`. Errors of ddb's own pass through. When memory runs out the batch is halved (OutOfMemory at a
+    batch of one), `room` keeps the smaller size, and halves have a fixed shape too.
     """
-    shaped = _Shaped(work, blank)
+    shaped, size = _Shaped(work, blank), room.size
     results: list[Result | Failed] = []
     for start in range(0, len(items), size):
         part = items[start : start + size]
@@ -42,11 +57,11 @@ def in_fixed_batches(
         filled = [blank if isinstance(item, Failed) else item for item in part]
         filled += [blank] * (size - len(part))
         try:
-            made: Sequence[Result | Failed] = in_halves(shaped, filled, size, setting, remedy)
+            made: Sequence[Result | Failed] = in_halves(shaped, filled, room)
         except DDBError:
             raise
         except Exception:
-            made = [_alone(shaped, filled, place, blank, (size, setting, remedy)) for place in range(len(part))]
+            made = [_alone(shaped, filled, place, blank, room) for place in range(len(part))]
         results += [item if isinstance(item, Failed) else one for item, one in zip(part, made, strict=False)]
     return results
 
@@ -87,13 +102,12 @@ class _Shaped(Generic[Item, Result]):
 
 
 def _alone(
-    work: Work[Item, Result], batch: Sequence[Item], place: int, blank: Item, limits: tuple[int, str, str]
+    work: Work[Item, Result], batch: Sequence[Item], place: int, blank: Item, room: BatchSize
 ) -> Result | Failed:
     """The result of one item of a batch in its place, with blanks about it."""
-    size, setting, remedy = limits
     filled = [item if number == place else blank for number, item in enumerate(batch)]
     try:
-        return in_halves(work, filled, size, setting, remedy)[place]
+        return in_halves(work, filled, room)[place]
     except DDBError:
         raise
     except Exception as error:

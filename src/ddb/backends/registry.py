@@ -127,7 +127,7 @@ def _identity_of(name: str, config: RunConfig, dataset: Dataset) -> str:
         return part_weights(segment, field).identity
     if name == "inpaint.weights" and isinstance(inpaint, LatentDiffusionConfig):
         return diffusion_weights(inpaint).identity
-    if name == "invert.tokens":
+    if name.startswith("invert.tokens"):
         return tokens_identity(config.invert, dataset.classes)
     raise KeyError(f"{name}: these settings name no files or weights by it")
 

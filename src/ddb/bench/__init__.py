@@ -1,10 +1,11 @@
-"""`ddb bench`: ddb and its rivals on the same data, backbone, selection rule and seeds, as tables with intervals.
+"""`ddb bench`: compares ddb with its rivals on the same data, backbone, selection rule and seeds.
 
 run.py        READ FIRST: seeds -> fits -> choice -> test figures -> tables
-options.py    what was asked for, and what is refused before anything is computed
-folder.py     the bench folder: records that are whole or absent
-fits/         fits and the choice among them: no test image
-scores.py     test figures: the only file that reads the test split
+options.py    the options, checked before anything is computed
+folder.py     the bench folder and its records
+parts.py      the parts of the work; team.py: several processes for them
+fits/         fits and the choice among them, without test images
+scores.py     test figures: the only module that reads test images
 studies/      tables 2 and 3 and the number of counterfactuals
-show/         records -> tables, charts and pages
+show/         records -> tables, charts, files
 """

@@ -1,5 +1,7 @@
-"""DISC's concept images for the built-in worlds: empty places of all three, as its authors generate concepts by name.
-The places of the other worlds are concepts that have nothing to do with the classes, as most of a bank's."""
+"""DISC's concept images for the built-in worlds: empty scenes of every place of all three worlds.
+
+DISC's authors generate concept images by name. The places of the other two worlds are concepts that are unrelated to
+the classes, like most concepts of a concept bank."""
 
 from __future__ import annotations
 
@@ -14,11 +16,11 @@ from ddb.pocket.miniatures import MINIATURES
 from ddb.pocket.world import FAMILIES, render, sample_scene
 
 IMAGES = 60
-"""Of each concept."""
+"""Number of images of each concept."""
 
 
 def write_concepts(folder: Path) -> Path:
-    """A folder with a sub-folder a place, whole or absent."""
+    """Draw the concept images into `folder`, one sub-folder per place; returns it. A folder that exists is complete."""
     if folder.is_dir():
         return folder
     draft = folder.with_name(f"{folder.name}.tmp")

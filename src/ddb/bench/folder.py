@@ -1,16 +1,16 @@
 """The bench folder.
 
     bench.json              format, version of ddb, and the settings that all records share
-    seed-0/run/             a run folder of ddb: what all methods share (`ddb.pipeline`)
-    seed-0/variants/NAME/   run folders of ddb with other settings; finished stages are taken over from run/
-    seed-0/fits/*.json      one fit: what selection saw of it; beside it its classifier
+    seed-0/run/             a run folder of ddb, whose stages all methods share (`ddb.pipeline`)
+    seed-0/variants/NAME/   run folders of ddb with other settings; it uses the finished stages of run/
+    seed-0/fits/*.json      one fit with its validation figures; beside it its classifier
     seed-0/scores/*.json    test figures of a chosen fit, or of an arm of a study
-    judge/                  a classifier that judges counterfactuals (built-in worlds)
-    events.jsonl            what took how long
+    oracle/                 the classifier that recognises what counterfactuals show (built-in worlds)
+    events.jsonl            times
     results.csv  results.json  tables/*.tex  bench.html
 
-A record is written whole or not at all and carries the fingerprint of what it was made from in its name: records of
-other settings are never looked up. Nothing in a record depends on the clock.
+A record is written whole or not at all. Its name holds the fingerprint of what it was made from, so records of other
+settings are never read. Nothing in a record depends on the clock.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from ddb.engine import files
 from ddb.engine.interrupt import shielded
 from ddb.errors import DDBError
 
-FORMAT = 1
+FORMAT = 2
 HEADER = "bench.json"
 Record = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Key:
-    """Which record: `kind` ("fits" or "scores"), the seed's number, a name for people, and the fingerprint."""
+    """Identifies a record: `kind` ("fits" or "scores"), the seed's number, a name for people, and the fingerprint."""
 
     kind: str
     seed: int
@@ -42,19 +42,22 @@ class Key:
 
     @property
     def stem(self) -> str:
+        """File name without suffix."""
         return f"{self.name}-{self.fingerprint[:12]}"
 
 
 @dataclass(frozen=True)
 class Folder:
+    """The bench folder at `root`."""
+
     root: Path
 
     def claim(self, shared: Record) -> None:
-        """Start the folder, or go on in it. DDBError where its records belong to another version or other settings."""
+        """Start the folder, or resume it. DDBError where its records belong to another version or other settings."""
         found = files.read_json(self.root / HEADER)
         if found is None:
             if (self.root / "seed-0").exists():
-                raise DDBError(f"{self.root}: {HEADER} is missing, so its results belong to nothing. {_NEW}")
+                raise DDBError(f"{self.root}: {HEADER} is missing, so the settings of its results are unknown. {_NEW}")
             with shielded():
                 files.write_json(self.root / HEADER, {"format": FORMAT, "ddb": __version__, "shared": shared})
             return
@@ -76,11 +79,11 @@ class Folder:
         return self.seed(key.seed) / key.kind / f"{key.stem}.json"
 
     def read(self, key: Key) -> Record | None:
-        """The record, None while it is not there."""
+        """The record; None where it does not exist."""
         return files.read_json(self.path(key))
 
     def write(self, key: Key, record: Record) -> Record:
-        """Write a record, with its fingerprint; returns it as `read` does."""
+        """Write a record with its fingerprint; returns it as `read` does."""
         path = self.path(key)
         path.parent.mkdir(parents=True, exist_ok=True)
         with shielded():

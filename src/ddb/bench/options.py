@@ -1,4 +1,4 @@
-"""What a bench was asked for; wrong names are refused before anything is computed."""
+"""What a bench was asked to do; unknown names are refused before anything is computed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ddb.rivals import RIVALS
 
 DDB = "ddb"
 METHODS = (DDB, *RIVALS)
-SELECTIONS = ("worst_group", "worst_class", "counterfactual")
+SELECTION_RULES = ("worst_group", "worst_class", "counterfactual")
 SEARCHES = ("first", "every", "off")
 TABLES = ("1", "2", "3", "counts", "labels")
 ENGINES = ("local",)
@@ -21,9 +21,9 @@ ENGINES = ("local",)
 
 @dataclass(frozen=True)
 class Options:
-    """`methods` in order; `named`: they were asked for one by one, so none of them may be left out. `select`: what
-    chooses epochs and hyperparameters. `search`: at the first seed for all, at every seed, or not at all. `concepts`:
-    DISC's folder of concept images. `processes`: parts done at once (`team.py`)."""
+    """`methods` in order; `named`: they were listed by name, so none of them may be left out. `select`: the selection
+    rule, which chooses epochs and hyperparameters. `search`: hyperparameters are searched with the first seed, with
+    every seed, or not at all. `concepts`: DISC's folder of concept images. `processes`: number of parts run at once."""
 
     methods: tuple[str, ...]
     named: bool
@@ -45,9 +45,9 @@ def options(
     concepts: Path | None,
     processes: int = 1,
 ) -> Options:
-    """From the command line. ConfigError names what there is."""
+    """The options given on the command line. ConfigError for an unknown value, with the known ones."""
     for value, known, what in (
-        (select, SELECTIONS, "select"),
+        (select, SELECTION_RULES, "select"),
         (search, SEARCHES, "search"),
         (engine, ENGINES, "engine"),
     ):
@@ -63,7 +63,7 @@ def options(
 
 
 def check_studies(config: RunConfig, tables: Sequence[str]) -> None:
-    """ConfigError for a table that these settings cannot give."""
+    """ConfigError for a table that cannot be made with these settings."""
     if "3" in tables and config.inpaint.backend == "copy_paste":
         raise ConfigError(
             "--tables 3 varies the images that tokens are learned from, and inpaint.backend copy_paste learns none: "

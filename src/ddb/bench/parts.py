@@ -1,7 +1,7 @@
-"""The work of a bench in parts: what can be done apart, what each part needs, and the figures of all of them.
+"""The work of a bench in parts: which parts there are, what each needs, how it is run, and the figures of all of them.
 
-A part leaves its records in the bench folder. One that is there is not made again, so parts that other processes have
-done (`team.py`) cost nothing here.
+A part writes its records into the bench folder. Records that exist are not made again, so a part that another process
+has run (`team.py`) is only read here.
 """
 
 from __future__ import annotations
@@ -21,29 +21,29 @@ from ddb.bench.options import DDB, Options
 from ddb.bench.scores import score
 from ddb.bench.show import paper
 from ddb.bench.show.results import Results, arm_scores, labels_of, method_scores
-from ddb.bench.studies import judge
+from ddb.bench.studies import oracle
 from ddb.bench.studies.arms import STUDIES, Studies
 from ddb.config import RunConfig
+from ddb.engine import journal
 from ddb.engine.progress import Progress
-from ddb.engine.workspace import Workspace
 
 MAIN = ("1", "labels")
 """Tables that need all methods."""
-RUN, JUDGE = "run", "judge"
-"""Names of parts; the others are named for a method or a study."""
+RUN, ORACLE = "run", "oracle"
+"""Names of parts; every other part has the name of its method or study."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """One method or study of a seed (counted from 0), or what several of them share: the seed's run, the judge."""
+    """One method or study of a seed (counted from 0), or what several of them share: the seed's run, the oracle."""
 
     seed: int
     name: str
 
 
 @dataclass(frozen=True)
-class _Seen:
-    """What the first seed told of the data."""
+class _FirstSeed:
+    """What the first seed's data set allows: `methods` that can run, `left_out`: name -> reason, `notes` for people."""
 
     methods: list[Method]
     left_out: dict[str, str]
@@ -51,79 +51,80 @@ class _Seen:
     trial: Trial
 
 
-class Bench:
-    """Does the parts of the bench in `folder` and keeps their records.
+class PartRunner:
+    """Runs the parts of the bench in `folder` and collects their records.
 
-    Making one refuses, or leaves out, what the data set does not allow: DDBError before anything is computed."""
+    What the data set does not allow is left out, or refused (DDBError) where it was asked for by name, when an object
+    is made: before anything is computed."""
 
-    def __init__(self, config: RunConfig, options: Options, folder: Folder, log: Workspace, progress: Progress) -> None:
-        self.config, self.options, self.folder, self.log, self.progress = config, options, folder, log, progress
+    def __init__(self, config: RunConfig, options: Options, folder: Folder, progress: Progress) -> None:
+        self.config, self.options, self.folder, self.progress = config, options, folder, progress
         self._chosen: dict[str, Mapping[str, Any]] = {}
         self._scores: dict[str, list[Record]] = {}
         self._arms: dict[str, list[list[Record]]] = {}
         self._open: Trial | None = None
-        self._seen = self._look()
+        self._first = self._inspect()
 
     def remarks(self) -> list[str]:
-        """What is left out of the bench, and what its reader must know of the data."""
-        seen = self._seen
+        """The methods that are left out, and notes on the data, as lines for people."""
+        first = self._first
         return [
-            *(f"left out: {reason}" for reason in seen.left_out.values()),
-            *(f"note: {note}" for note in seen.notes),
+            *(f"left out: {reason}" for reason in first.left_out.values()),
+            *(f"note: {note}" for note in first.notes),
         ]
 
     def parts(self) -> list[Part]:
-        """All parts, each after those that it needs."""
+        """All parts; each comes after those that it needs."""
         found = []
         for seed in range(self.options.seeds):
             found.append(Part(seed, RUN))
             if any(table in MAIN for table in self.options.tables):
-                found += [Part(seed, method.name) for method in self._seen.methods]
+                found += [Part(seed, method.name) for method in self._first.methods]
             if self._studies and self._drawn and not seed:
-                found.append(Part(seed, JUDGE))
+                found.append(Part(seed, ORACLE))
             found += [Part(seed, name) for name in self._studies]
         return found
 
     def title(self, part: Part) -> str:
-        """How a part is called in what is said of it."""
-        return part.name if part.name == JUDGE else f"seed {self.config.seed + part.seed}: {part.name}"
+        """The part's name in messages."""
+        return part.name if part.name == ORACLE else f"seed {self.config.seed + part.seed}: {part.name}"
 
     def needs(self, part: Part) -> set[Part]:
-        """What has to be done before: those of them that are no part of this bench do not count.
+        """The parts that have to be finished before this one; they may include parts that this bench does not have.
 
-        ddb and the studies of a seed retrain in one run folder, so they follow each other."""
-        if part.name in (RUN, JUDGE):
+        ddb and the studies of a seed retrain in the same run folder, so each waits for the ones before it."""
+        if part.name in (RUN, ORACLE):
             return set()
         needed = {Part(part.seed, RUN)}
         if part.name in self._studies:
             order = [DDB, *self._studies]
-            needed |= {Part(0, JUDGE), *(Part(part.seed, name) for name in order[: order.index(part.name)])}
+            needed |= {Part(0, ORACLE), *(Part(part.seed, name) for name in order[: order.index(part.name)])}
         elif self.options.search == "first" and part.seed:
             needed.add(Part(0, part.name))
         return needed
 
-    def do(self, part: Part) -> None:
-        """Make what is missing of a part, and keep its records."""
+    def run(self, part: Part) -> None:
+        """Compute what is missing of a part, and collect its records."""
         if part.name == RUN:
             until = "prune" if self._paints() else "erm"
             where = self.folder.seed(part.seed)
             self._open = open_trial(self.config, self.options, part.seed, where, until, self.progress)
-        elif part.name == JUDGE:
-            self._judge(self._trial(part.seed))
+        elif part.name == ORACLE:
+            self._open_oracle(self._trial(part.seed))
         elif part.name in self._studies:
             trial = self._trial(part.seed)
-            study = Studies(self.folder, trial, self._judge(trial), self.progress, self._told)
+            study = Studies(self.folder, trial, self._open_oracle(trial), self.progress, self._told)
             self._arms.setdefault(part.name, []).append(study.records(part.name))
         else:
-            method = next(method for method in self._seen.methods if method.name == part.name)
+            method = next(method for method in self._first.methods if method.name == part.name)
             self._scores.setdefault(part.name, []).append(self._method(part.seed, method))
 
     def results(self) -> Results:
-        """The figures of all seeds."""
-        trial, data = self._seen.trial, paper.name_of(self.config)
+        """The figures over all seeds, from the records of all parts; call it after `run` of every part."""
+        trial, data = self._first.trial, paper.name_of(self.config)
         train, val = (trial.dataset.split(name).num_rows for name in ("train", "val"))
-        labels = {m.name: labels_of(m, self.options.select, train, val) for m in self._seen.methods}
-        methods = [method for method in self._seen.methods if method.name in self._scores]
+        labels = {m.name: labels_of(m, self.options.select, train, val) for m in self._first.methods}
+        methods = [method for method in self._first.methods if method.name in self._scores]
         tests = [records[0]["test"] for records in self._scores.values()]
         tests += [records[0]["test"] for seeds in self._arms.values() for records in seeds]
         return Results(
@@ -136,42 +137,43 @@ class Bench:
             tables=list(self.options.tables),
             methods=method_scores(methods, labels, self._scores, data),
             studies={name: arm_scores(name, seeds, data, trial.dataset.classes) for name, seeds in self._arms.items()},
-            left_out=self._seen.left_out,
-            notes=self._seen.notes,
-            judge=judge.accuracy(self.folder.root / "judge") if self._arms else None,
+            left_out=self._first.left_out,
+            notes=self._first.notes,
+            oracle=oracle.accuracy(self.folder.root / "oracle") if self._arms else None,
             about=self._about(trial),
         )
 
-    def _look(self) -> _Seen:
+    def _inspect(self) -> _FirstSeed:
         trial = open_trial(self.config, self.options, 0, self.folder.seed(0), None, self.progress)
         notes = check_groups(trial.dataset, self.options.select)
         methods, left_out = usable(trial, self.options, self._concepts())
-        return _Seen(methods, left_out, notes, trial)
+        return _FirstSeed(methods, left_out, notes, trial)
 
     @property
     def _studies(self) -> list[str]:
-        """The studies that were asked for, in their order."""
+        """The studies that were asked for, in order."""
         return [STUDIES[table] for table in self.options.tables if table in STUDIES]
 
     @property
     def _drawn(self) -> bool:
-        """Whether the images are a built-in world's, which can be judged and has concepts."""
+        """Whether the images are those of a built-in world: only these have an oracle and concept images."""
         return self.config.data.source == "pocket"
 
     def _trial(self, seed: int) -> Trial:
-        """A seed whose run is done."""
+        """A seed whose run is finished."""
         if self._open is None or self._open.number != seed:
             where = self.folder.seed(seed)
             self._open = open_trial(self.config, self.options, seed, where, None, self.progress)
         return self._open
 
     def _paints(self) -> bool:
-        """Whether any part of the bench needs counterfactuals."""
-        learned_from = any(method.needs_images for method in self._seen.methods)
+        """Whether any part of the bench needs counterfactuals, so that runs have to reach stage prune."""
+        learned_from = any(method.needs_images for method in self._first.methods)
         return bool(self._studies) or self.options.select == "counterfactual" or learned_from
 
     def _method(self, seed: int, method: Method) -> Record:
-        """Search (or take what the first seed chose), then score the chosen fit on the test images."""
+        """The scores record of a method: search its settings (or take the one that the first seed chose), then score
+        the chosen fit on the test images."""
         grid = list(method.grid) if self.options.search != "off" else [method.grid[0]]
         if self.options.search == "first" and seed:
             grid = [self._first_choice(method)]
@@ -186,7 +188,7 @@ class Bench:
         return found
 
     def _first_choice(self, method: Method) -> Mapping[str, Any]:
-        """The setting that the first seed's search chose; read from its records where another process searched."""
+        """The setting that the first seed's search chose; read from its records if another process searched."""
         if method.name not in self._chosen:
             _, self._chosen[method.name] = self._fits(0).search(method, list(method.grid))
         return self._chosen[method.name]
@@ -194,16 +196,19 @@ class Bench:
     def _fits(self, seed: int) -> Fits:
         return Fits(self.folder, self._trial(seed), self.progress, self._told)
 
-    def _judge(self, trial: Trial) -> LoadedClassifier | None:
+    def _open_oracle(self, trial: Trial) -> LoadedClassifier | None:
+        """The oracle for counterfactuals, trained first if it is not there; None for data that is not drawn."""
         if not self._drawn:
             return None
-        home = self.folder.root / "judge"
-        if judge.accuracy(home) is None:
-            self.progress.say("judge: training the classifier that judges counterfactuals (once for all seeds)")
-        return judge.open_judge(self.config.data.pocket.world, home, trial.runtime)
+        home = self.folder.root / "oracle"
+        if oracle.accuracy(home) is None:
+            self.progress.say(
+                "oracle: training the classifier that recognises what counterfactuals show (once for all seeds)"
+            )
+        return oracle.open_oracle(self.config.data.pocket.world, home, trial.runtime)
 
     def _concepts(self) -> str:
-        """DISC's concept images: given, or drawn for a built-in world."""
+        """The folder of DISC's concept images: given, or drawn for a built-in world; "" where there is none."""
         if self.options.concepts is not None:
             return str(self.options.concepts)
         if self._drawn and "disc" in self.options.methods:
@@ -211,7 +216,7 @@ class Bench:
         return ""
 
     def _told(self, record: Record, seconds: float) -> None:
-        """Say what was made, and how long it took (times are in events.jsonl, never in a record)."""
+        """Report a new record and its time (times go into events.jsonl, never into a record)."""
         name = record.get("method") or f"{record['study']} {record['arm']}"
         facts = {
             "seed": record["seed"],
@@ -219,7 +224,7 @@ class Bench:
             "setting": record.get("setting", {}),
             "seconds": round(seconds, 2),
         }
-        self.log.event("fit", **facts)
+        journal.event(self.folder.root, "fit", **facts)
         seen = ", ".join(f"{value:.3f}" for value in record.get("figures", ())) or record.get("error", "")
         shown = ", ".join(f"{key} {value}" for key, value in record.get("setting", {}).items())
         rule = f": {record['selection']} {seen}" if "selection" in record else ""

@@ -1,10 +1,10 @@
 """READ FIRST. The bench from settings to tables:
 
-    every seed   a ddb run up to what is needed -> fits (search) -> choice on validation images -> test figures
-    then         figures over seeds -> tables, plots
+    every seed   a ddb run up to the needed stage -> fits (search) -> choice on validation images -> test figures
+    then         figures over seeds -> tables and charts
 
-A bench is resumed like a run: what is there is not made again, and a kill loses at most the fit in hand (whose epochs
-have checkpoints of their own).
+A bench is resumed like a run: records that exist are not made again, and a kill loses at most the running fit (which
+writes a checkpoint after every epoch).
 """
 
 from __future__ import annotations
@@ -15,37 +15,38 @@ from pathlib import Path
 from ddb.bench import team
 from ddb.bench.folder import Folder, Record
 from ddb.bench.options import Options, check_studies
-from ddb.bench.parts import Bench
+from ddb.bench.parts import PartRunner
 from ddb.bench.show.output import write_all
 from ddb.bench.show.results import Results
 from ddb.config import RunConfig
+from ddb.engine import journal
 from ddb.engine.interrupt import guarded
 from ddb.engine.progress import Progress, open_progress, warnings_shown
-from ddb.engine.workspace import Workspace
 
 
 def run_bench(config: RunConfig, options: Options, out: Path, progress: Progress | None = None) -> Results:
-    """Bring the bench in `out` to its end and write its tables there. Raises DDBError; what was made stays."""
+    """Run the bench in the folder `out` to its end and write its tables there; an existing bench is resumed.
+
+    Raises DDBError (see `ddb.errors`); finished records stay in the folder."""
     check_studies(config, options.tables)
     progress = progress or open_progress(sys.stderr)
     folder = Folder(out)
-    log = Workspace(out, ())
-    with guarded(), log.locked(), warnings_shown(progress):
+    with guarded(), journal.locked(out), warnings_shown(progress):
         folder.claim(_shared(config, options))
-        bench = Bench(config, options, folder, log, progress)
-        for remark in bench.remarks():
+        runner = PartRunner(config, options, folder, progress)
+        for remark in runner.remarks():
             progress.say(remark)
         if options.processes > 1:
-            team.do(bench)
-        for part in bench.parts():
-            bench.do(part)
-        results = bench.results()
+            team.run_parts(runner)
+        for part in runner.parts():
+            runner.run(part)
+        results = runner.results()
         write_all(results, out)
     return results
 
 
 def _shared(config: RunConfig, options: Options) -> Record:
-    """What all records of a bench folder have in common. Methods, seeds and tables may be added later."""
+    """The settings that all records of a bench folder share. Methods, seeds and tables may be added later."""
     return {
         "config": config.model_dump(mode="json", exclude={"device"}),
         "select": options.select,

@@ -1,5 +1,6 @@
-"""Test figures of a classifier: the only file of the bench that reads the test split. What it returns is reported;
-nothing is chosen by it (`fits.py` and `choice.py` have chosen before it is called)."""
+"""Test figures of a classifier: the only module of the bench that reads test images.
+
+Its figures are only reported. Fits are chosen before it is called (`fits/choice.py`)."""
 
 from __future__ import annotations
 
@@ -16,7 +17,8 @@ from ddb.records import Group
 
 
 def score(trial: Trial, loaded: LoadedClassifier) -> dict[str, Any]:
-    """As `learn.metrics.summarise` gives them, in float32, groups with their names."""
+    """The figures of `learn.metrics.summarise` on the test images, computed in float32, with the names of groups, and
+    `n`, the number of test images."""
     dataset = trial.dataset
     test, train = dataset.split("test"), dataset.split("train")
     pixels = pixel_store(dataset, test["id"].to_pylist(), loaded.card.preprocessing, trial.run / "cache")
@@ -27,6 +29,6 @@ def score(trial: Trial, loaded: LoadedClassifier) -> dict[str, Any]:
     counts = Counter(map(Group, train["label"].to_pylist(), of_train.tolist()))
     figures = metrics.summarise(predict.softmax(outputs), test["label"].to_numpy(), attributes, counts)
     for row in figures["groups"]:
-        place = "" if row["attribute"] is None else f" / {dataset.attributes[row['attribute']]}"
-        row["name"] = dataset.classes[row["label"]] + place
+        attribute = "" if row["attribute"] is None else f" / {dataset.attributes[row['attribute']]}"
+        row["name"] = dataset.classes[row["label"]] + attribute
     return figures | {"n": len(test)}

@@ -1,9 +1,9 @@
-"""Several parts of a bench at once, each in a process of its own.
+"""Runs several parts of a bench at once, each in its own process.
 
-The processes share nothing but the bench folder: a part leaves its records there, and whoever needs them reads them.
-The cores are dealt out evenly, since small networks keep several cores busy badly: two fits of one thread are done
-sooner than one after the other of two. (Another number of threads sums in another order: last digits, and what hangs on
-them, differ from those of one process that uses all cores.)
+The processes share only the bench folder: a part writes its records there, and other parts read them. Each process has
+an equal share of the threads, because small networks use several cores poorly: two fits at the same time with a thread
+each finish sooner than two fits with two threads one after the other. Another number of threads sums in another order,
+so last digits (and what depends on them) differ from those of one process that uses all threads.
 """
 
 from __future__ import annotations
@@ -22,60 +22,65 @@ import torch
 
 from ddb.bench.folder import Folder
 from ddb.bench.options import DDB, Options
-from ddb.bench.parts import JUDGE, RUN, Bench, Part
+from ddb.bench.parts import ORACLE, RUN, Part, PartRunner
 from ddb.bench.studies.arms import STUDIES
 from ddb.config import RunConfig
 from ddb.engine.interrupt import guarded
 from ddb.engine.progress import Lines, warnings_shown
-from ddb.engine.workspace import Workspace
 from ddb.errors import DDBError, Interrupted, StageFailed
 
 PATIENCE = 10.0
-"""Seconds that a process which was told to stop may take before it is killed."""
+"""Seconds that a terminated process may take to end before it is killed."""
 EVERY = 30.0
-"""Seconds between the lines of a stage in a process."""
+"""Seconds between two progress lines of a stage in a process."""
 
 
 @dataclass(frozen=True)
-class _Said:
+class _Message:
+    """A line for the terminal."""
+
     text: str
 
 
 @dataclass(frozen=True)
-class _Done:
+class _Outcome:
+    """A part has ended; `error` is None where it succeeded."""
+
     error: DDBError | None
 
 
 @dataclass(frozen=True)
 class _Member:
+    """A process of the team, and the connection to it."""
+
     process: BaseProcess
     line: Connection
 
 
-def do(bench: Bench) -> None:
-    """Do all parts of the bench, as many at once as `processes` says. Raises the first DDBError of a part; the parts in
-    hand are stopped then, and go on where they were next time."""
-    parts = sorted(bench.parts(), key=_longest_first)
+def run_parts(runner: PartRunner) -> None:
+    """Run all parts of the bench, `processes` at a time. Raises the first DDBError of a part; the other running parts
+    are stopped, and resumed by the next call."""
+    parts = sorted(runner.parts(), key=_longest_first)
     done: set[Part] = set()
-    with _team(bench, min(bench.options.processes, len(parts))) as idle:
+    with _team(runner, min(runner.options.processes, len(parts))) as idle:
         busy: dict[Connection, tuple[_Member, Part]] = {}
         while len(done) < len(parts):
             taken = done | {part for _, part in busy.values()}
-            for part in (p for p in parts if p not in taken and not (bench.needs(p) & set(parts)) - done):
+            for part in (p for p in parts if p not in taken and not (runner.needs(p) & set(parts)) - done):
                 if not idle:
                     break
                 member = idle.pop()
-                _give(member, part, bench.title(part))
+                _give(member, part, runner.title(part))
                 busy[member.line] = member, part
             for line in wait(list(busy)):
                 assert isinstance(line, Connection)
                 member, part = busy[line]
-                heard, title = _heard(member), bench.title(part)
+                heard, title = _heard(member), runner.title(part)
                 if heard is None:
                     raise _lost(member, title)
-                if isinstance(heard, _Said):
+                if isinstance(heard, _Message):
                     named = heard.text.startswith(title)
-                    bench.progress.say(heard.text if named else f"{title}: {heard.text}")
+                    runner.progress.say(heard.text if named else f"{title}: {heard.text}")
                     continue
                 if heard.error is not None:
                     raise heard.error
@@ -85,9 +90,9 @@ def do(bench: Bench) -> None:
 
 
 def _longest_first(part: Part) -> tuple[int, int]:
-    """Runs before all, then the judge, ddb and its studies, which others wait for."""
-    kinds = [(RUN,), (JUDGE,), (DDB, *STUDIES.values())]
-    return next((place for place, names in enumerate(kinds) if part.name in names), len(kinds)), part.seed
+    """Sort key: runs first, then the oracle, then ddb and its studies, because other parts wait for these."""
+    kinds = [(RUN,), (ORACLE,), (DDB, *STUDIES.values())]
+    return next((rank for rank, names in enumerate(kinds) if part.name in names), len(kinds)), part.seed
 
 
 def _give(member: _Member, part: Part, title: str) -> None:
@@ -97,10 +102,10 @@ def _give(member: _Member, part: Part, title: str) -> None:
         raise _lost(member, title) from None
 
 
-def _heard(member: _Member) -> _Said | _Done | None:
-    """What the process said; None where it is gone."""
+def _heard(member: _Member) -> _Message | _Outcome | None:
+    """The next message of the process; None where the process is gone."""
     try:
-        heard: _Said | _Done = member.line.recv()
+        heard: _Message | _Outcome = member.line.recv()
     except (EOFError, ConnectionResetError):
         return None
     return heard
@@ -114,16 +119,16 @@ def _lost(member: _Member, title: str) -> StageFailed:
 
 
 @contextmanager
-def _team(bench: Bench, size: int) -> Iterator[list[_Member]]:
-    """Processes that wait for parts; gone at the end, whatever happens."""
+def _team(runner: PartRunner, size: int) -> Iterator[list[_Member]]:
+    """`size` processes that wait for parts; all are ended on exit, also after an error."""
     context = multiprocessing.get_context("spawn")
     threads = max(1, torch.get_num_threads() // size)
-    options = replace(bench.options, processes=1)
+    options = replace(runner.options, processes=1)
     members: list[_Member] = []
     try:
         for _ in range(size):
             here, there = context.Pipe()
-            arguments = (there, bench.config, options, bench.folder, threads)
+            arguments = (there, runner.config, options, runner.folder, threads)
             process = context.Process(target=_work, args=arguments)
             process.start()
             there.close()
@@ -139,24 +144,24 @@ def _team(bench: Bench, size: int) -> Iterator[list[_Member]]:
 
 
 def _work(line: Connection, config: RunConfig, options: Options, folder: Folder, threads: int) -> None:
-    """A process of the team: parts come in over `line`, what is said and how each ended goes out."""
-    os.setsid()  # Ctrl-C in a terminal reaches the leader alone, which ends this process
+    """The main function of a process: it receives parts over `line` and sends messages and outcomes back."""
+    os.setsid()  # Ctrl-C in a terminal reaches only the leader, which then ends this process
     threading.Thread(target=_end_with_leader, daemon=True).start()
     torch.set_num_threads(threads)
     progress = _Sent(line)
     with suppress(Interrupted, EOFError), warnings_shown(progress), guarded():
-        bench: Bench | None = None
+        runner: PartRunner | None = None
         while True:
             part = line.recv()
             try:
-                bench = bench or Bench(config, options, folder, Workspace(folder.root, ()), progress)
-                bench.do(part)
+                runner = runner or PartRunner(config, options, folder, progress)
+                runner.run(part)
                 error = None
             except Interrupted:
                 raise
             except DDBError as failed:
                 error = failed
-            line.send(_Done(error))
+            line.send(_Outcome(error))
 
 
 def _end_with_leader() -> None:
@@ -167,11 +172,11 @@ def _end_with_leader() -> None:
 
 
 class _Sent(Lines):
-    """Progress whose lines the leader shows."""
+    """Progress lines that are sent to the leader, which shows them."""
 
     def __init__(self, line: Connection) -> None:
         super().__init__(sys.stderr, EVERY)
         self._line = line
 
     def say(self, text: str) -> None:
-        self._line.send(_Said(text))
+        self._line.send(_Message(text))

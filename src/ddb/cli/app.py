@@ -215,9 +215,9 @@ def clean(
 @app.command()
 def export(run_folder: Run, folder: Annotated[Path, typer.Argument(metavar="DIR", help="New folder.")]) -> None:
     """Copy the balanced data and the classifier out of a run."""
-    from ddb.product import export_product
+    from ddb.export import export_run
 
-    print(export_product(run_folder, folder))
+    print(export_run(run_folder, folder))
 
 
 @app.command()

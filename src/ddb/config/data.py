@@ -105,13 +105,15 @@ class DataConfig(Section):
         return classes
 
     @model_validator(mode="after")
-    def _no_setting_without_effect(self) -> Self:
+    def _fits_together(self) -> Self:
         if self.source in ("pocket", "waterbirds", "folder", "metashift"):
             for name in ("target", "attribute"):
                 if getattr(self, name):
                     raise ValueError(f"source {self.source!r} has no choice of {name}: leave `{name}` empty")
         if self.target and self.target == self.attribute:
             raise ValueError(f"target and attribute are both {self.target!r}: name two")
+        if self.val_from == "train" and self.val_share + self.test_share >= 1:
+            raise ValueError(f"val_share {self.val_share} and test_share {self.test_share} leave nothing to train on")
         if self.variant and self.source not in ("metashift", "auto"):
             raise ValueError(f"variant {self.variant!r} is for source metashift alone")
         return self

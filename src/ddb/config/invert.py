@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import StringConstraints
 
 from ddb.config.section import Name, PositiveInt, Section, content
 
@@ -18,7 +20,9 @@ class InvertConfig(Section):
     batch_size: PositiveInt = content(4, description="images in a step")
     lr: float = content(5e-3, gt=0, description="learning rate of the token's vectors (AdamW)")
     vectors: int = content(2, ge=1, le=16, description="embedding vectors a token")
-    init: str = content("", description="word whose embedding the vectors start from; empty: the phrase")
+    init: Annotated[str, StringConstraints(strip_whitespace=True)] = content(
+        "", description="word whose embedding the vectors start from; empty: the phrase"
+    )
     inside_mask: bool = content(True, description="learn from the causal part alone, not from its usual background")
     check_every: PositiveInt = content(50, description="steps between held-out losses, which say what vectors are kept")
     rows: Literal["fp32", "bf16"] = content(

@@ -137,7 +137,9 @@ class _Buffer:
             with shielded():
                 self.workspace.write_part(self.stage, rows)
                 seconds = round(time.monotonic() - self.since, 3)
-                journal.event(self.workspace.root, "part", stage=self.stage.name, rows=len(rows), seconds=seconds)
+                result = self.workspace.folder(self.stage.name).name
+                facts = {"stage": self.stage.name, "result": result, "rows": len(rows), "seconds": seconds}
+                journal.event(self.workspace.root, "part", **facts)
         self.since = time.monotonic()
 
 

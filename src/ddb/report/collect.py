@@ -1,40 +1,35 @@
-"""From a run folder's tables to the facts that the page shows, as plain records."""
+"""Tables of a run folder -> the figures that the page shows, as plain records."""
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from dataclasses import dataclass
-from itertools import groupby
+from dataclasses import dataclass, replace
 from typing import Any
 
+import pyarrow.compute as pc
+
 from ddb.records import OK, SPLITS
+from ddb.report.charts.interval import Interval
 from ddb.report.reading import Run
 
 
 @dataclass(frozen=True)
-class Estimate:
-    """A share in [0, 1] with its 95% interval."""
-
-    value: float
-    low: float
-    high: float
-
-
-@dataclass(frozen=True)
 class GroupLine:
-    """One group's accuracy on the test images; `n` of them."""
+    """One group's accuracy on its `n` test images, before and after; `worst_*`: no group has a lower one."""
 
     name: str
     n: int
-    before: Estimate | None
-    after: Estimate | None
+    before: Interval | None
+    after: Interval | None
     worst_before: bool
     worst_after: bool
 
 
 @dataclass(frozen=True)
 class MetricLine:
+    """One figure of metrics.json with what it means; `percent`: it is a share that is shown in percent."""
+
     name: str
     meaning: str
     before: float | None
@@ -44,33 +39,38 @@ class MetricLine:
 
     @property
     def change(self) -> float | None:
+        """After minus before; None where one of them is unknown."""
         return None if self.before is None or self.after is None else self.after - self.before
 
     @property
     def worse(self) -> bool:
+        """Whether the figure became worse."""
         return self.change is not None and (self.change > 0 if self.lower_is_better else self.change < 0)
 
 
 @dataclass(frozen=True)
 class Direction:
-    """What became of the counterfactuals made from one class for another. Counts of candidates."""
+    """Counts of the counterfactuals painted from one class to another: all of them, those without a verdict, and those
+    with each reason of a verdict."""
 
     name: str
     from_label: int
     to_label: int
     painted: int
-    waiting: int
+    undecided: int
     reasons: Counter[str]
 
     @property
     def kept(self) -> int:
+        """Number of kept counterfactuals."""
         return self.reasons["kept"]
 
 
 @dataclass(frozen=True)
 class ClassLosses:
-    """ERM losses (nats) of one class's training images; `majority` are those that counterfactuals were made from,
-    `cut` the largest loss among them, `representatives` the losses of the images that the token was learned from."""
+    """Losses (nats) of one class's training images under the plain classifier. `majority`: of the sources of
+    counterfactuals, `cut` the largest of these (None without sources); `representatives`: of the images that the token
+    was learned from."""
 
     name: str
     losses: list[float]
@@ -80,38 +80,50 @@ class ClassLosses:
 
 
 METRICS = (
-    ("worst_group_accuracy", "Worst-group accuracy", "accuracy in the group that does worst", False),
-    ("mean_accuracy", "Mean accuracy", "all test images alike", False),
-    ("adjusted_mean_accuracy", "Adjusted mean accuracy", "groups weighted as in the training data", False),
-    ("worst_class_accuracy", "Worst-class accuracy", "accuracy in the class that does worst", False),
+    ("worst_group_accuracy", "Worst-group accuracy", "lowest accuracy of any group", False),
+    ("mean_accuracy", "Mean accuracy", "all test images with equal weight", False),
+    (
+        "adjusted_mean_accuracy",
+        "Adjusted mean accuracy",
+        "groups weighted by their share of the training images",
+        False,
+    ),
+    ("worst_class_accuracy", "Worst-class accuracy", "lowest accuracy of any class", False),
     ("auroc", "AUROC", "1 is a perfect ranking, 0.5 is chance", False),
-    ("ece", "Calibration error (ECE)", "gap between confidence and accuracy; lower is better", True),
+    ("ece", "Calibration error (ECE)", "mean gap between confidence and accuracy; lower is better", True),
 )
 PAIRED = (
-    ("in_distribution", "In-distribution accuracy", "test images drawn like the training data", False),
-    ("flip_rate", "Flip rate", "share of kept pairs on which the answer follows the object", False),
+    ("in_distribution", "In-distribution accuracy", "test images distributed as the training images", False),
+    (
+        "flip_rate",
+        "Flip rate",
+        "share of kept pairs (source, counterfactual) in which both are classified correctly",
+        False,
+    ),
     ("shortcut_reliance", "Shortcut reliance", "share of attribution outside the object; lower is better", True),
 )
 
 
 DECIMAL = ("auroc", "ece")
-"""Figures that are written as decimals, not as percentages."""
+"""Figures that are shown as decimals, not in percent."""
 POINTS = 400
-"""Dots in a scatter chart."""
+"""Dots of a scatter chart, at most."""
 
 
 def groups(run: Run, metrics: dict[str, Any]) -> list[GroupLine]:
+    """One line per group with test images, in the order of metrics.json."""
     before, after = _groups(metrics, "before"), _groups(metrics, "after")
     worst_before, worst_after = _worst(before), _worst(after)
     lines = []
     for key in [*before, *(key for key in after if key not in before)]:
         cell = before.get(key) or after[key]
-        found = (_estimate(before.get(key)), _estimate(after.get(key)))
+        found = (_interval(before.get(key)), _interval(after.get(key)))
         lines.append(GroupLine(run.group_name(*key), cell["n"], *found, key == worst_before, key == worst_after))
     return lines
 
 
 def metric_lines(metrics: dict[str, Any]) -> list[MetricLine]:
+    """One line per figure that metrics.json holds before or after."""
     before, after = metrics.get("before") or {}, metrics.get("after") or {}
     lines = []
     for key, name, meaning, low in METRICS:
@@ -124,49 +136,47 @@ def metric_lines(metrics: dict[str, Any]) -> list[MetricLine]:
 
 
 def directions(run: Run) -> list[Direction]:
-    """One record a (from, to) pair that has candidates, in the order of labels."""
-    reasons = _reasons(run)
-    cells: dict[tuple[int, int], list[str]] = {}
-    for row in run.rows("inpaint", ("from_label", "to_label", "status")):
-        if row["status"] == OK:
-            cells.setdefault((row["from_label"], row["to_label"]), []).append(row["id"])
+    """One record per (from, to) pair that has counterfactuals, in the order of labels."""
+    painted: Counter[tuple[int, int]] = Counter()
+    reasons: dict[tuple[int, int], Counter[str]] = {}
+    for name, source, target, status in run.rows("inpaint", ("id", "from_label", "to_label", "status")):
+        if status == OK:
+            painted[source, target] += 1
+            if name in run.verdicts:
+                reasons.setdefault((source, target), Counter())[run.verdicts[name]] += 1
     found = []
-    for (source, target), painted in sorted(cells.items()):
-        verdicts = Counter(reasons[key] for key in painted if key in reasons)
+    for (source, target), count in sorted(painted.items()):
+        own = reasons.get((source, target), Counter())
         name = run.direction_name(source, target)
-        found.append(Direction(name, source, target, len(painted), len(painted) - verdicts.total(), verdicts))
+        found.append(Direction(name, source, target, count, count - own.total(), own))
     return found
 
 
 def losses(run: Run) -> list[ClassLosses]:
-    """Training losses per class, with the majority cut where segmentation has chosen its sources."""
-    train = [
-        r
-        for r in run.rows("erm", ("id", "label", "split", "loss", "status"))
-        if r["split"] == "train" and r["status"] == OK
-    ]
-    train = [row for row in train if row["loss"] is not None and math.isfinite(row["loss"])]
-    sources = {row["id"] for row in run.rows("segment", ("id",))}
-    shown = {key for row in run.rows("invert", ("representatives",)) for key in row["representatives"] or ()}
-    found = []
-    for label, group in groupby(sorted(train, key=lambda row: row["label"]), key=lambda row: row["label"]):
-        mine = list(group)
-        majority = [row["loss"] for row in mine if row["id"] in sources]
-        representatives = [row["loss"] for row in mine if row["id"] in shown]
-        cut = max(majority, default=None)
-        found.append(ClassLosses(run.class_name(label), [r["loss"] for r in mine], majority, cut, representatives))
-    return found
+    """Training losses per class; the majority where stage segment is finished, representatives where invert is."""
+    sources = {name for (name,) in run.rows("segment", ("id",))}
+    shown = {name for (ids,) in run.rows("invert", ("representatives",)) for name in ids or ()}
+    classes: dict[int, ClassLosses] = {}
+    for name, label, split, loss, status in run.rows("erm", ("id", "label", "split", "loss", "status")):
+        if split != "train" or status != OK or loss is None or not math.isfinite(loss):
+            continue
+        own = classes.setdefault(label, ClassLosses(run.class_name(label), [], [], None, []))
+        own.losses.append(loss)
+        if name in sources:
+            own.majority.append(loss)
+        if name in shown:
+            own.representatives.append(loss)
+    return [replace(own, cut=max(own.majority, default=None)) for _, own in sorted(classes.items())]
 
 
 def scatters(run: Run) -> dict[str, list[tuple[float, float, str]]]:
-    """Direction -> (psi, rho, verdict) of its scored candidates; of very many, every n-th."""
-    scores = {row["id"]: row for row in run.rows("score", ("psi_from", "rho", "status")) if row["status"] == OK}
-    reasons = _reasons(run)
+    """Direction -> (psi, rho, reason of the verdict) of its scored counterfactuals; of many, every n-th."""
+    columns = ("id", "psi_from", "rho", "status")
+    scores = {name: (psi, rho) for name, psi, rho, status in run.rows("score", columns) if status == OK}
     cells: dict[tuple[int, int], list[tuple[float, float, str]]] = {}
-    for row in run.rows("inpaint", ("from_label", "to_label")):
-        if score := scores.get(row["id"]):
-            point = (score["psi_from"], score["rho"], reasons.get(row["id"], ""))
-            cells.setdefault((row["from_label"], row["to_label"]), []).append(point)
+    for name, source, target in run.rows("inpaint", ("id", "from_label", "to_label")):
+        if name in scores and all(map(math.isfinite, scores[name])):
+            cells.setdefault((source, target), []).append((*scores[name], run.verdicts.get(name, "")))
     return {
         run.direction_name(*key): points[:: math.ceil(len(points) / POINTS)] for key, points in sorted(cells.items())
     }
@@ -174,17 +184,13 @@ def scatters(run: Run) -> dict[str, list[tuple[float, float, str]]]:
 
 def split_sizes(run: Run) -> dict[str, int]:
     """Split -> number of images, in the order train, val, test."""
-    counts = Counter(row["split"] for row in run.samples.values())
-    return {split: counts[split] for split in SPLITS if counts[split]}
+    counts = {row["values"]: row["counts"] for row in pc.value_counts(run.samples["split"]).to_pylist()}
+    return {split: counts[split] for split in SPLITS if counts.get(split)}
 
 
 def mask_counts(run: Run) -> dict[str, int]:
-    """Status of segmentation -> number of source images."""
-    return dict(Counter(row["status"] for row in run.rows("segment", ("status",))).most_common())
-
-
-def _reasons(run: Run) -> dict[str, str]:
-    return {row["id"]: row["reason"] for row in run.rows("prune", ("reason", "status")) if row["status"] == OK}
+    """Status of segmentation -> number of source images, most frequent first."""
+    return dict(Counter(status for (status,) in run.rows("segment", ("status",))).most_common())
 
 
 def _groups(metrics: dict[str, Any], side: str) -> dict[tuple[Any, Any], dict[str, Any]]:
@@ -196,12 +202,12 @@ def _worst(cells: dict[tuple[Any, Any], dict[str, Any]]) -> tuple[Any, Any] | No
     return min(cells, key=lambda key: float(cells[key]["accuracy"]), default=None)
 
 
-def _estimate(cell: dict[str, Any] | None) -> Estimate | None:
-    return None if cell is None else Estimate(float(cell["accuracy"]), float(cell["low"]), float(cell["high"]))
+def _interval(cell: dict[str, Any] | None) -> Interval | None:
+    return None if cell is None else Interval(float(cell["accuracy"]), float(cell["low"]), float(cell["high"]))
 
 
 def _accuracy(value: Any) -> float | None:
-    """A figure that is stored bare, or inside a block of metrics."""
+    """A figure that is stored as a number, or as the accuracy in a block of metrics."""
     return _number(value.get("mean_accuracy", value.get("accuracy")) if isinstance(value, dict) else value)
 
 

@@ -71,13 +71,13 @@ def _boxed(picture: Image.Image, look: Look, scale: float) -> Image.Image:
     picture = picture.copy()
     draw, order = ImageDraw.Draw(picture), np.argsort(look.scores, kind="stable")
     right, bottom = picture.width - 1, picture.height - 1
-    for place, number in enumerate(order, start=1):
+    for drawn, number in enumerate(order, start=1):
         x0, y0, x1, y1 = (round(side * scale) for side in look.boxes[number])
         corners = (min(max(x0, 0), right), min(max(y0, 0), bottom), max(min(x1, right), 0), max(min(y1, bottom), 0))
         if corners[2] < corners[0] or corners[3] < corners[1]:
             continue  # beside the picture
         draw.rectangle(corners, outline=BOX, width=2)
-        if len(order) <= 3 or place == len(order):
+        if len(order) <= 3 or drawn == len(order):
             _label(draw, corners[0], corners[1], picture.width, f"{look.scores[number]:.2f}")
     return picture
 

@@ -1,100 +1,122 @@
-"""report.html: facts in, one self-contained page out. No network, no scripts but its own, everything escaped."""
+"""report.html: the figures and pictures of a run folder as one page that is complete in itself."""
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import os
 from collections.abc import Mapping
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import yaml
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
 
-from ddb.report import collect, figures, pictures, timings, words
+from ddb.engine import files
+from ddb.engine.state import describe
+from ddb.engine.workspace import Workspace
+from ddb.report import collect, pictures, timings, words
+from ddb.report.charts import axes, plots, rows
+from ddb.report.charts.interval import Interval
+from ddb.report.html import html_page, seconds
 from ddb.report.reading import Run
+from ddb.report.sources import SourcePictures
 
 
 def write_report(run_folder: Path) -> Path:
-    """Write `report.html` into a run folder and return its path. Stages that have not run yet leave their part out.
+    """Write `report.html` into a run folder and return its path.
 
-    Raises DDBError where the folder is not a run folder or one of its parts is damaged.
+    The page shows the stages that are finished under the present settings and names the others. Raises DDBError where
+    the folder is not a run folder or one of its parts is damaged.
     """
+    workspace = Workspace.at(run_folder)
+    states = {stage["stage"]: stage["state"] for stage in describe(workspace)["stages"]}
+    text = render(Run(workspace, states))
     page = run_folder / "report.html"
-    temporary = page.with_name("report.html.tmp")
-    temporary.write_text(render(Run(run_folder)), "utf-8")
-    os.replace(temporary, page)
+    files.write_atomic(page, lambda file: file.write(text.encode()))
     return page
 
 
 def render(run: Run) -> str:
-    """The page as text."""
-    environment = Environment(
-        loader=PackageLoader("ddb.report", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(percent=words.percent, seconds=_seconds, signed=_signed, capitalize_first=_capital)
-    style, script = (
-        resources.files("ddb.report").joinpath(name).read_text("utf-8") for name in ("style.css", "report.js")
-    )
-    return environment.get_template("template.html").render(
-        **_facts(run),
-        figures=figures,
-        reasons=words.REASONS,
-        meanings=words.MEANINGS,
-        style=Markup(style),
-        script=Markup(script),
-        policy=f"default-src 'none'; img-src data:; style-src '{_hash(style)}'; script-src '{_hash(script)}'; "
-        "base-uri 'none'; form-action 'none'",
-    )
+    """The page as text. Thumbnails that are not stored yet are stored in the run folder."""
+    return html_page("ddb.report", "template.html", _facts(run), script="report.js")
 
 
 def _facts(run: Run) -> dict[str, Any]:
-    metrics: dict[str, Any] = run.json("metrics.json") or run.json("evaluate/metrics.json")
+    metrics: dict[str, Any] = run.json("metrics.json", "evaluate")
     config: dict[str, Any] = yaml.safe_load(run.config_text) or {}
     groups, lines = collect.groups(run, metrics), collect.metric_lines(metrics)
-    stages, found = timings.stage_lines(run), collect.directions(run)
-    losses, strips = collect.losses(run), pictures.strips(run)
+    stages, directions = timings.stage_lines(run), collect.directions(run)
+    sources = SourcePictures(run)
+    losses, strips, tokens = collect.losses(run), pictures.strips(run, sources), pictures.tokens(run, sources)
     total = sum(stage.seconds or 0.0 for stage in stages)
-    kept = sum(direction.kept for direction in found)
+    kept = sum(direction.kept for direction in directions)
     return {
         "name": config.get("name") or run.folder.resolve().name,
-        "about": words.about(run, collect.split_sizes(run), config.get("seed"), _seconds(total) if total else ""),
-        "headline": words.headline(groups, lines, stages, kept),
-        "warnings": words.warnings(run, metrics, found, groups),
-        "notes": [words.selection(metrics), words.leak_note(metrics.get("leak"))],
+        "about": words.about(run, collect.split_sizes(run), config.get("seed"), seconds(total) if total else ""),
+        "headline": words.headline(groups, lines, run, kept),
+        "not_shown": words.not_shown(run),
+        "warnings": words.warnings(run, metrics, directions, groups) + words.source_warning(sources.problems),
+        "notes": [words.epoch_choice(metrics), words.leak_note(metrics.get("leak"))],
         "groups": groups,
         "metrics": lines,
-        "directions": found,
-        "judged": any(direction.reasons for direction in found),
-        "largest": max((direction.painted for direction in found), default=1),
+        "directions": directions,
+        "has_verdicts": any(direction.reasons for direction in directions),
+        "largest": max((direction.painted for direction in directions), default=1),
         "rules": words.rules(run),
         "masks": collect.mask_counts(run),
         "scatters": collect.scatters(run),
         "strips": strips,
         "verdict_order": pictures.verdict_order(strips),
         "examples": _examples(strips),
-        "tokens": pictures.tokens(run),
+        "tokens": tokens,
         "losses": losses,
-        "decades": figures.loss_range(losses),
+        "loss_axis": axes.log_axis([max(loss, 1e-8) for item in losses for loss in item.losses]),
         "stages": stages,
         "total_seconds": total,
         "sections": _sections(config),
         "environment": _flat(run.json("environment.json")),
+        "reasons": words.REASONS,
+        "meanings": words.MEANINGS,
+        "charts": {
+            "before_after": rows.before_after,
+            "percent_axis": rows.percent_axis,
+            "sparkline": rows.sparkline,
+            "verdicts": _verdict_bar,
+            "losses": _loss_histogram,
+            "scores": _score_scatter,
+            "share": lambda share: rows.bar(Interval(share), "timing", ""),
+        },
     }
+
+
+def _verdict_bar(direction: collect.Direction, whole: int) -> str:
+    """A direction's counterfactuals by verdict, as one bar."""
+    counts = {reason: direction.reasons[reason] for reason in ("kept", "over_budget", "psi", "rho", "psi+rho")}
+    said = [f"{count:,} {words.REASONS[reason].lower()}" for reason, count in counts.items() if count]
+    said += [f"{direction.undecided:,} without a verdict"] if direction.undecided else []
+    parts = [*((_kind(reason), count) for reason, count in counts.items()), (_kind(""), direction.undecided)]
+    return rows.stacked_bar(parts, whole, f"{direction.name}: {', '.join(said)}")
+
+
+def _loss_histogram(losses: collect.ClassLosses, axis: axes.Axis) -> str:
+    cut_name = "" if losses.cut is None else f"largest loss of the majority: {losses.cut:.2g}"
+    data = plots.Histogram(losses.losses, losses.majority, losses.cut, cut_name, losses.representatives)
+    counted = f"{len(losses.losses):,} training losses, {len(losses.majority):,} of them of the majority"
+    return plots.histogram(data, axis, f"{losses.name}: histogram of {counted}")
+
+
+def _score_scatter(name: str, points: list[tuple[float, float, str]]) -> str:
+    shown = [(psi, rho, _kind(reason)) for psi, rho, reason in points]
+    return plots.scatter(shown, axes.UNIT, f"{name}: psi against rho of {len(points):,} counterfactuals")
+
+
+def _kind(reason: str) -> str:
+    """The CSS class of a verdict."""
+    return f"reason-{reason.replace('+', '-')}" if reason else "reason-none"
 
 
 def _examples(strips: list[pictures.Strip]) -> list[pictures.Strip]:
     """The first kept counterfactual of up to three directions, to show beside the headline."""
     first: dict[tuple[int, int], pictures.Strip] = {}
     for strip in strips:
-        if strip.reason == "kept" and strip.original:
+        if strip.reason == "kept" and strip.original and strip.counterfactual:
             first.setdefault((strip.from_label, strip.to_label), strip)
     return list(first.values())[:3]
 
@@ -117,29 +139,3 @@ def _flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
         else:
             found[f"{prefix}{key}"] = "" if item is None else str(item)
     return found
-
-
-def _hash(text: str) -> str:
-    """A source expression of the Content-Security-Policy that allows exactly this inline text."""
-    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode('ascii')}"
-
-
-def _seconds(value: float) -> str:
-    """75.2 -> "1 min 15 s", with spaces that do not break."""
-    if value < 60:
-        return f"{value:.1f}\u00a0s"
-    minutes, seconds = divmod(round(value), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}\u00a0h\u00a0{minutes}\u00a0min" if hours else f"{minutes}\u00a0min\u00a0{seconds}\u00a0s"
-
-
-def _signed(value: float, digits: int = 1) -> str:
-    """-1.25 -> "−1.2", with a true minus sign; a rounded zero has no sign."""
-    text = f"{abs(value):.{digits}f}"
-    if not text.strip("0."):
-        return text
-    return f"{'+' if value > 0 else '−'}{text}"
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]

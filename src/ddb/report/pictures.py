@@ -1,53 +1,37 @@
-"""The report's pictures: counterfactual strips, representatives and previews, small and inlined as data URIs."""
+"""Which counterfactuals and representatives the report shows, with their pictures as data URIs."""
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain, zip_longest
-from pathlib import Path
 
-import numpy as np
-from PIL import Image
+import pyarrow as pa
+import pyarrow.compute as pc
 
-from ddb.data.images import Mask, Pixels, read_image, read_mask, read_png
-from ddb.errors import DataError
+from ddb.data.images import read_png
 from ddb.records import OK
 from ddb.report.reading import Run
+from ddb.report.sources import SourcePictures
+from ddb.report.thumbnails import data_uri, heated
 from ddb.stage import Row
 
 PER_DIRECTION = 12
-"""Strips shown of a direction."""
+"""Counterfactuals shown of a direction."""
 ALL_STRIPS = 72
-"""Strips shown in all, so that many classes do not make a heavy page."""
+"""Counterfactuals shown in all, so that many classes do not make a heavy page."""
 REPRESENTATIVES = 12
 """Images shown of what a token was learned from."""
-THUMB = 160
-"""Longest side of a picture in the page, pixels."""
-LOSSLESS = 96
-"""Pictures up to this side stay PNG, pixel for pixel; larger ones are photographs and become JPEG."""
-
-HEAT = np.array(
-    [
-        (0, 0, 4),
-        (40, 17, 89),
-        (101, 26, 110),
-        (159, 42, 99),
-        (212, 72, 66),
-        (245, 125, 21),
-        (250, 193, 39),
-        (252, 255, 164),
-    ],
-    np.float32,
-)
-"""Colour stops of attribution maps, dark to bright, even in lightness."""
+PAINTED = 8
+"""Counterfactuals shown of those painted with a token."""
+ALL_PAINTED = 64
+"""Such counterfactuals in all, so that many classes do not make a heavy page."""
 
 
 @dataclass(frozen=True)
 class Strip:
-    """One counterfactual as shown; picture fields are data URIs, empty where there is no such picture."""
+    """One counterfactual as shown. Picture fields are data URIs, empty where there is no such picture; `psi`,
+    `psi_source`, `area` in [0, 1]; `exact`: rho is in closed form, not integrated numerically."""
 
     id: str
     from_name: str
@@ -69,141 +53,87 @@ class Strip:
 
 @dataclass(frozen=True)
 class TokenCard:
-    """What a class's token was learned from and what it paints."""
+    """A class's token. `count`: number of images it was learned from; `representatives`: data URIs of the first of
+    them, `painted`: of the first counterfactuals painted with it; `losses`: held-out loss at every check; `problem`:
+    the message of a row that failed."""
 
     name: str
     token: str
     count: int
     representatives: list[str]
-    previews: list[str]
+    painted: list[str]
     losses: list[float]
     problem: str
 
 
-def strips(run: Run) -> list[Strip]:
+def strips(run: Run, pictures: SourcePictures) -> list[Strip]:
     """Counterfactuals of every direction and verdict: the first of each verdict in the table's order, those with an
     attribution map before others; never picked by their looks."""
-    heads = run.rows("inpaint", ("id", "from_label", "to_label", "status"))
-    reasons = {row["id"]: row["reason"] for row in run.rows("prune", ("id", "reason", "status")) if row["status"] == OK}
-    mapped = run.ids_with("score", "attribution")
-    chosen = _choose([row for row in heads if row["status"] == OK], reasons, mapped)
-    candidates = run.rows(
-        "inpaint", ("id", "source_id", "from_label", "to_label", "image", "changed", "prompt"), chosen
-    )
-    columns = ("id", "psi_from", "psi_from_source", "rho", "area", "exact", "attribution")
-    scores = {row["id"]: row for row in run.rows("score", columns, chosen)}
-    sources = sorted({row["source_id"] for row in candidates})
-    masks = {row["id"]: row for row in run.rows("segment", ("id", "object_mask"), sources)}
-    return [
-        _strip(run, c, scores.get(c["id"], {}), masks.get(c["source_id"], {}), reasons.get(c["id"], ""))
-        for c in candidates
+    heads = [
+        (name, (source, target))
+        for name, source, target, status in run.rows("inpaint", ("id", "from_label", "to_label", "status"))
+        if status == OK
     ]
+    chosen = _choose(heads, run.verdicts, _with_attribution(run))
+    if not chosen:
+        return []
+    candidates = _rows(run, "inpaint", ("from_label", "to_label", "prompt"), chosen)
+    scores = _rows(run, "score", ("psi_from", "psi_from_source", "rho", "area", "exact", "status"), chosen)
+    maps = {name: png for name, png in run.payload("score", "attribution", chosen) if png}
+    found = pictures.counterfactuals(chosen)
+    shown = []
+    for name in chosen:
+        row, score, own = candidates[name], scores.get(name, {}), found[name]
+        score = score if score.get("status") == OK else {}
+        shown.append(
+            Strip(
+                id=name,
+                from_name=run.class_name(row["from_label"]),
+                to_name=run.class_name(row["to_label"]),
+                from_label=row["from_label"],
+                to_label=row["to_label"],
+                reason=run.verdicts.get(name, ""),
+                original=own.original,
+                mask=own.mask,
+                counterfactual=own.counterfactual,
+                attribution=data_uri(heated(read_png(maps[name])[..., 0])) if name in maps else "",
+                psi=score.get("psi_from"),
+                psi_source=score.get("psi_from_source"),
+                rho=score.get("rho"),
+                area=score.get("area"),
+                exact=bool(score.get("exact", True)),
+                prompt=row["prompt"] or "",
+            )
+        )
+    return shown
 
 
-def tokens(run: Run) -> list[TokenCard]:
-    columns = ("label", "token", "representatives", "losses", "previews", "status", "error")
+def tokens(run: Run, pictures: SourcePictures) -> list[TokenCard]:
+    """A card for every class whose token was to be learned."""
+    rows = list(run.rows("invert", ("label", "token", "representatives", "losses", "status", "error")))
+    if not rows:
+        return []
+    shown = [name for row in rows for name in (row[2] or ())[:REPRESENTATIVES]]
+    originals = pictures.originals("invert", list(dict.fromkeys(shown)))
+    painted = _painted(run, [row[0] for row in rows if row[1]], min(PAINTED, max(1, ALL_PAINTED // len(rows))))
+    images = pictures.counterfactuals([name for ids in painted.values() for name in ids]) if painted else {}
     cards = []
-    for row in run.rows("invert", columns):
-        ids = row["representatives"] or []
-        shown = [_thumb(pixels) for key in ids[:REPRESENTATIVES] if (pixels := _source(run, key)) is not None]
-        previews = [_thumb(read_png(blob)) for blob in row["previews"] or ()]
-        count, problem = len(ids), "" if row["status"] == OK else row["error"]
-        name, losses = run.class_name(row["label"]), [float(v) for v in row["losses"] or ()]
-        cards.append(TokenCard(name, row["token"] or "", count, shown, previews, losses, problem))
+    for label, token, representatives, losses, status, error in rows:
+        ids = representatives or []
+        learned_from = [originals[name] for name in ids[:REPRESENTATIVES] if name in originals]
+        own = [images[name].counterfactual for name in painted.get(label, ())]
+        cards.append(
+            TokenCard(
+                run.class_name(label),
+                token or "",
+                len(ids),
+                learned_from,
+                [uri for uri in own if uri],
+                [float(loss) for loss in losses or ()],
+                "" if status == OK else error,
+            )
+        )
     return cards
-
-
-def _choose(candidates: Sequence[Row], reasons: dict[str, str], mapped: set[str]) -> list[str]:
-    """Ids to show: verdicts take turns within a direction, directions share the page evenly."""
-    cells: dict[tuple[int, int], dict[str, list[str]]] = {}
-    for row in sorted(candidates, key=lambda row: row["id"] not in mapped):
-        verdict = reasons.get(row["id"], "")
-        cells.setdefault((row["from_label"], row["to_label"]), {}).setdefault(verdict, []).append(row["id"])
-    room = max(1, min(PER_DIRECTION, ALL_STRIPS // max(len(cells), 1)))
-    picked: list[str] = []
-    for _, by_verdict in sorted(cells.items()):
-        kept = by_verdict.pop("kept", [])
-        rejected = [key for key in chain.from_iterable(zip_longest(*by_verdict.values())) if key is not None]
-        half = max(room // 2, room - len(rejected))
-        picked += [*kept[:half], *rejected[: room - min(half, len(kept))]]
-    return picked[:ALL_STRIPS]
-
-
-def _strip(run: Run, candidate: Row, score: Row, masks: Row, reason: str) -> Strip:
-    painted = read_png(candidate["image"])
-    original = _source(run, candidate["source_id"])
-    region, thing = _mask(candidate["changed"]), _mask(masks.get("object_mask"))
-    heat = read_png(score["attribution"])[..., 0] if score.get("attribution") else None
-    base = original if original is not None else painted
-    return Strip(
-        id=candidate["id"],
-        from_name=run.class_name(candidate["from_label"]),
-        to_name=run.class_name(candidate["to_label"]),
-        from_label=candidate["from_label"],
-        to_label=candidate["to_label"],
-        reason=reason,
-        original="" if original is None else _thumb(original),
-        mask=_thumb(_tinted(base, region, thing)),
-        counterfactual=_thumb(painted),
-        attribution=_thumb(_heated(heat)),
-        psi=score.get("psi_from"),
-        psi_source=score.get("psi_from_source"),
-        rho=score.get("rho"),
-        area=score.get("area"),
-        exact=bool(score.get("exact", True)),
-        prompt=candidate["prompt"] or "",
-    )
-
-
-def _source(run: Run, key: str) -> Pixels | None:
-    """The source image (RGB), or None where the data set has moved away or the file is not an image any more."""
-    sample, root = run.samples.get(key), Path(run.dataset.get("root") or "/nonexistent")
-    if sample is None or not root.is_dir():
-        return None
-    try:
-        return read_image(root, sample["image"])
-    except DataError:
-        return None
-
-
-def _mask(blob: bytes | None) -> Mask | None:
-    return read_mask(blob) if blob else None
-
-
-def _tinted(base: Pixels | None, region: Mask | None, thing: Mask | None) -> Pixels | None:
-    """The image as a faint grey ground, the repainted region lightly tinted, the object as found solid."""
-    if base is None or region is None or region.shape != base.shape[:2]:
-        return None
-    grey = base.astype(np.float32).mean(axis=2, keepdims=True)
-    out = np.broadcast_to(0.45 * grey + 0.55 * 255, base.shape).copy()
-    out[region] = 0.45 * out[region] + 0.55 * np.array((150, 184, 226), np.float32)
-    if thing is not None and thing.shape == region.shape:
-        out[thing] = (30, 84, 160)
-    return out.astype(np.uint8)
-
-
-def _heated(heat: Pixels | None) -> Pixels | None:
-    """|IG| as colour, scaled to the map's own maximum."""
-    if heat is None:
-        return None
-    level = heat.astype(np.float32) / max(int(heat.max()), 1) * (len(HEAT) - 1)
-    below = np.minimum(level.astype(np.int64), len(HEAT) - 2)
-    part = (level - below)[..., None]
-    colours: Pixels = ((1 - part) * HEAT[below] + part * HEAT[below + 1]).astype(np.uint8)
-    return colours
-
-
-def _thumb(pixels: Pixels | None) -> str:
-    """A data URI no larger than THUMB pixels a side."""
-    if pixels is None:
-        return ""
-    image, out = Image.fromarray(pixels), io.BytesIO()
-    small = max(image.size) <= LOSSLESS
-    if not small:
-        image.thumbnail((THUMB, THUMB), Image.Resampling.LANCZOS)
-    image.save(out, "PNG" if small else "JPEG", optimize=True, **({} if small else {"quality": 86}))
-    kind = "png" if small else "jpeg"
-    return f"data:image/{kind};base64,{base64.b64encode(out.getvalue()).decode('ascii')}"
 
 
 def verdict_order(found: Iterable[Strip]) -> list[str]:
@@ -211,3 +141,40 @@ def verdict_order(found: Iterable[Strip]) -> list[str]:
     order = ("kept", "psi", "rho", "psi+rho", "over_budget", "")
     present = {strip.reason for strip in found}
     return [reason for reason in order if reason in present]
+
+
+def _choose(candidates: Sequence[tuple[str, tuple[int, int]]], verdicts: dict[str, str], mapped: set[str]) -> list[str]:
+    """Ids to show of (id, direction): verdicts take turns within a direction, directions share the page evenly."""
+    cells: dict[tuple[int, int], dict[str, list[str]]] = {}
+    for name, direction in sorted(candidates, key=lambda row: row[0] not in mapped):
+        cells.setdefault(direction, {}).setdefault(verdicts.get(name, ""), []).append(name)
+    room = max(1, min(PER_DIRECTION, ALL_STRIPS // max(len(cells), 1)))
+    picked: list[str] = []
+    for _, by_verdict in sorted(cells.items()):
+        kept = by_verdict.pop("kept", [])
+        rejected = [name for name in chain.from_iterable(zip_longest(*by_verdict.values())) if name is not None]
+        half = max(room // 2, room - len(rejected))
+        picked += [*kept[:half], *rejected[: room - min(half, len(kept))]]
+    return picked[:ALL_STRIPS]
+
+
+def _with_attribution(run: Run) -> set[str]:
+    """Ids of the scored candidates that have an attribution map; the maps pass by one at a time."""
+    ids = [name for (name,) in run.rows("score", ("id",))]
+    return {name for name, png in run.payload("score", "attribution", ids) if png}
+
+
+def _painted(run: Run, labels: Sequence[int], count: int) -> dict[int, list[str]]:
+    """Class -> the first `count` counterfactuals of that class, in the table's order."""
+    found: dict[int, list[str]] = {label: [] for label in labels}
+    for name, target, status in run.rows("inpaint", ("id", "to_label", "status")):
+        if status == OK and target in found and len(found[target]) < count:
+            found[target].append(name)
+    return {label: ids for label, ids in found.items() if ids}
+
+
+def _rows(run: Run, stage: str, columns: Sequence[str], ids: Sequence[str]) -> dict[str, Row]:
+    """Id -> row with these columns, for those of `ids` that the stage has."""
+    table = run.table(stage, ("id", *columns))
+    own = table.filter(pc.is_in(table["id"].cast(pa.string()), pa.array(ids, pa.string())))
+    return {row["id"]: row for row in own.to_pylist()}

@@ -1,4 +1,4 @@
-"""The report's sentences: what happened, in plain words, and what a reader should be warned of."""
+"""The sentences of the report: what happened, and what a reader should be warned of."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ddb.report.collect import Direction, Estimate, GroupLine, MetricLine
-from ddb.report.reading import Run
-from ddb.report.timings import StageLine, failed_rows
+from ddb.report.charts.interval import Interval
+from ddb.report.collect import Direction, GroupLine, MetricLine
+from ddb.report.html import percent
+from ddb.report.reading import STAGES, Run
+from ddb.report.timings import failed_rows
 
 REASONS = {
     "kept": "Kept",
@@ -16,64 +18,68 @@ REASONS = {
     "rho": "Rejected by ρ",
     "psi+rho": "Rejected by ψ and ρ",
     "over_budget": "Over budget",
-    "": "Not judged yet",
+    "": "No verdict",
 }
 MEANINGS = {
-    "kept": "ψ is low enough and ρ high enough for it to count as {target}",
-    "psi": "ψ is too high: to the plain classifier it is still too much {source}",
-    "rho": "ρ is too low: the repainted region does not speak for {target}",
-    "psi+rho": "ψ is too high and ρ too low: still {source}, and nothing speaks for {target}",
-    "over_budget": "it passes, but its direction already had enough",
-    "": "scores or verdicts are not there yet",
+    "kept": "ψ is low enough and ρ is high enough: it is added to the training data as {target}",
+    "psi": "ψ is too high: the plain classifier still recognises {source} in it",
+    "rho": "ρ is too low: the painted pixels add too little evidence for {target}",
+    "psi+rho": "ψ is too high and ρ is too low: still {source}, and too little evidence for {target}",
+    "over_budget": "It passes both tests, but its direction already had enough counterfactuals",
+    "": "It has no score or no verdict",
 }
-SELECTION = {
+EPOCH_RULES = {
     "last": "the last epoch",
     "mean": "mean validation accuracy",
     "worst_class": "worst-class validation accuracy (no group labels)",
     "worst_group": "worst-group validation accuracy (uses group labels of validation images)",
     "counterfactual": "accuracy on validation counterfactuals (no group labels)",
 }
+"""How the epoch of a classifier was chosen: value of `selection` in the configuration -> words."""
 SMALL_GROUP = 30
+"""Test images below which a group's accuracy is warned of."""
 
 
 @dataclass(frozen=True)
 class Headline:
+    """The title of the page and the sentences below it."""
+
     title: str
     sentences: list[str]
 
 
-def about(run: Run, sizes: Mapping[str, int], seed: object, seconds: str) -> str:
-    """One line on the data and the run."""
+def about(run: Run, sizes: Mapping[str, int], seed: object, time: str) -> str:
+    """One line on the data and the run; `time`: the run's wall time in words."""
     classes, attributes = run.dataset.get("classes") or [], run.dataset.get("attributes") or []
     found = [f"Classes: {', '.join(map(str, classes))}."] if classes else []
     found += [f"Attributes: {', '.join(map(str, attributes))}."] if attributes else []
     found += [f"Images: {', '.join(f'{n:,} {split}' for split, n in sizes.items())}."] if sizes else []
     found += [f"Seed {seed}."] if seed is not None else []
-    found += [f"Computed in {seconds}."] if seconds else []
+    found += [f"Computed in {time}."] if time else []
     return " ".join(found)
 
 
-def percent(value: float) -> str:
-    """0.8727 -> "87.3%"."""
-    return f"{100 * value:.1f}%"
+def not_shown(run: Run) -> str:
+    """Names the stages that are not finished under the present settings; empty where all are."""
+    if not run.missing:
+        return ""
+    return f"Not shown: {', '.join(run.missing)} (to be computed with the present settings)."
 
 
-def headline(
-    groups: Sequence[GroupLine], metrics: Sequence[MetricLine], stages: Sequence[StageLine], kept: int
-) -> Headline:
-    """Title and lead paragraphs. Where no attribute is known the groups are the classes, and the words say so."""
+def headline(groups: Sequence[GroupLine], metrics: Sequence[MetricLine], run: Run, kept: int) -> Headline:
+    """Title and lead sentences. Where no attribute is known the groups are the classes, and the words say so."""
     first = next((g for g in groups if g.worst_before), None)
     last = next((g for g in groups if g.worst_after), None)
     kind = "group" if any(line.name == "Worst-group accuracy" for line in metrics) else "class"
     if first is None or first.before is None:
-        done = sum(stage.state == "done" for stage in stages)
-        left = ", ".join(stage.name for stage in stages if stage.state != "done")
-        still = f"Still to do: {left}." if left else "There are no test figures in this run."
-        return Headline(f"{done} of {len(stages)} stages done", [f"{still} The page shows what is there so far."])
+        title = f"{len(run.finished)} of {len(STAGES)} stages are finished"
+        if not run.missing:
+            return Headline(title, ["This run has no test figures."])
+        return Headline(title, ["The page shows the results of the finished stages."])
     if last is None or last.after is None:
-        title = f"The plain classifier’s weakest {kind} is right {percent(first.before.value)} of the time"
-        return Headline(title, [f"It is “{first.name}”. The classifier has not been retrained yet."])
-    figures = [_verdict(first.before, last.after), *_mean(metrics)]
+        title = f"Worst-{kind} accuracy of the plain classifier: {percent(first.before.value)}"
+        return Headline(title, [f"The {kind} is “{first.name}”. The classifier has not been retrained yet."])
+    figures = [_comparison(first.before, last.after), *_mean(metrics)]
     title = _title(kind, first.before.value, last.after.value)
     return Headline(title, [_story(kind, first, last, kept), " ".join(figures)])
 
@@ -88,20 +94,24 @@ def _story(kind: str, first: GroupLine, last: GroupLine, kept: int) -> str:
     assert first.before is not None
     assert last.after is not None
     added = f" with {kept:,} counterfactual images added" if kept else ""
-    right = _hits(last.after.value, last.n)
-    ending = f"it gets {right} right there, still its weakest {kind}"
+    right = _correct(last.after.value, last.n)
+    ending = f"it classifies {right} correctly there, which is still its worst {kind}"
     if first.name != last.name:
-        ending = f"its weakest {kind} is now “{last.name}”, {right} right"
-    worst = f"The plain classifier did worst on “{first.name}”: {_hits(first.before.value, first.n)} right."
+        ending = f"its worst {kind} is “{last.name}”: {right} correct"
+    worst = (
+        f"The worst {kind} of the plain classifier is “{first.name}”: {_correct(first.before.value, first.n)} correct."
+    )
     return f"{worst} Retrained{added}, {ending}."
 
 
-def _verdict(before: Estimate, after: Estimate) -> str:
-    if after.low > before.high:
+def _comparison(before: Interval, after: Interval) -> str:
+    if before.ends is None or after.ends is None:
+        return ""
+    if after.ends[0] > before.ends[1]:
         return "The 95% intervals do not overlap."
-    if after.high < before.low:
-        return "The 95% intervals do not overlap: balancing did harm here."
-    return "The 95% intervals overlap: the difference may be chance."
+    if after.ends[1] < before.ends[0]:
+        return "The 95% intervals do not overlap: retraining lowered the accuracy here."
+    return "The 95% intervals overlap: the difference may be due to chance."
 
 
 def _mean(metrics: Sequence[MetricLine]) -> list[str]:
@@ -111,15 +121,18 @@ def _mean(metrics: Sequence[MetricLine]) -> list[str]:
     return [f"Over all test images, accuracy went from {percent(line.before)} to {percent(line.after)}."]
 
 
-def _hits(share: float, n: int) -> str:
+def _correct(share: float, n: int) -> str:
     return f"{round(share * n):,} of {n:,}"
 
 
 def warnings(
     run: Run, metrics: Mapping[str, Any], directions: Sequence[Direction], groups: Sequence[GroupLine]
 ) -> list[str]:
-    """What a careful reader must know before trusting the figures; one sentence or two each."""
-    found = [f"{name} made {count:,} rows fail, for example: {message}" for name, count, message in failed_rows(run)]
+    """What a reader must know before trusting the figures; one or two sentences each."""
+    found = [
+        f"Stage {name}: {count:,} row{'s' * (count != 1)} failed, for example: {message}"
+        for name, count, message in failed_rows(run)
+    ]
     found += _fallbacks(run)
     found += [
         f"All {d.painted:,} counterfactuals {d.name} were rejected: this direction adds nothing to the training data."
@@ -131,28 +144,38 @@ def warnings(
     small = [g.name for g in groups if g.n < SMALL_GROUP]
     if small:
         few = f"Fewer than {SMALL_GROUP} test images in {', '.join(small)}"
-        found.append(f"{few}: read the intervals, not the figures.")
+        found.append(f"{few}: compare the intervals, not the accuracies.")
     return found
 
 
+def source_warning(problems: Mapping[str, str]) -> list[str]:
+    """Names source images that are gone or have changed; `problems`: path -> message. Empty where there are none."""
+    if not problems:
+        return []
+    first = next(iter(problems.values())).removesuffix(".")
+    one = "1 source image is gone or has changed" if len(problems) == 1 else ""
+    many = one or f"{len(problems):,} source images are gone or have changed"
+    return [f"{many}. Their pictures are stored ones of an earlier report, or missing. First: {first}."]
+
+
 def rules(run: Run) -> str:
-    """The rule that each head went by in each direction, as the stage recorded it."""
+    """The rule that was applied to psi and to rho in each direction, as stage prune recorded it."""
     found = [
         f"{run.direction_name(row['from_label'], row['to_label'])}: ψ {row['psi_rule']}, ρ {row['rho_rule']}"
-        for row in run.json("prune/summary.json") or []
+        for row in run.json("summary.json", "prune") or []
     ]
     return f"Rules used, {'; '.join(found)}.".replace("_", " ") if found else ""
 
 
 def _fallbacks(run: Run) -> list[str]:
     found = []
-    for row in run.json("prune/summary.json") or []:
+    for row in run.json("summary.json", "prune") or []:
         for head in row.get("fallback", ()):
             sign = {"psi": "ψ", "rho": "ρ"}[head]
             name = run.direction_name(row["from_label"], row["to_label"])
             rule = str(row[f"{head}_rule"]).replace("_", " ")
-            why = f"the {sign} rule as set would have pruned nearly everything"
-            found.append(f"{name}: {why}; the rule “{rule}” was used.")
+            why = f"the configured {sign} rule would have rejected nearly all counterfactuals"
+            found.append(f"{name}: {why}; the rule “{rule}” was used instead.")
     return found
 
 
@@ -163,8 +186,8 @@ def _quarantined(run: Run) -> list[str]:
     first = files[0]
     example = f"{first.get('path', '')}: {first.get('reason', '')}" if isinstance(first, dict) else str(first)
     if len(files) == 1:
-        return [f"1 image was unreadable and left out, {example}."]
-    return [f"{len(files):,} images were unreadable and left out, for example {example}."]
+        return [f"1 image could not be read and was left out: {example}."]
+    return [f"{len(files):,} images could not be read and were left out, for example {example}."]
 
 
 def _leak(run: Run, leak: Mapping[str, Any] | None) -> list[str]:
@@ -173,24 +196,26 @@ def _leak(run: Run, leak: Mapping[str, Any] | None) -> list[str]:
     worst = max(leak["by_attribute"], key=lambda row: float(row["label_auroc"]))
     where = f"“{run.attribute_name(worst['attribute'])}”"
     return [
-        f"Leak test: among training images of {where}, traces of the generator alone tell the class "
-        f"(AUROC {worst['label_auroc']:.2f}). The retrained classifier may have learned them."
+        f"Leak test: among training images of {where}, a probe for generated images also predicts the class "
+        f"(AUROC {worst['label_auroc']:.2f}). The retrained classifier may have learned traces of the generator."
     ]
 
 
 def leak_note(leak: Mapping[str, Any] | None) -> str:
-    """The leak test's outcome, alarming or not; empty where it was not made."""
+    """The result of the leak test; empty where it was not made."""
     if not leak or leak.get("auroc") is None:
         return ""
     note = f"Leak test: a probe tells real from generated images with AUROC {leak['auroc']:.2f}"
     highest = max((float(row["label_auroc"]) for row in leak.get("by_attribute") or ()), default=None)
-    return f"{note}." if highest is None else f"{note}, and so the class with at most {highest:.2f} (0.5 is chance)."
+    if highest is None:
+        return f"{note}."
+    return f"{note}; its output predicts the class with AUROC {highest:.2f} at most (0.5 is chance)."
 
 
-def selection(metrics: Mapping[str, Any]) -> str:
+def epoch_choice(metrics: Mapping[str, Any]) -> str:
     """How the epoch of the retrained classifier was chosen."""
     found = metrics.get("selection")
     if not isinstance(found, dict):
         return ""
-    rule = SELECTION.get(str(found.get("selection")), str(found.get("selection")))
-    return f"The retrained classifier is that of epoch {found.get('epoch')}, chosen by {rule}."
+    rule = EPOCH_RULES.get(str(found.get("selection")), str(found.get("selection")))
+    return f"The weights of the retrained classifier are those of epoch {found.get('epoch')}, chosen by {rule}."

@@ -27,8 +27,8 @@ from ddb.errors import DataError
 from ddb.learn.seeds import seed_of
 from ddb.learn.selection import PerClass, budgets, majority, targets
 from ddb.records import CANDIDATES, OK, candidate_id
-from ddb.stage import Batch, Fixed, Need, Row, Stage, Tables, Worker, error_row
-from ddb.stages.slots import filled, rows_of
+from ddb.stage import Batch, Fixed, Need, Row, Stage, Tables, Worker
+from ddb.stages.slots import failed_row, filled, given, rows_of
 
 Retry = Callable[[Tables], list[tuple[str, int]]]
 """(source_id, variant) of later rounds, for every target of the source's class."""
@@ -109,11 +109,8 @@ class _Painter:
 
     def __call__(self, batch: Batch) -> list[Row]:
         tasks, failed = filled(batch, lambda name: self._task(*split_id(name)))
-        spare = next((task for task in tasks if task is not None), None)
-        if spare is None:
-            return [failed[name] for name in batch if name is not None]
-        painted = self.generator.paint([spare if task is None else task for task in tasks], self.batch_size)
-        return rows_of(batch, failed, lambda slot, name: self._row(name, tasks[slot] or spare, painted[slot]))
+        painted = self.generator.paint(given(tasks), self.batch_size)
+        return rows_of(batch, failed, lambda slot, name: self._row(name, tasks[slot], painted[slot]))
 
     @property
     def dataset(self) -> Dataset:
@@ -171,10 +168,11 @@ class _Painter:
     def _mask(self, column: str, name: str) -> Mask:
         return read_mask(next(iter(self.tables.payload("segment", column, [name]))))
 
-    def _row(self, name: str, task: Task, result: Painted | Failed) -> Row:
+    def _row(self, name: str, task: Task | None, result: Painted | Failed) -> Row:
         source, to_label, variant = split_id(name)
         if isinstance(result, Failed):
-            return error_row(name, DataError(result.reason))
+            return failed_row(name, result)
+        assert task is not None, "an empty slot has no result"
         box, patch = patch_of(task.image, result.image, result.changed)
         height, width = task.mask.shape
         return {

@@ -27,14 +27,16 @@ from ddb.data.counterfactuals import Counterfactuals, Rebuilt
 from ddb.data.images import Mask, Pixels, png_bytes
 from ddb.data.preprocessing import Preprocessing
 from ddb.learn import predict
-from ddb.learn.attribution import Masks, integrated_gradients, output_change
+from ddb.learn.attribution import Integral, Masks, integrated_gradients, output_change
 from ddb.learn.classifier import Classifier
 from ddb.learn.device import Runtime, open_accelerator
+from ddb.learn.halving import BatchSize
 from ddb.records import OK, SCORES
 from ddb.stage import Batch, Fixed, Need, Row, Stage, Tables, Worker
 from ddb.stages.slots import filled, rows_of, stacked
 
 CLASSIFIER = "erm classifier"
+SMALLER = "lower erm.image_size, or free the device"
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,7 @@ class Scorer:
     settings: ScoreConfig
     runtime: Runtime
     batch_size: int
+    integral: Integral
 
     @property
     def classifier(self) -> Classifier:
@@ -79,7 +82,9 @@ def stage(context: Context, settings: ScoreConfig, content: Mapping[str, object]
     def open_worker(models: Models, tables: Tables, folder: Path, fixed: Fixed) -> Worker:
         loaded = models.open(CLASSIFIER, lambda: load_classifier(tables.folder("erm") / "classifier"))
         runtime = open_accelerator(context.device, context.precision).exact()
-        scorer = Scorer(loaded, settings, runtime, fixed.batch_size)
+        batch = BatchSize(fixed.batch_size, "score.batch_size", SMALLER)
+        integral = Integral(settings.ig_steps, settings.output, batch)
+        scorer = Scorer(loaded, settings, runtime, fixed.batch_size, integral)
         return _worker(Counterfactuals(tables, context.dataset), scorer)
 
     return Stage(
@@ -182,7 +187,7 @@ def _maps(pairs: Pairs, rows: npt.NDArray[np.intp], scorer: Scorer) -> dict[int,
         return {}
     found = integrated_gradients(
         scorer.classifier, pairs.sources[rows], pairs.images[rows], pairs.to_labels[rows], scorer.runtime,
-        scorer.settings.ig_steps, scorer.settings.output,
+        scorer.integral,
     )  # fmt: skip
     return dict(zip(rows.tolist(), found, strict=True))
 

@@ -9,21 +9,17 @@ from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
-
-from ddb.backends import Failed, Found, Image
+from ddb.backends import Failed, Found
 from ddb.backends.registry import model_names, open_segmenter
 from ddb.config import InpaintConfig, SegmentConfig
 from ddb.context import Context, Models
 from ddb.data.images import mask_png, read_image
 from ddb.data.masks import region
-from ddb.errors import DataError, StageFailed
+from ddb.errors import StageFailed
 from ddb.learn.selection import PerClass, budgets, majority
 from ddb.records import MASKS, OK
-from ddb.stage import Batch, Fixed, Need, Row, Stage, Tables, Worker, error_row
-from ddb.stages.slots import filled, rows_of
-
-BLANK: Image = np.full((64, 64, 3), 127, np.uint8)
+from ddb.stage import Batch, Fixed, Need, Row, Stage, Tables, Worker
+from ddb.stages.slots import failed_row, filled, given, rows_of
 
 
 def stage(context: Context, settings: SegmentConfig, painting: InpaintConfig, content: Mapping[str, object]) -> Stage:
@@ -36,9 +32,8 @@ def stage(context: Context, settings: SegmentConfig, painting: InpaintConfig, co
 
         def work(batch: Batch) -> list[Row]:
             slots, failed = filled(batch, lambda name: read_image(dataset.root, paths[name]))
-            images = [BLANK if image is None else image for image in slots]
             names = ["" if name is None else paths[name] for name in batch]
-            found = segmenter.segment(names, images, dataset.phrase, fixed.batch_size)
+            found = segmenter.segment(names, given(slots), dataset.phrase, fixed.batch_size)
             return rows_of(batch, failed, lambda slot, name: _row(name, found[slot], settings, dataset.phrase))
 
         return work
@@ -78,7 +73,7 @@ def _some_usable(tables: Tables, folder: Path) -> None:
 
 def _row(name: str, found: Found | Failed, settings: SegmentConfig, phrase: str) -> Row:
     if isinstance(found, Failed):
-        return error_row(name, DataError(found.reason))
+        return failed_row(name, found)
     shape = region(found.mask, settings, phrase)
     return {
         "id": name,

@@ -8,8 +8,10 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from ddb.backends import Failed
 from ddb.errors import DDBError, StageFailed
-from ddb.stage import Batch, Row, error_row
+from ddb.records import ERROR
+from ddb.stage import TRACEBACK, Batch, Row, error_row
 
 T = TypeVar("T")
 
@@ -28,6 +30,16 @@ def filled(batch: Batch, load: Callable[[str], T]) -> tuple[list[T | None], dict
             failed[str(name)] = error_row(str(name), error)
             slots.append(None)
     return slots, failed
+
+
+def given(slots: Sequence[T | None]) -> list[T | Failed]:
+    """The slots as backends take them: a blank keeps the place of an empty one."""
+    return [Failed("an empty slot") if item is None else item for item in slots]
+
+
+def failed_row(name: str, failed: Failed) -> Row:
+    """The row of an item for which a model had no result."""
+    return {"id": name, "status": ERROR, "error": failed.reason, TRACEBACK: failed.traceback or failed.reason}
 
 
 def stacked(slots: Sequence[npt.NDArray[np.uint8] | None], shape: tuple[int, ...]) -> npt.NDArray[np.uint8]:

@@ -36,7 +36,6 @@ from ddb.config import GroundedSamConfig, Owlv2SamConfig, segment_config
 from ddb.context import Context, Models
 from ddb.data.table import Dataset
 from ddb.errors import ModelError
-from ddb.learn import halving
 from ddb.learn.device import Runtime
 
 CPU = Runtime(torch.device("cpu"), torch.float32)
@@ -218,7 +217,6 @@ def test_half_precision_is_for_the_image_encoder_alone(folders: dict[str, Path])
 def test_a_batch_that_does_not_fit_is_halved_and_the_size_is_remembered(
     folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(halving, "_fits", {})
     segmenter = opened(folders, "grounded_sam", "sam", threshold(folders, "grounded_sam", "images"))
     expected, sizes, detect = segmented(segmenter), [], type(segmenter.detector).detect
 

@@ -1,4 +1,4 @@
-"""Studies of ddb on the miniature: what arms share, what their counts say, the pool of counterfactuals, the judge."""
+"""Studies of ddb on the miniature: what arms share, what their counts say, the pool of counterfactuals, the oracle."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from bench_runs import config, options, records, run
 from ddb.bench.fits.trial import open_trial
 from ddb.bench.show.results import Results
 from ddb.bench.show.tables import tables
-from ddb.bench.studies import counts, judge
+from ddb.bench.studies import counts, oracle
 from ddb.config import RunConfig
 from ddb.engine.progress import Lines
 from ddb.engine.workspace import Workspace
@@ -105,10 +105,10 @@ def test_no_counterfactuals_is_more_epochs_of_erm(bench: tuple[Path, Results]) -
     assert not pc.any(verdicts["keep"]).as_py()
 
 
-def test_tables_of_studies_say_that_there_is_no_judge(bench: tuple[Path, Results]) -> None:
+def test_tables_of_studies_say_that_there_is_no_oracle(bench: tuple[Path, Results]) -> None:
     found = {table.key: table for table in tables(bench[1])}
     assert set(found) == {"pruning", "counts"}
-    assert "there is no judge for this data set" in " ".join(found["pruning"].notes)
+    assert "there is no oracle for this data set" in " ".join(found["pruning"].notes)
     assert found["pruning"].rows[-1][5:7] == ("–", "–")
     assert "Paper, full-size set: 91.3 without pruning, 93.0 with both heads." in found["pruning"].notes
 
@@ -138,31 +138,31 @@ def test_arms_of_another_generator_are_not_found(
     assert len(after) == 2 * len(before) == 8
 
 
-def test_renders_for_the_judge_are_balanced() -> None:
+def test_renders_for_the_oracle_are_balanced() -> None:
     for world, places in (("waterbirds", 2), ("celeba", 2)):
-        images, answers = judge.balanced_renders(world, 6 * places, 0)
+        images, answers = oracle.balanced_renders(world, 6 * places, 0)
         assert images.shape == (6 * places, 64, 64, 3)
         assert np.bincount(answers).tolist() == [2 * places] * 3
 
 
-def test_only_built_in_worlds_have_a_judge(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="Only the built-in worlds have a judge"):
-        judge.open_judge("waterbirds2", tmp_path, Runtime(torch.device("cpu"), torch.float32))
-    assert judge.accuracy(tmp_path) is None
+def test_only_built_in_worlds_have_an_oracle(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="Only the built-in worlds have an oracle"):
+        oracle.open_oracle("waterbirds2", tmp_path, Runtime(torch.device("cpu"), torch.float32))
+    assert oracle.accuracy(tmp_path) is None
 
 
 @pytest.mark.slow
-def test_a_judge_learns_what_renders_show(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A short training already tells the classes apart, and the judge is made once."""
+def test_an_oracle_learns_what_renders_show(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A short training already tells the classes apart, and the oracle is made once."""
     runtime = Runtime(torch.device("cpu"), torch.float32)
-    monkeypatch.setattr(judge, "IMAGES", 480)
-    monkeypatch.setattr(judge, "UNSEEN", 120)
-    monkeypatch.setattr(judge, "BUDGET", judge.BUDGET.model_copy(update={"epochs": 2}))
-    found = judge.open_judge("waterbirds", tmp_path / "judge", runtime)
-    right = judge.accuracy(tmp_path / "judge")
+    monkeypatch.setattr(oracle, "IMAGES", 480)
+    monkeypatch.setattr(oracle, "UNSEEN", 120)
+    monkeypatch.setattr(oracle, "BUDGET", oracle.BUDGET.model_copy(update={"epochs": 2}))
+    found = oracle.open_oracle("waterbirds", tmp_path / "oracle", runtime)
+    right = oracle.accuracy(tmp_path / "oracle")
     assert right is not None
     assert right > 0.5  # chance: 0.33
-    images, _ = judge.balanced_renders("waterbirds", 6, 5)
-    again = judge.open_judge("waterbirds", tmp_path / "judge", runtime)
-    assert (judge.answers_of(again, images, runtime) == judge.answers_of(found, images, runtime)).all()
-    assert judge.answers_of(found, images[:0], runtime).shape == (0,)
+    images, _ = oracle.balanced_renders("waterbirds", 6, 5)
+    again = oracle.open_oracle("waterbirds", tmp_path / "oracle", runtime)
+    assert (oracle.answers_of(again, images, runtime) == oracle.answers_of(found, images, runtime)).all()
+    assert oracle.answers_of(found, images[:0], runtime).shape == (0,)

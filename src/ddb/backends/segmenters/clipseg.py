@@ -12,7 +12,7 @@ from torch import Tensor
 from transformers import AutoImageProcessor, AutoTokenizer, CLIPSegForImageSegmentation
 
 from ddb.backends import Failed, Found, Image
-from ddb.backends.batches import first_fault, in_fixed_batches
+from ddb.backends.batches import Rooms, first_fault, in_fixed_batches
 from ddb.backends.segmenters.weights import (
     BLANK,
     SETTING,
@@ -40,6 +40,7 @@ class ClipSeg:
     device: torch.device
     identity: str
     _phrases: dict[str, Tensor] = field(default_factory=dict)
+    rooms: Rooms = field(default_factory=lambda: Rooms(SETTING, "take smaller images"))
 
     @torch.no_grad()
     def segment(
@@ -55,7 +56,7 @@ class ClipSeg:
             checks = [("the segmenter's output", torch.float32, logits)]
             return [first_fault(checks, row) or self._found(logits[row], image) for row, image in enumerate(batch)]
 
-        return in_fixed_batches(work, images, BLANK, batch_size, SETTING, "take smaller images")
+        return in_fixed_batches(work, images, BLANK, self.rooms.of(batch_size))
 
     def _found(self, logits: Tensor, image: Image) -> Found:
         """Probabilities at the model's size HW -> a mask at the image's size."""

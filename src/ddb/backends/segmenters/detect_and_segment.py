@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 
 from ddb.backends import Detected, Detector, Failed, Found, Image, Mask
-from ddb.backends.batches import in_fixed_batches
+from ddb.backends.batches import Rooms, in_fixed_batches
 from ddb.backends.segmenters.grounding_dino import open_grounding_dino
 from ddb.backends.segmenters.owlv2 import open_owlv2
 from ddb.backends.segmenters.sam import BoxMasks, open_box_masks
@@ -27,6 +27,7 @@ class DetectAndSegment:
     detector: Detector
     masker: BoxMasks
     identity: str
+    rooms: Rooms = field(default_factory=lambda: Rooms(SETTING, REMEDY))
 
     @torch.no_grad()
     def segment(
@@ -40,7 +41,7 @@ class DetectAndSegment:
             masks = self.masker.united(copies, [() if isinstance(one, Failed) else one.boxes for one in detected])
             return [_found(*pair) for pair in zip(detected, masks, strict=True)]
 
-        return in_fixed_batches(work, images, BLANK, batch_size, SETTING, REMEDY)
+        return in_fixed_batches(work, images, BLANK, self.rooms.of(batch_size))
 
 
 def open_detect_and_segment(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from torch import Tensor
 from transformers import SegformerForSemanticSegmentation, SegformerImageProcessor
 
 from ddb.backends import Failed, Found, Image
-from ddb.backends.batches import first_fault, in_fixed_batches
+from ddb.backends.batches import Rooms, first_fault, in_fixed_batches
 from ddb.backends.segmenters.weights import BLANK, SETTING, load_model, open_part, weights_identity
 from ddb.backends.weights import readable
 from ddb.config import FaceParsingConfig
@@ -30,6 +30,7 @@ class FaceParsing:
     parts: tuple[int, ...]
     runtime: Runtime
     identity: str
+    rooms: Rooms = field(default_factory=lambda: Rooms(SETTING, "take a smaller segment.weights, or smaller images"))
 
     @torch.no_grad()
     def segment(
@@ -37,8 +38,7 @@ class FaceParsing:
     ) -> list[Found | Failed]:
         """Pixels whose likeliest part is one of `parts`. Score: the parts' mean probability there; the highest anywhere
         if there are none."""
-        remedy = "take a smaller segment.weights, or smaller images"
-        return in_fixed_batches(self._batch, images, BLANK, batch_size, SETTING, remedy)
+        return in_fixed_batches(self._batch, images, BLANK, self.rooms.of(batch_size))
 
     def _batch(self, images: Sequence[Image]) -> list[Found | Failed]:
         copies = [image.copy() for image in images]  # torch warns of arrays that cannot be written to

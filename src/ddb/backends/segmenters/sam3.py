@@ -13,7 +13,7 @@ from transformers import Sam3Model, Sam3Processor
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from ddb.backends import Detection, Failed, Found, Image
-from ddb.backends.batches import first_fault, in_fixed_batches
+from ddb.backends.batches import Rooms, first_fault, in_fixed_batches
 from ddb.backends.segmenters.weights import BLANK, SETTING, check_length, load_model, open_part, weights_identity
 from ddb.backends.weights import readable
 from ddb.config import Sam3Config
@@ -34,6 +34,7 @@ class Sam3:
     runtime: Runtime
     identity: str
     _phrases: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict)
+    rooms: Rooms = field(default_factory=lambda: Rooms(SETTING, REMEDY))
 
     @torch.no_grad()
     def segment(
@@ -51,7 +52,7 @@ class Sam3:
             checks = [("the segmenter's output", self.runtime.dtype, outputs[name]) for name in names]
             return [first_fault(checks, row) or one for row, one in enumerate(found)]
 
-        return in_fixed_batches(work, images, BLANK, batch_size, SETTING, REMEDY)
+        return in_fixed_batches(work, images, BLANK, self.rooms.of(batch_size))
 
     def _outputs(self, images: Sequence[Image], phrase: str) -> Any:
         copies = [image.copy() for image in images]  # torch warns of arrays that cannot be written to

@@ -1,5 +1,5 @@
-"""Records to tables and pictures.
+"""Records -> tables, charts and files.
 
-results.py    records -> figures; intervals.py: over seeds, within a run, and of differences; paper.py: the paper's own
-tables.py     figures -> tables; terminal.py, latex.py, page.py, charts.py show them; output.py writes all of it
+results.py    records -> figures; intervals.py: means with 95% intervals; paper.py: the figures that the paper reports
+tables.py     figures -> tables of text; terminal.py, latex.py and page.py show them; output.py writes all files
 """

@@ -1,4 +1,4 @@
-"""A table as LaTeX (booktabs), complete with caption and label."""
+"""Tables as LaTeX (booktabs)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _SIGNS = {
 
 
 def latex(table: Table) -> str:
-    """Needs the packages booktabs and amssymb."""
+    """A table environment with caption and label; it needs the packages booktabs and amssymb."""
     columns = "l" + "r" * (len(table.columns) - 1)
     rows = [" & ".join(map(escaped, row)) + r" \\" for row in table.rows]
     lines = [
@@ -33,5 +33,5 @@ def latex(table: Table) -> str:
 
 
 def escaped(text: str) -> str:
-    """Text with LaTeX's signs made harmless and ours spelled out."""
+    """Text with LaTeX's special characters escaped and symbols replaced by commands."""
     return "".join(_SIGNS.get(sign, sign) for sign in text)

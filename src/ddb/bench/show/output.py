@@ -1,4 +1,4 @@
-"""The files of a finished bench: results.json, results.csv, tables/*.tex, bench.html."""
+"""Writes the files of a finished bench: results.json, results.csv, tables/*.tex, bench.html."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import io
 from dataclasses import asdict
 from pathlib import Path
 
-from ddb.bench.show.intervals import Estimate
+from ddb.bench.show.intervals import MeanWithInterval
 from ddb.bench.show.latex import latex
 from ddb.bench.show.page import page
 from ddb.bench.show.results import Results
@@ -18,7 +18,7 @@ COLUMNS = ("part", "name", "figure", "value", "low", "high", "interval", "seeds"
 
 
 def write_all(results: Results, out: Path) -> None:
-    """Write (or replace) them all."""
+    """Write all of them into the folder `out`; those that exist are replaced."""
     (out / "tables").mkdir(exist_ok=True)
     files.write_json(out / "results.json", asdict(results))
     _write(out / "results.csv", csv_text(results))
@@ -28,8 +28,8 @@ def write_all(results: Results, out: Path) -> None:
 
 
 def csv_text(results: Results) -> str:
-    """A line a figure: of methods (part "methods") and of the arms of studies (part: the study)."""
-    lines: list[tuple[str, str, str, Estimate]] = []
+    """One line per figure: of methods (part "methods") and of the arms of studies (part: the study's name)."""
+    lines: list[tuple[str, str, str, MeanWithInterval]] = []
     worst = "worst_group_accuracy" if results.grouped else "worst_class_accuracy"
     for method in results.methods:
         figures = {worst: method.worst, "mean_accuracy": method.mean, "adjusted_mean_accuracy": method.adjusted}
@@ -42,16 +42,16 @@ def csv_text(results: Results) -> str:
             names = ("generated", "pruned_psi", "pruned_rho", "pruned", "kept", "oracle_before", "oracle_after")
             counted = {name: getattr(arm.total, name) for name in names}
             lines += [
-                (study, arm.name, key, Estimate(n, seeds=len(results.seeds)))
+                (study, arm.name, key, MeanWithInterval(n, seeds=len(results.seeds)))
                 for key, n in counted.items()
                 if n is not None
             ]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
-    for part, name, figure, estimate in lines:
-        ends = ["" if end is None else f"{end:.6f}" for end in (estimate.low, estimate.high)]
-        writer.writerow([part, name, figure, f"{estimate.value:.6f}", *ends, estimate.kind, estimate.seeds])
+    for part, name, figure, mean in lines:
+        ends = ["" if end is None else f"{end:.6f}" for end in (mean.low, mean.high)]
+        writer.writerow([part, name, figure, f"{mean.value:.6f}", *ends, mean.kind, mean.seeds])
     return text.getvalue()
 
 

@@ -1,4 +1,4 @@
-"""The paper's own figures (paper.json), for the full-size data set of the same name."""
+"""Figures that the paper reports (paper.json) for the full-size data set of the same name."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def facts() -> dict[str, Any]:
 
 
 def name_of(config: RunConfig) -> str:
-    """The data set's name in the paper's tables; "" where it has none there."""
+    """The data set's name in the paper's tables; "" where the paper does not report on it."""
     name = config.data.pocket.world if config.data.source == "pocket" else config.data.source
     return name if name in facts()["main"] else ""
 

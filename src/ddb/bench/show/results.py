@@ -1,4 +1,4 @@
-"""Records of all seeds -> the figures that tables and plots show. Pure: it reads no file and computes no model."""
+"""Records of all seeds -> the figures that tables and charts show. It reads no file and runs no model."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from ddb.bench.fits.methods import Method
 from ddb.bench.folder import Record
 from ddb.bench.options import DDB
 from ddb.bench.show import paper
-from ddb.bench.show.intervals import Estimate, of_share, over_seeds, paired
+from ddb.bench.show.intervals import MeanWithInterval, of_share, over_seeds, paired
 
 
 @dataclass(frozen=True)
 class Labels:
-    """What a method saw. `val_groups`: "" | "select" | "train"; `count`: images whose group it was told."""
+    """The labels that a method used. `val_groups`: "" | "select" | "train"; `images`: generated images; `count`: number
+    of images whose group label it used."""
 
     train_groups: bool
     val_groups: str
@@ -26,9 +27,11 @@ class Labels:
 
 @dataclass(frozen=True)
 class GroupScore:
+    """Accuracy in one group of `n` test images."""
+
     name: str
     n: int
-    accuracy: Estimate
+    accuracy: MeanWithInterval
 
 
 @dataclass(frozen=True)
@@ -39,18 +42,19 @@ class MethodScore:
     name: str
     title: str
     labels: Labels
-    worst: Estimate
-    mean: Estimate
-    adjusted: Estimate | None
+    worst: MeanWithInterval
+    mean: MeanWithInterval
+    adjusted: MeanWithInterval | None
     groups: list[GroupScore]
-    difference: Estimate | None
+    difference: MeanWithInterval | None
     settings: list[Mapping[str, Any]]
     paper: float | None
 
 
 @dataclass(frozen=True)
 class DirectionScore:
-    """Means over seeds; `oracle_*`: share that shows what it should, None without a judge or without images."""
+    """Counts of counterfactuals as means over seeds; `oracle_*`: share in which the oracle sees the painted class,
+    before and after pruning (None without an oracle or without images)."""
 
     name: str
     generated: float
@@ -64,20 +68,21 @@ class DirectionScore:
 
 @dataclass(frozen=True)
 class ArmScore:
-    """An arm of a study; `total` is the sum of its directions."""
+    """One setting of a study; `total` is the sum of its directions; `paper*`: what the paper reports for it."""
 
     name: str
     total: DirectionScore
     directions: list[DirectionScore]
-    worst: Estimate
-    mean: Estimate
+    worst: MeanWithInterval
+    mean: MeanWithInterval
     paper: float | None = None
     paper_pruned: int | None = None
 
 
 @dataclass(frozen=True)
 class Results:
-    """Everything that is shown. `grouped`: test groups are known, so "worst" is the worst group."""
+    """Everything that is shown. `grouped`: test groups are known, so "worst" means the worst group, else the worst
+    class; `oracle`: the oracle's accuracy on unseen renders, None without an oracle."""
 
     name: str
     data: str
@@ -90,12 +95,12 @@ class Results:
     studies: dict[str, list[ArmScore]]
     left_out: dict[str, str]
     notes: list[str]
-    judge: float | None = None
+    oracle: float | None = None
     about: dict[str, str] = field(default_factory=dict)
 
 
 def labels_of(method: Method, select: str, train: int, val: int) -> Labels:
-    """`train`, `val`: images of the splits."""
+    """`train`, `val`: number of images of the splits."""
     trains_on_val = "val_groups_train" in method.uses
     selects = select == "worst_group" and "val_groups" in method.uses
     told = "train_groups" in method.uses
@@ -107,7 +112,7 @@ def labels_of(method: Method, select: str, train: int, val: int) -> Labels:
 def method_scores(
     methods: Sequence[Method], labels: Mapping[str, Labels], scores: Mapping[str, Sequence[Record]], data: str
 ) -> list[MethodScore]:
-    """`scores`: for each method a record a seed, in order, with `seed`, `setting` and `test`."""
+    """`scores`: method -> one record per seed, in order, with `seed`, `setting` and `test`."""
     ours = _by_seed(scores[DDB]) if DDB in scores else {}
     found = []
     for method in methods:
@@ -132,7 +137,7 @@ def method_scores(
 
 
 def arm_scores(study: str, seeds: Sequence[Sequence[Record]], data: str, classes: Sequence[str]) -> list[ArmScore]:
-    """`seeds`: for each seed the records of a study's arms."""
+    """`seeds`: for each seed the records of all arms of a study."""
     found = []
     for records in zip(*seeds, strict=True):
         name, tests = records[0]["arm"], [record["test"] for record in records]
@@ -160,13 +165,13 @@ def _by_seed(records: Sequence[Record]) -> dict[int, float]:
     return {record["seed"]: worst_of(record["test"]) for record in records}
 
 
-def _worst(tests: Sequence[Mapping[str, Any]]) -> Estimate:
+def _worst(tests: Sequence[Mapping[str, Any]]) -> MeanWithInterval:
     values = [worst_of(test) for test in tests]
     worst_group = min(tests[0]["groups"], key=lambda row: row["accuracy"])
     return of_share(values, [worst_group["n"]])
 
 
-def _adjusted(tests: Sequence[Mapping[str, Any]]) -> Estimate | None:
+def _adjusted(tests: Sequence[Mapping[str, Any]]) -> MeanWithInterval | None:
     values = [test["adjusted_mean_accuracy"] for test in tests]
     return None if None in values else over_seeds(values)
 

@@ -1,4 +1,4 @@
-"""The tables in the terminal."""
+"""Prints the tables in a terminal."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ddb.bench.show.results import Results
 from ddb.bench.show.tables import Table, tables
 
 WIDTH = 132
-"""Columns where the output is no terminal."""
+"""Columns used where the output is not a terminal."""
 
 
 def show(results: Results, stream: TextIO) -> None:

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ddb.backends import Failed, Image, Mask, Painted, Task
-from ddb.backends.batches import first_fault, in_fixed_batches, not_finite
+from ddb.backends.batches import Rooms, first_fault, in_fixed_batches, not_finite
 from ddb.backends.generators.diffusion.flat import flat_colour
 from ddb.backends.generators.diffusion.geometry import Window, paste_back, take, window
 from ddb.backends.generators.diffusion.model import Diffusion
@@ -68,8 +69,11 @@ class LatentDiffusion:
         A task fails alone: an empty mask, an unknown token, a prompt that is too long, a model whose output is not
         finite, a painting of one flat colour. OutOfMemory where one task does not fit into memory."""
         squares = [self._square(task) for task in tasks]
-        setting, advice = "inpaint.batch_size", remedy(self.settings)
-        return in_fixed_batches(self._painted, squares, self._blank(), batch_size, setting, advice)
+        return in_fixed_batches(self._painted, squares, self._blank(), self._rooms.of(batch_size))
+
+    @cached_property
+    def _rooms(self) -> Rooms:
+        return Rooms("inpaint.batch_size", remedy(self.settings))
 
     def _square(self, task: Task | Failed) -> Square | Failed:
         if isinstance(task, Failed):

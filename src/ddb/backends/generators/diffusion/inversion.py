@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
@@ -31,7 +32,7 @@ from ddb.backends.generators.diffusion.tokens import Rows, read_token, write_tok
 from ddb.backends.generators.diffusion.views import Views, encode_views, split
 from ddb.config import InvertConfig, LatentDiffusionConfig
 from ddb.errors import StageFailed
-from ddb.learn.halving import batches
+from ddb.learn.halving import BatchSize, batches
 
 Part = TypeVar("Part")
 
@@ -155,7 +156,11 @@ class TextualInversion:
         return np.array([float(losses[images == image].mean()) for image in sorted(set(images.tolist()))])
 
     def _batches(self, work: Callable[[Sequence[int]], Part], count: int) -> Iterator[Part]:
-        return batches(work, range(count), self.settings.batch_size, "invert.batch_size", remedy(self.painting))
+        return batches(work, range(count), self._room)
+
+    @cached_property
+    def _room(self) -> BatchSize:
+        return BatchSize(self.settings.batch_size, "invert.batch_size", remedy(self.painting))
 
     def _losses(self, subject: Subject, vectors: Sequence[Tensor], batch: Noised) -> Tensor:
         rows = tuple(self._stored(vector) for vector in vectors)

@@ -1,7 +1,8 @@
-"""The judge: a classifier trained on balanced renders of a built-in world, which says what a counterfactual shows.
+"""The oracle: a classifier trained on balanced renders of a built-in world, which says what a counterfactual shows.
 
-It sees both body plans and empty places in equal shares on every place, everything else at random, and blur and noise,
-so that the softness of a decoder does not decide. It serves tables alone: no method and no selection asks it.
+Its training images show either class or no object in equal shares in every place, everything else drawn at random, with
+blur and noise as augmentation, so that its answers do not depend on how sharp a generator's decoder is. Its answers go
+into tables only: no method is trained with them and nothing is selected by them.
 """
 
 from __future__ import annotations
@@ -37,12 +38,12 @@ BUDGET = FitConfig(
 )
 
 
-def open_judge(world: str, folder: Path, runtime: Runtime) -> LoadedClassifier:
-    """The judge in `folder`, trained first if it is not there. judge.json says how often it is right on unseen renders.
+def open_oracle(world: str, folder: Path, runtime: Runtime) -> LoadedClassifier:
+    """The oracle in `folder`, trained first if it is not there; oracle.json holds its accuracy on unseen renders.
 
-    ConfigError for a `world` that is none."""
+    ConfigError where `world` is not a built-in world."""
     if world not in MINIATURES:
-        raise ConfigError("Only the built-in worlds have a judge of counterfactuals.")
+        raise ConfigError("Only the built-in worlds have an oracle for counterfactuals.")
     if (folder / CARD).exists():
         return load_classifier(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -52,28 +53,28 @@ def open_judge(world: str, folder: Path, runtime: Runtime) -> LoadedClassifier:
     fit(loaded.classifier, Material(Images(pixels, answers)), BUDGET, runtime, 0, folder)
     unseen, truth = balanced_renders(world, UNSEEN, 999)
     right = float((answers_of(loaded, unseen, runtime) == truth).mean())
-    files.write_json(folder / "judge.json", {"world": world, "accuracy": right, "unseen": UNSEEN})
+    files.write_json(folder / "oracle.json", {"world": world, "accuracy": right, "unseen": UNSEEN})
     save_classifier(loaded, folder)
     (folder / CHECKPOINT).unlink(missing_ok=True)
     return loaded
 
 
 def accuracy(folder: Path) -> float | None:
-    """How often the judge is right on unseen renders; None where there is no judge."""
-    found = files.read_json(folder / "judge.json")
+    """The oracle's accuracy on unseen renders, in [0, 1]; None where there is no oracle."""
+    found = files.read_json(folder / "oracle.json")
     return None if found is None else float(found["accuracy"])
 
 
-def answers_of(judge: LoadedClassifier, images: Pixels, runtime: Runtime) -> npt.NDArray[np.int64]:
-    """What uint8 [N, 64, 64, 3] images show: a class, or NOTHING."""
+def answers_of(oracle: LoadedClassifier, images: Pixels, runtime: Runtime) -> npt.NDArray[np.int64]:
+    """What uint8 [N, 64, 64, 3] images show: int64 [N], a class or NOTHING."""
     if not len(images):
         return np.empty(0, np.int64)
-    answers: npt.NDArray[np.int64] = logits(judge.classifier, images, runtime.exact(), BATCH).argmax(axis=1)
+    answers: npt.NDArray[np.int64] = logits(oracle.classifier, images, runtime.exact(), BATCH).argmax(axis=1)
     return answers
 
 
 def balanced_renders(world: str, count: int, seed: int) -> tuple[Pixels, npt.NDArray[np.int64]]:
-    """Images uint8 [N, 64, 64, 3] and answers; every (answer, place) has the same share."""
+    """Images uint8 [N, 64, 64, 3] and answers int64 [N]; every (answer, place) has the same share."""
     miniature, rng = MINIATURES[world], np.random.default_rng(seed)
     places = FAMILIES[miniature.family].places
     cells = [(answer, place) for answer in (0, 1, NOTHING) for place in places]

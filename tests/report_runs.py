@@ -1,0 +1,279 @@
+"""A run folder of plausible rows without any model: pocket scenes, their true counterfactuals as patches."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from PIL import Image
+
+from ddb import records
+from ddb.data.patches import patch_of
+from ddb.errors import StageFailed
+from ddb.pocket.world import Picture, counterfactual_scene, render, sample_scene
+from made_counterfactuals import CANDIDATES
+
+STAGES = ("erm", "invert", "segment", "inpaint", "score", "prune", "retrain", "evaluate")
+PLANS, PLACES = ("landbird", "waterbird"), ("forest", "lake")
+REASONS = ("kept", "kept", "kept", "psi", "rho", "psi+rho", "over_budget")
+
+
+def png(array: np.ndarray) -> bytes:
+    out = io.BytesIO()
+    Image.fromarray(array).save(out, "PNG")
+    return out.getvalue()
+
+
+def mask_png(mask: np.ndarray) -> bytes:
+    return png(mask.astype(np.uint8) * 255)
+
+
+def box(mask: np.ndarray) -> np.ndarray:
+    rows, columns = np.where(mask)
+    out = np.zeros_like(mask)
+    out[max(0, rows.min() - 4) : rows.max() + 5, max(0, columns.min() - 4) : columns.max() + 5] = True
+    return out
+
+
+def metrics(shift: float = 0.0) -> dict[str, Any]:
+    """The whole of metrics.json; `shift` moves the figures after retraining."""
+
+    def side(accuracies: Sequence[float], **others: float) -> dict[str, Any]:
+        cells = zip(((0, 0), (0, 1), (1, 0), (1, 1)), (780, 780, 220, 220), accuracies, strict=True)
+        groups = [
+            {
+                "label": y,
+                "attribute": a,
+                "n": n,
+                "accuracy": p,
+                "low": max(0, p - 0.6 / n**0.5),
+                "high": min(1, p + 0.5 / n**0.5),
+            }
+            for (y, a), n, p in cells
+        ]
+        return {"worst_group_accuracy": min(accuracies), "groups": groups, **others}
+
+    return {
+        "before": side(
+            (0.9921, 0.6537, 0.4173, 0.9591),
+            mean_accuracy=0.7931,
+            adjusted_mean_accuracy=0.9513,
+            worst_class_accuracy=0.6882,
+            ece=0.1411,
+            auroc=0.8723,
+        ),
+        "after": side(
+            (0.9744 + shift, 0.9423 + shift, 0.8727 + shift, 0.9364 + shift),
+            mean_accuracy=0.9463 + shift,
+            adjusted_mean_accuracy=0.9611,
+            worst_class_accuracy=0.9046,
+            ece=0.0312,
+            auroc=0.9811,
+        ),
+        "in_distribution": {"before": 0.9542, "after": 0.9487},
+        "counts": {"generated": 210, "pruned_psi": 61, "pruned_rho": 59, "kept": 90},
+        "flip_rate": {"before": 0.2917, "after": 0.9333},
+        "shortcut_reliance": {"before": 0.6218, "after": 0.3877},
+        "selection": {"selection": "counterfactual", "epoch": 14, "value": 0.91},
+        "leak": {
+            "auroc": 0.871,
+            "pairs": 52,
+            "by_attribute": [
+                {"attribute": 0, "n": 90, "label_auroc": 0.62},
+                {"attribute": 1, "n": 90, "label_auroc": 0.58},
+            ],
+            "leaks": False,
+        },
+    }
+
+
+@dataclass
+class Folder:
+    """A run folder, as `ddb.report.reading.RunFolder`: the stages with a table in RUN/<n>-<stage>/f0 are finished.
+    `asked` counts the payloads that were read, by stage and column."""
+
+    root: Path
+    asked: dict[tuple[str, str], int] = field(default_factory=dict)
+
+    def folder(self, stage: str) -> Path:
+        return self.root / f"{STAGES.index(stage) + 1}-{stage}" / "f0"
+
+    def current(self, stage: str) -> str | None:
+        return "f0" if (self.folder(stage) / "rows.parquet").is_file() else None
+
+    def table(self, stage: str, columns: Sequence[str] | None = None) -> pa.Table:
+        if self.current(stage) is None:
+            raise StageFailed(f"{stage} is not finished under the present settings")
+        schema = pq.read_schema(self.folder(stage) / "rows.parquet")
+        plain = [column.name for column in schema if column.type not in PAYLOAD]
+        assert columns is None or set(columns) <= set(plain), "a payload column was asked for"
+        return pq.read_table(self.folder(stage) / "rows.parquet", columns=list(columns or plain), partitioning=None)
+
+    def payload(self, stage: str, column: str, ids: Sequence[str]) -> Iterator[bytes | None]:
+        rows = pq.read_table(self.folder(stage) / "rows.parquet", columns=["id", column], partitioning=None)
+        positions = {name: row for row, name in enumerate(rows["id"].to_pylist())}
+        assert [positions[name] for name in ids] == sorted(positions[name] for name in ids), "not in the table's order"
+        for name in ids:
+            self.asked[stage, column] = self.asked.get((stage, column), 0) + 1
+            yield rows[column][positions[name]].as_py()
+
+    def events(self) -> list[dict[str, Any]]:
+        path = self.root / "events.jsonl"
+        return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
+
+
+PAYLOAD = (pa.binary(), pa.large_binary(), pa.list_(pa.binary()), pa.list_(pa.large_binary()))
+
+
+def write_table(folder: Path, rows: list[dict[str, Any]], schema: pa.Schema) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.Table.from_pylist(rows, schema=schema), folder / "rows.parquet")
+
+
+def make_run(
+    root: Path,
+    *,
+    stages: Sequence[str] = STAGES,
+    classes: tuple[str, str] = PLANS,
+    attributes: tuple[str, ...] = PLACES,
+    per_direction: int = 14,
+    side: int = 64,
+    tokens: bool = True,
+    noise: bool = False,
+) -> Folder:
+    """Write a run folder with the given stages finished; the data set lies beside it. `noise`: sources are noise."""
+    run, data = root / "run", root / "data"
+    (run).mkdir(parents=True)
+    (data / "train").mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    pictures: dict[str, Picture] = {}
+    samples = []
+    for label, plan in enumerate(PLANS):
+        for n in range(per_direction):
+            picture = render(sample_scene(rng, plan=plan, place=PLACES[label]), side)
+            if noise:
+                picture.image[:] = rng.integers(0, 256, picture.image.shape)
+            pictures[f"{label}{n:03d}"] = picture
+            name = f"train/{label}{n:03d}.png"
+            Image.fromarray(picture.image).save(data / name)
+            samples.append(
+                {"id": f"{label}{n:03d}", "image": name, "label": label, "attribute": label, "split": "train"}
+            )
+    for n in range(400):
+        label = int(n >= 300)
+        samples.append(
+            {"id": f"x{n:03d}", "image": f"train/x{n}.png", "label": label, "attribute": None, "split": "train"}
+        )
+    pq.write_table(pa.Table.from_pylist(samples, schema=records.SAMPLES), run / "samples.parquet")
+    about = {"root": str(data), "classes": list(classes), "attributes": list(attributes), "phrase": "bird"}
+    (run / "dataset.json").write_text(json.dumps(about))
+    (run / "config.yaml").write_text("name: pocket-waterbirds\nseed: 0\nerm:\n  epochs: 20\n  lr: 0.01\n")
+    versions = {"ddb": "0.1.0", "python": "3.11.8", "torch": "2.14.1", "device": "cpu"}
+    (run / "environment.json").write_text(json.dumps(versions))
+    tables, folder = stage_rows(rng, samples, pictures, data, tokens), Folder(run)
+    for stage in stages:
+        write_table(folder.folder(stage), *tables[stage])
+    if "prune" in stages:
+        rule = {"psi_rule": "literal", "rho_rule": "value", "fallback": []}
+        summary = [{"from_label": c, "to_label": 1 - c, **rule} for c in (0, 1)]
+        (folder.folder("prune") / "summary.json").write_text(json.dumps(summary))
+    if "evaluate" in stages:
+        (folder.folder("evaluate") / "metrics.json").write_text(json.dumps(metrics()))
+    events = [{"event": "finished", "stage": s, "seconds": 7.5 * (n + 1)} for n, s in enumerate(STAGES) if s in stages]
+    (run / "events.jsonl").write_text("".join(json.dumps(e) + "\n" for e in events))
+    return folder
+
+
+def stage_rows(
+    rng: np.random.Generator,
+    samples: list[dict[str, Any]],
+    pictures: dict[str, Picture],
+    data: Path,
+    tokens: bool,
+) -> dict[str, tuple[list[dict[str, Any]], pa.Schema]]:
+    ok = {"status": "ok", "error": ""}
+    predictions, masks, candidates, scores, verdicts = [], [], [], [], []
+    for sample in samples:
+        loss = float(np.exp(rng.normal(-5 if sample["id"] in pictures else -2, 1.6)))
+        p = float(np.exp(-loss))
+        split = [p, 1 - p] if sample["label"] == 0 else [1 - p, p]
+        row = {"id": sample["id"], "label": sample["label"], "split": "train", "loss": loss}
+        predictions.append({**row, "probabilities": split, "correct": p > 0.5, **ok})
+    for n, (source, picture) in enumerate(pictures.items()):
+        label, repaint = int(source[0]), box(picture.mask)
+        images = {"object_mask": mask_png(picture.mask), "mask": mask_png(repaint)}
+        masks.append({"id": source, **images, "score": 0.9, "area": float(repaint.mean()), **ok})
+        other = render(counterfactual_scene(picture.scene, rng, PLANS[1 - label]), picture.image.shape[0])
+        changed = box(picture.mask | other.mask)
+        other.image[~changed] = picture.image[~changed]
+        edges, patch = patch_of(picture.image, other.image, changed)
+        digest = hashlib.sha256((data / f"train/{source}.png").read_bytes()).hexdigest()
+        key = records.candidate_id(source, 1 - label, 0)
+        head = {
+            "id": key,
+            "source_id": source,
+            "source_sha256": digest,
+            "from_label": label,
+            "to_label": 1 - label,
+            "variant": 0,
+            "seed": n,
+        }
+        drawn = {
+            "box": list(edges),
+            "height": changed.shape[0],
+            "width": changed.shape[1],
+            "patch": patch,
+            "prompt": "a photo of a <ddb-1> bird",
+            "model": "pocket",
+        }
+        candidates.append({**head, **drawn, **ok})
+        heat = np.abs(other.image.astype(np.int32) - picture.image).sum(axis=2).clip(0, 255).astype(np.uint8)
+        seen = {"psi_from": float(rng.random()), "psi_to": 0.5, "psi_from_source": 0.97, "rho": float(rng.normal(2, 3))}
+        scores.append({"id": key, **seen, "exact": True, "area": float(changed.mean()), "attribution": png(heat), **ok})
+        reason = REASONS[n % len(REASONS)]
+        verdicts.append({"id": key, "keep": reason == "kept", "reason": reason, **ok})
+    masks.append(
+        {
+            "id": "x000",
+            "object_mask": b"",
+            "mask": b"",
+            "score": 0.0,
+            "area": 0.0,
+            "status": "no_mask",
+            "error": "nothing found",
+        }
+    )
+    learned = [
+        {
+            "id": str(c),
+            "label": c,
+            "token": f"<ddb-{c}>" if tokens else "",
+            "file": "",
+            "representatives": ids,
+            "masks": [mask_png(pictures[i].mask) for i in ids],
+            "losses": [0.4, 0.31, 0.28, 0.275] if tokens else [],
+            **ok,
+        }
+        for c in (0, 1)
+        for ids in [[i for i in pictures if i[0] == str(c)][:8]]
+    ]
+    fit = [{"id": "classifier", "epoch": 14, "selection": "counterfactual", "value": 0.91, **ok}]
+    outcome = [{"id": "t0", "label": 0, "split": "test", "before": [0.9, 0.1], "after": [0.8, 0.2], **ok}]
+    return {
+        "erm": (predictions, records.PREDICTIONS),
+        "invert": (learned, records.TOKENS),
+        "segment": (masks, records.MASKS),
+        "inpaint": (candidates, CANDIDATES),
+        "score": (scores, records.SCORES),
+        "prune": (verdicts, records.VERDICTS),
+        "retrain": (fit, records.FITS),
+        "evaluate": (outcome, records.OUTCOMES),
+    }
