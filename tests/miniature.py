@@ -28,7 +28,8 @@ TIMES = ("events.jsonl", "report.html", ".lock")
 
 
 def configuration(birds: Path, **changes: Any) -> RunConfig:
-    """`birds`: a folder that `draw` made. `changes` replace keys of a section: erm={"epochs": 1}."""
+    """`birds`: a folder that `draw` made. `changes` replace keys of a section: erm={"epochs": 1}; all of them where they
+    name another backend."""
     fit = {"epochs": 2, "batch_size": 16, "augment": {"blur": 0.2, "colour": 0.2, "noise": 4}}
     tree: dict[str, Any] = {
         "name": "miniature",
@@ -36,14 +37,15 @@ def configuration(birds: Path, **changes: Any) -> RunConfig:
         "data": {"source": "waterbirds", "root": str(birds), "phrase": "bird"},
         "erm": {**fit, "backbone": "test_resnet", "weights": "none", "image_size": 32, "selection": "worst_group"},
         "segment": {"backend": "given", "masks": str(birds / "masks"), "batch_size": 8},
-        "inpaint": {"backend": "copy_paste", "image_size": 64, "batch_size": 6},
+        "inpaint": {"backend": "copy_paste", "batch_size": 6},
         "score": {"batch_size": 8, "maps": 2, "ig_steps": 4},
         "prune": {"max_rounds": 2},
         "retrain": {**fit, "generated_batch": 4, "selection": "worst_class"},
         "evaluate": {"batch_size": 16},
     }
     for section, keys in changes.items():
-        tree[section] = {**tree[section], **keys} if isinstance(keys, dict) else keys
+        kept = tree[section] if isinstance(keys, dict) and "backend" not in keys else {}
+        tree[section] = {**kept, **keys} if isinstance(keys, dict) else keys
     return RunConfig.model_validate(tree)
 
 

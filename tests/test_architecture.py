@@ -23,10 +23,11 @@ ALLOWED = {
     "config": ("config", "errors"),
     "pocket": (*BASE, "config", "pocket", "data.images"),
     "data": (*BASE, "config", "data", "pocket"),
+    "context": ("data",),
     "models": (*BASE, "models"),
     "learn": (*BASE, "config", "data", "learn"),
-    "backends": (*BASE, "config", "data", "learn", "backends", "models", "pocket.models"),
-    "stages": (*BASE, "config", "data", "learn", "backends"),
+    "backends": (*BASE, "config", "context", "data", "learn", "backends", "models", "pocket.models"),
+    "stages": (*BASE, "config", "context", "data", "learn", "backends"),
     "rivals": (*BASE, "config", "data", "learn", "backends.classifiers", "rivals"),
     "engine": (*BASE, "engine"),
     "report": (*BASE, "report", "engine.workspace", "data.images"),
@@ -38,7 +39,7 @@ ALLOWED = {
     "pipeline": (
         *BASE, "crew", "config", "data", "stages", "engine", "environment", "preflight", "refill", "report",
     ),
-    "segment_preview": (*BASE, "config", "data", "learn", "backends", "stages", "engine.workspace", "report"),
+    "segment_preview": (*BASE, "config", "context", "data", "learn", "backends", "stages", "engine.workspace", "report"),
     "product": (*BASE, "engine"),
     "bench": (
         *BASE, "bench", "backends.classifiers", "config", "data", "engine", "learn", "pipeline", "pocket", "rivals",

@@ -17,7 +17,7 @@ CLASSES = ("church", "tench")
 PER_SPLIT = {"train": 16, "val": 6}
 SMALL = [
     *("erm.backbone=resnet10t", "erm.weights=none", "erm.image_size=64", "erm.epochs=2", "erm.batch_size=8"),
-    *("inpaint.backend=copy_paste", "inpaint.image_size=64", "segment.backend=given", "retrain.epochs=1"),
+    *("inpaint.backend=copy_paste", "segment.backend=given", "retrain.epochs=1"),
     *("retrain.batch_size=8", "retrain.generated_batch=4", "data.phrase=thing", "score.maps=2"),
 ]
 

@@ -18,7 +18,7 @@ from ddb import pipeline
 from ddb.config import RunConfig
 from ddb.engine.progress import Lines
 from ddb.engine.workspace import Workspace
-from ddb.errors import ConfigError, StageFailed, StaleStage
+from ddb.errors import ConfigError, StageFailed
 from ddb.refill import rejected_sources
 
 
@@ -143,13 +143,6 @@ def test_until_and_only(birds: Path, tmp_path: Path) -> None:
     assert pipeline.status(tmp_path)["stages"][3]["state"] == "finished"
     with pytest.raises(ConfigError, match="no stage 'paint'"):
         run(config, tmp_path, only="paint")
-
-
-def test_results_of_other_settings_are_refused_where_they_must_stay(copy: Path, birds: Path) -> None:
-    before = miniature.tree(copy / "1-erm")
-    with pytest.raises(StaleStage, match=r"erm\.lr"):
-        run(miniature.configuration(birds, erm={"lr": 0.5}, replace_stale=False), copy)
-    assert miniature.tree(copy / "1-erm") == before
 
 
 def test_status_counts_rows(finished: Path) -> None:

@@ -43,7 +43,7 @@ def test_ddb_commands_are_valid(page: str, words: list[str]) -> None:
     values = context.params
     if "source" in values:
         assert values["source"] in preset_names()
-        tree, faults = read_tree(values["source"], values.get("overrides") or ())
+        tree, faults, _ = read_tree(values["source"], values.get("overrides") or ())
         assert faults + tree_faults(tree) == []
 
 

@@ -87,7 +87,7 @@ def test_with_a_finished_erm_the_sources_of_the_run_are_shown(birds: Path, tmp_p
 
 
 def test_reasons_are_printed(birds: Path, tmp_path: Path, seen: list[str]) -> None:
-    lines = preview(configuration(birds, segment={"min_area": 0.99}), tmp_path / "run", 4)
+    lines = preview(configuration(birds, segment={"min_area": 0.99, "max_area": 1}), tmp_path / "run", 4)
     assert lines[1] == "4 too_small"
     assert lines[2].startswith(f"  {seen[0]}: the bird covers")
     assert len(lines) == 6

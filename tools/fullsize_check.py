@@ -26,7 +26,7 @@ from fullsize_models import WRITERS, counted
 from PIL import Image
 
 from ddb.backends.segmenters.grounding_dino import open_grounding_dino
-from ddb.config import SegmentConfig
+from ddb.config import segment_config
 from ddb.engine.workspace import Workspace
 
 GIGA = 1e9
@@ -108,7 +108,7 @@ def _run(command: list[str]) -> tuple[float, float]:
 
 def _threshold(folder: Path) -> float:
     """A score that a few of the 900 boxes have: random weights know of no other."""
-    settings = SegmentConfig(backend="grounded_sam", detector=str(folder / "grounding-dino-tiny"), text_threshold=0)
+    settings = segment_config(backend="grounded_sam", detector=str(folder / "grounding-dino-tiny"), text_threshold=0)
     settings = settings.model_copy(update={"box_threshold": 0.0})
     detector = open_grounding_dino(settings, torch.device("cpu"))
     images = [np.array(Image.open(folder / "images" / "train" / name / "0.png")) for name in ("one", "two")]

@@ -13,12 +13,12 @@ if TYPE_CHECKING:
     from ddb.config import RunConfig
     from ddb.config.load import load_config
     from ddb.data.sources.load import load_dataset
-    from ddb.pipeline import run, status
+    from ddb.pipeline import run, status, table
     from ddb.report.page import write_report
 
 __version__ = "0.1.0"
 
-__all__ = ["RunConfig", "load_classifier", "load_config", "load_dataset", "run", "status", "write_report"]
+__all__ = ["RunConfig", "load_classifier", "load_config", "load_dataset", "run", "status", "table", "write_report"]
 
 _HOMES = {
     "RunConfig": "ddb.config",
@@ -27,6 +27,7 @@ _HOMES = {
     "load_dataset": "ddb.data.sources.load",
     "run": "ddb.pipeline",
     "status": "ddb.pipeline",
+    "table": "ddb.pipeline",
     "write_report": "ddb.report.page",
 }
 

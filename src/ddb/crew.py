@@ -10,7 +10,8 @@ the same. Training happens while a stage opens, in all processes together (`ddb.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import traceback
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -19,10 +20,13 @@ from typing import TypeVar
 
 from ddb.engine import local
 from ddb.engine.local import Engine, attempt
+from ddb.engine.runner import Setup
+from ddb.engine.workspace import Workspace
 from ddb.errors import DDBError, StageFailed
 from ddb.learn import processes
-from ddb.stage import Row, Stage, Tables, Worker
+from ddb.stage import Batch, Fixed, Row, Worker
 
+log = logging.getLogger("ddb")
 T = TypeVar("T")
 
 
@@ -31,11 +35,11 @@ class _Order:
     """What the leader asks for: open `stage`, compute a batch of it each, or (no stage) go home."""
 
     stage: str = ""
-    batches: tuple[list[str], ...] = ()
+    batches: tuple[Batch, ...] = ()
 
 
 class _State:
-    """True while the others are at work, or for good where an exchange failed: then they cannot hear an order."""
+    """`busy`: while the others compute, or for good where an exchange failed: then no order reaches them."""
 
     busy: bool = False
 
@@ -54,7 +58,7 @@ def engine(stage: str) -> Engine:
     if processes.count() == 1:
         return local.execute
 
-    def execute(open_worker: Callable[[], Worker], batches: Iterable[list[str]]) -> Iterator[list[Row]]:
+    def execute(open_worker: Callable[[], Worker], batches: Iterable[Batch]) -> Iterator[list[Row]]:
         with _exchange():
             processes.shared(_Order(stage))
             worker, error = None, _agreed(None)
@@ -90,7 +94,7 @@ def led() -> Iterator[None]:
             processes.shared(_Order())
 
 
-def follow(open_run: Callable[[], tuple[Tables, Mapping[str, Stage]]]) -> None:
+def follow(open_run: Callable[[], tuple[Workspace, Setup]]) -> None:
     """In every other process: do what the leader asks for, until it says that there is no more. `open_run` is called
     when the leader has prepared the run folder. Raises StageFailed where the leader is gone."""
     logging.getLogger("ddb").setLevel(logging.ERROR)  # the leader says it
@@ -98,25 +102,34 @@ def follow(open_run: Callable[[], tuple[Tables, Mapping[str, Stage]]]) -> None:
     while (order := processes.shared(_Order())).stage:
         if order.batches:
             number = processes.rank()
-            ids = order.batches[number] if number < len(order.batches) else []
-            processes.gathered(_tried(partial(attempt, worker, ids)) if worker and ids else ([], None))
+            batch = order.batches[number] if number < len(order.batches) else []
+            processes.gathered(_tried(partial(attempt, worker, batch)) if worker and batch else ([], None))
             continue
         run, error = (run, None) if run else _tried(open_run)
         if _agreed(error) is None and run is not None:
-            tables, stages = run
-            worker, error = _tried(partial(_opened, stages[order.stage], tables))
+            worker, error = _tried(partial(_opened, order.stage, *run))
             _agreed(error)
 
 
-def _opened(stage: Stage, tables: Tables) -> Worker:
-    return stage.open(tables, tables.folder(stage.name))
+def _opened(name: str, workspace: Workspace, setup: Setup) -> Worker:
+    """The worker, opened as the leader's plan says."""
+    stage = next(stage for stage in setup.stages if stage.name == name)
+    plan = workspace.plan(name)
+    assert plan is not None, "the leader writes the plan first"
+    return setup.open_worker(stage, workspace, Fixed(**plan["fixed"]))
 
 
 def _tried(call: Callable[[], T]) -> tuple[T | None, DDBError | None]:
+    """What `call` gives, or its error. An exception of another library becomes a StageFailed with its message, so that
+    it reaches the leader and nobody waits for a process that is gone."""
     try:
         return call(), None
     except DDBError as error:
         return None, error
+    except Exception as error:
+        text = f"process {processes.rank()}: {type(error).__name__}: {error}"
+        log.error("%s\n%s", text, "".join(traceback.format_exception(error)))
+        return None, StageFailed(text)
 
 
 def _agreed(error: DDBError | None) -> DDBError | None:

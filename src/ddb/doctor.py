@@ -11,19 +11,21 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
 from ddb.backends.segmenters.weights import KINDS
-from ddb.backends.weights import is_local
-from ddb.config import RunConfig
+from ddb.backends.weights import parse_weights
+from ddb.config import LatentDiffusionConfig, RunConfig
 from ddb.config.load import load_config
 from ddb.errors import DDBError
 from ddb.learn.device import open_accelerator
 from ddb.models import hub
-from ddb.models.roles import Wanted, wanted
+from ddb.models.roles import Wanted
 from ddb.models.verify import verify_folder
 
 DISTRIBUTION = "diffusion-driven-balancing"
 GIGA = 1e9
 PNG_BYTES = 1.5
 """Bytes of a painted photograph's PNG, a pixel."""
+USUAL_SIDE = 512
+"""Side of a photograph, pixels, where no generator works at a size of its own."""
 ROOM = 3.0
 """Memory beside the largest model's weights: activations, other models, Python, gigabytes."""
 
@@ -79,12 +81,12 @@ def _weights(config: RunConfig) -> Iterator[tuple[str, str]]:
     for name in KINDS[config.segment.backend]:
         if (value := getattr(config.segment, name)) != "pocket":
             yield f"segment.{name}", value
-    if config.inpaint.backend == "latent_diffusion" and config.inpaint.weights != "pocket":
+    if isinstance(config.inpaint, LatentDiffusionConfig) and config.inpaint.weights != "pocket":
         yield "inpaint.weights", config.inpaint.weights
 
 
 def _published(value: str) -> Wanted | None:
-    return None if is_local(value) else wanted(value)
+    return parse_weights(value).published
 
 
 def _is_here(value: str) -> bool:
@@ -111,7 +113,8 @@ def _device(config: RunConfig) -> Finding:
         runtime = open_accelerator(config.device, config.precision)
     except DDBError as error:
         return Finding("device", str(error), "--device cpu, or a torch that is built for the GPU (pytorch.org)")
-    slow = runtime.device.type == "cpu" and _published(config.inpaint.weights) is not None
+    paints = isinstance(config.inpaint, LatentDiffusionConfig) and _published(config.inpaint.weights) is not None
+    slow = runtime.device.type == "cpu" and paints
     note = "; painting at full size on a CPU takes minutes an image" if slow else ""
     return Finding("device", f"{runtime.device.type}, {str(runtime.dtype).removeprefix('torch.')}{note}")
 
@@ -126,7 +129,8 @@ def _memory(config: RunConfig, values: Sequence[str]) -> Finding:
 def _disk(config: RunConfig, absent: Sequence[str]) -> Finding:
     asked = config.inpaint.per_class
     images = sum(asked) if isinstance(asked, tuple) else 2 * (asked or 0)
-    needed = sum(map(_gigabytes, absent)) + images * config.inpaint.image_size**2 * PNG_BYTES / GIGA
+    side = config.inpaint.image_size if isinstance(config.inpaint, LatentDiffusionConfig) else USUAL_SIDE
+    needed = sum(map(_gigabytes, absent)) + images * side**2 * PNG_BYTES / GIGA
     there = shutil.disk_usage(_existing(hub.cache_folder())).free / GIGA
     found = f"{there:.0f} GB free, about {needed:.1f} GB needed for weights and counterfactuals"
     return Finding("disk", found, "" if there >= needed else "make room, or set HF_HOME to a larger disk")

@@ -8,33 +8,32 @@ A stage turns tables into a table (`ddb.stage`); the engine runs stages over a r
 
 from __future__ import annotations
 
-import json
 import logging
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ddb.config import FitConfig, RunConfig
-from ddb.config.load import config_text
-from ddb.engine import files
-from ddb.engine.interrupt import guarded, shielded
+from ddb.config.marks import content_of, references_of
+from ddb.config.section import StageName
+from ddb.context import Context, Models
+from ddb.engine import forecast, journal
+from ddb.engine.interrupt import guarded
 from ddb.engine.progress import Messages, Progress, open_progress
-from ddb.engine.runner import Policy, run_stage
+from ddb.engine.runner import Policy, Setup, run_stage
 from ddb.engine.state import describe
 from ddb.engine.workspace import Workspace
 from ddb.errors import ConfigError
-from ddb.stage import Stage, Tables
+from ddb.stage import Fixed, Stage, Tables, Worker
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from ddb.data.table import Dataset
 
-STAGES = ("erm", "invert", "segment", "inpaint", "score", "prune", "retrain", "evaluate")
-PRODUCT = "product.json"
-"""What `balanced/` was made from; written after it, so that a run that is repeated does not copy it again."""
+STAGES: tuple[StageName, ...] = ("erm", "invert", "segment", "inpaint", "score", "prune", "retrain", "evaluate")
 
 
 def run(
@@ -45,37 +44,50 @@ def run(
     only: str | None = None,
     progress: Progress | None = None,
 ) -> Path:
-    """Run the method into the folder `out` (default: runs/NAME) and return it; a folder that exists is resumed.
+    """Run the method into the folder `out` (default: `ddb.run_folder.default_folder`) and return it; a folder that
+    exists is resumed.
 
     `until`: stop after this stage. `only`: run this stage alone; the stages before it must be finished. In several
     processes (accelerate launch, torchrun) all call this alike: the first one writes, the others help it. Raises
     DDBError (see `ddb.errors`); whatever was computed before stays in the folder."""
     from ddb import crew
+    from ddb.run_folder import default_folder, hand_over, open_run
 
-    out = Path(out) if out is not None else Path("runs") / config.name
-    workspace = Workspace(out, STAGES)
-    progress = progress or open_progress(sys.stderr)
+    out = Path(out) if out is not None else default_folder(config)
     wanted = _wanted(until, only)
+    progress = progress or open_progress(sys.stderr)
     if not crew.join(config.device):
         with guarded():
-            crew.follow(lambda: _helping(workspace, config))
+            crew.follow(lambda: _helping(out, config))
         return out
-    with guarded(), workspace.locked(), _messages(progress), crew.led():
-        dataset = _open_run(workspace, config, progress)
-        stages = build_stages(config, dataset, workspace)
-        policy = Policy(config.max_error_rate, config.replace_stale)
-
-        def carry_out(name: str) -> bool:
-            return run_stage(workspace, stages[name], progress, policy, crew.engine(name))
-
-        for name in wanted:
-            if name == "score" and "inpaint" in wanted:
-                _fill_up(carry_out, config.prune.max_rounds)
-            elif name != "inpaint" or "score" not in wanted:
-                carry_out(name)
+    with guarded(), journal.locked(out), _messages(progress), crew.led():
+        workspace = Workspace(out, STAGES)
+        dataset = open_run(workspace, config, progress)
+        setup = set_up(config, dataset, workspace, progress)
+        workspace.settle(setup.stages)
+        for line in forecast.in_words(forecast.forecast(workspace, setup.stages)):
+            progress.say(line)
+        run_stages(workspace, wanted, setup, config.prune.max_rounds)
         if wanted[-1] == STAGES[-1]:
-            _hand_over(workspace, dataset.without_attributes(), progress)
+            hand_over(workspace, dataset.without_attributes(), progress)
     return out
+
+
+def dry_run(config: RunConfig, out: Path | None = None) -> list[str]:
+    """What `run` would compute, and why, in words: a line for each stage. The run folder is not changed but for its
+    caches; nothing is computed. Raises DDBError as `run` does."""
+    from ddb.data.sources.load import load_dataset
+    from ddb.run_folder import check_owner, default_folder
+
+    out = Path(out) if out is not None else default_folder(config)
+    if not out.exists():
+        return [f"{out}: a new run; all stages are to be computed"]
+    workspace = Workspace(out, STAGES)
+    dataset = load_dataset(config.data, out / "cache")
+    check_owner(workspace, config, dataset)
+    stages = build_stages(config, dataset, workspace)
+    workspace.settle(stages, write=False)
+    return [str(out), *forecast.in_words(forecast.forecast(workspace, stages))]
 
 
 def status(out: Path) -> dict[str, Any]:
@@ -83,14 +95,85 @@ def status(out: Path) -> dict[str, Any]:
     return describe(Workspace.at(Path(out)))
 
 
-def build_stages(config: RunConfig, dataset: Dataset, workspace: Workspace) -> dict[str, Stage]:
-    """All stages by name, in order. None but the evaluation is given attributes; a fit whose epoch is chosen by
-    worst-group accuracy gets those of the validation images."""
+def table(out: Path, stage: str) -> pa.Table:
+    """The rows of a finished stage under the present settings of a run folder, without pixels. Raises DDBError where it
+    is not finished."""
+    workspace = Workspace.at(Path(out))
+    if stage not in workspace.stages:
+        raise ConfigError(f"{out}: there is no stage {stage!r}; the stages are {', '.join(workspace.stages)}.")
+    return workspace.table(stage)
+
+
+Change = Callable[[list[Stage]], list[Stage]]
+"""Other stages in place of the configuration's own; for studies."""
+
+
+def unchanged(stages: list[Stage]) -> list[Stage]:
+    """The configuration's own stages."""
+    return stages
+
+
+def set_up(
+    config: RunConfig, dataset: Dataset, workspace: Workspace, progress: Progress, change: Change = unchanged
+) -> Setup:
+    """How the stages of this configuration are run by this process."""
+    import torch
+
+    from ddb import __version__, crew
+    from ddb.learn.device import open_accelerator
+
+    runtime = open_accelerator(config.device, config.precision)
+    dtype = str(runtime.dtype).removeprefix("torch.")
+    stages = change(build_stages(config, dataset, workspace))
+    return Setup(
+        stages=stages,
+        open_worker=opener(stages, Models()),
+        fixed=Fixed(0, runtime.device.type, dtype, torch.get_num_threads(), __version__),
+        progress=progress,
+        policy=Policy(config.max_error_rate, config.resume_elsewhere),
+        engine=crew.engine,
+    )
+
+
+def opener(stages: list[Stage], models: Models) -> Callable[[Stage, Workspace, Fixed], Worker]:
+    """What opens a stage's worker: as many threads as when the stage began, and no model in memory that neither it nor
+    a later stage opens."""
+
+    def open_worker(stage: Stage, workspace: Workspace, fixed: Fixed) -> Worker:
+        import torch
+
+        names = [one.name for one in stages]
+        later = stages[names.index(stage.name) :]
+        models.keep({name for one in later for name in one.models})
+        torch.set_num_threads(fixed.threads)
+        return stage.open(models, workspace, workspace.folder(stage.name), fixed)
+
+    return open_worker
+
+
+def run_stages(workspace: Workspace, names: Sequence[str], setup: Setup, rounds: int) -> None:
+    """Bring these stages to their end. Where inpaint and score are among them, both are repeated up to `rounds` times:
+    while scores leave a direction short of kept images, its rejected sources are planned again with a new variant
+    (method section 6). Which ones follows from the scores alone, so a resumed run asks for the same."""
+    for name in names:
+        if name == "score" and "inpaint" in names:
+            for _ in range(rounds):
+                painted, scored = run_stage(workspace, "inpaint", setup), run_stage(workspace, "score", setup)
+                if not (painted or scored):
+                    break
+        elif name != "inpaint" or "score" not in names:
+            run_stage(workspace, name, setup)
+
+
+def build_stages(config: RunConfig, dataset: Dataset, workspace: Workspace) -> list[Stage]:
+    """All stages, in order. None but the evaluation is given attributes; a fit whose epoch is chosen by worst-group
+    accuracy gets those of the validation images."""
     from ddb.stages import erm, evaluate, inpaint, invert, prune, retrain, score, segment
 
-    blind, groups, seed = dataset.without_attributes(), _validation_groups(dataset), config.seed
-    place = config.device, config.precision
-    scores = score.stage(blind, config.score, config.erm, *place)
+    context = context_of(config, dataset, workspace.root / "cache")
+    blind, groups, per_class = context.dataset, _validation_groups(dataset), config.inpaint.per_class
+    content = _content(config, dataset)
+    extent = {"per_class": per_class, "max_rounds": config.prune.max_rounds}
 
     def labels_for(fit: FitConfig) -> pa.Table | None:
         return groups if fit.selection == "worst_group" else None
@@ -98,26 +181,44 @@ def build_stages(config: RunConfig, dataset: Dataset, workspace: Workspace) -> d
     def retry(tables: Tables) -> list[tuple[str, int]]:
         from ddb.refill import retries
 
-        return retries(workspace, blind, config) if workspace.is_current(scores) else []
+        return retries(workspace, blind, config)
 
-    stages = [
-        erm.stage(blind, config.erm, seed, *place, group_labels=labels_for(config.erm)),
-        invert.stage(blind, config.invert, config.segment, config.inpaint, seed, *place),
-        segment.stage(blind, config.segment, config.inpaint, *place),
-        inpaint.stage(blind, config.inpaint, config.segment, seed, *place, retry=retry),
-        scores,
-        prune.stage(config.prune, len(dataset.classes), config.inpaint.per_class),
-        retrain.stage(blind, config.retrain, config.erm, seed, *place, group_labels=labels_for(config.retrain)),
-        evaluate.stage(dataset, config.evaluate, config.data, config.erm, *place),
+    return [
+        erm.stage(context, config.erm, content["erm"], labels_for(config.erm)),
+        invert.stage(context, invert.Learning(config.invert, config.segment, config.inpaint), content["invert"]),
+        segment.stage(context, config.segment, config.inpaint, content["segment"]),
+        inpaint.stage(context, config.inpaint, config.segment, content["inpaint"], extent, retry),
+        score.stage(context, config.score, content["score"]),
+        prune.stage(config.prune, len(blind.classes), per_class, content["prune"]),
+        retrain.stage(context, config.retrain, config.erm, content["retrain"], labels_for(config.retrain)),
+        evaluate.stage(context, dataset, config.evaluate, config.data, content["evaluate"]),
     ]
-    return {stage.name: stage for stage in stages}
 
 
-def _helping(workspace: Workspace, config: RunConfig) -> tuple[Workspace, dict[str, Stage]]:
-    """The stages as a process sees them that only helps: it finds the data that the leader has prepared."""
+def context_of(config: RunConfig, dataset: Dataset, cache: Path) -> Context:
+    """What every stage reads besides its settings."""
+    return Context(dataset.without_attributes(), config.seed, config.device, config.precision, cache)
+
+
+def _content(config: RunConfig, dataset: Dataset) -> dict[str, dict[str, object]]:
+    """What decides the rows of each stage by the settings: values marked content, and the identities of the files and
+    weights that settings name."""
+    from ddb.backends.registry import reference_identities
+
+    found: dict[str, dict[str, object]] = {}
+    for name in STAGES:
+        identities: Mapping[str, str] = reference_identities(config, references_of(config, name), dataset)
+        found[name] = {**content_of(config, name), **identities}
+    return found
+
+
+def _helping(out: Path, config: RunConfig) -> tuple[Workspace, Setup]:
+    """The run as a process sees it that only helps: it finds the data that the leader has prepared."""
     from ddb.data.sources.load import load_dataset
 
-    return workspace, build_stages(config, load_dataset(config.data, workspace.root / "cache"), workspace)
+    workspace = Workspace(out, STAGES)
+    dataset = load_dataset(config.data, out / "cache")
+    return workspace, set_up(config, dataset, workspace, open_progress(sys.stderr))
 
 
 def _wanted(until: str | None, only: str | None) -> tuple[str, ...]:
@@ -127,76 +228,6 @@ def _wanted(until: str | None, only: str | None) -> tuple[str, ...]:
     if only is not None:
         return (only,)
     return STAGES[: STAGES.index(until) + 1] if until is not None else STAGES
-
-
-def _fill_up(carry_out: Callable[[str], bool], rounds: int) -> None:
-    """Paint and score; while that leaves a direction short of kept images, its rejected sources are planned again with
-    a new variant (method section 6). Which ones follows from the scores alone, so a resumed run asks for the same."""
-    for _ in range(rounds):
-        painted, scored = carry_out("inpaint"), carry_out("score")
-        if not (painted or scored):
-            return
-
-
-def _open_run(workspace: Workspace, config: RunConfig, progress: Progress) -> Dataset:
-    """Load the data and write what the run folder says about itself."""
-    from ddb.data.sources.load import load_dataset
-    from ddb.data.summary import summary
-    from ddb.environment import environment
-    from ddb.preflight import check_fit, check_models
-
-    check_models(config)
-    progress.say(f"{config.name}: reading the data")
-    dataset = load_dataset(config.data, workspace.root / "cache")
-    check_fit(config, dataset)
-    for line in summary(dataset):
-        progress.say(line)
-    facts = {
-        "root": str(dataset.root.resolve()),
-        "classes": dataset.classes,
-        "attributes": dataset.attributes,
-        "phrase": dataset.phrase,
-        "fingerprint": dataset.fingerprint,
-        "quarantined": [vars(item) for item in dataset.quarantined],
-    }
-    with shielded():
-        files.write_json(workspace.root / "dataset.json", facts)
-        files.write_table(workspace.root / "samples.parquet", dataset.samples)
-        files.write_json(workspace.root / "environment.json", environment(config.device, config.precision))
-        files.write_atomic(workspace.root / "config.yaml", lambda file: file.write(config_text(config).encode()))
-        workspace.event("run", name=config.name, seed=config.seed)
-    return dataset
-
-
-def _hand_over(workspace: Workspace, dataset: Dataset, progress: Progress) -> None:
-    """Write what the run is for: the balanced data set, the figures, the report."""
-    from ddb.data.export import export_balanced
-    from ddb.report.page import write_report
-
-    tables = ("inpaint", "prune", "score", "segment")
-    made_from: dict[str, Any] = {name: files.read_json(workspace.folder(name) / "done.json") for name in tables}
-    made_from["data"] = dataset.fingerprint
-    marker, out = workspace.root / PRODUCT, workspace.root / "balanced"
-    if files.read_json(marker) != made_from or not out.is_dir():
-        marker.unlink(missing_ok=True)
-        progress.say("balanced: writing the training images and the kept counterfactuals")
-        candidates, verdicts, scores, masks = map(workspace.table, tables)
-        export_balanced(dataset, candidates, verdicts, scores, masks, out)
-        files.write_json(marker, made_from)
-    figures = (workspace.folder("evaluate") / "metrics.json").read_bytes()
-    files.write_atomic(workspace.root / "metrics.json", lambda file: file.write(figures))
-    write_report(workspace.root)
-    progress.say(_headline(json.loads(figures)))
-    progress.say(f"report: {workspace.root / 'report.html'}")
-
-
-def _headline(metrics: dict[str, Any]) -> str:
-    before, after = metrics["before"], metrics["after"]
-    name = "worst_group_accuracy" if before["worst_group_accuracy"] is not None else "worst_class_accuracy"
-    words = name.replace("_", " ").capitalize()
-    return (
-        f"{words}: {before[name]:.3f} before, {after[name]:.3f} after; {metrics['counts']['kept']} counterfactuals kept"
-    )
 
 
 def _validation_groups(dataset: Dataset) -> pa.Table:

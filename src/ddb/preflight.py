@@ -3,26 +3,23 @@ models and device (`check_models`), and at what of the settings does not fit its
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from pydantic import ValidationError
 
-from ddb.backends.classifiers.timm_classifier import weights_path
-from ddb.backends.registry import inversion_facts
+from ddb.backends.checks import model_faults
+from ddb.backends.registry import tokens_identity
 from ddb.backends.segmenters.given_masks import open_given_masks
-from ddb.backends.segmenters.weights import KINDS, check_local
-from ddb.backends.weights import find_folder, is_local
-from ddb.config import DataConfig, RunConfig
-from ddb.config.load import faults_message, read_tree, tree_faults
+from ddb.config import DataConfig, GivenMasksConfig, RunConfig
+from ddb.config.faults import faults_message, tree_faults
+from ddb.config.load import read_tree
 from ddb.data.sources.load import load_dataset
 from ddb.data.summary import summary
 from ddb.data.table import Dataset
 from ddb.errors import ConfigError, DDBError
 from ddb.learn.device import open_accelerator
 from ddb.learn.selection import counts, loss_weights
-from ddb.pocket import models
 
 
 def check(
@@ -33,7 +30,7 @@ def check(
     The data is looked at even where other settings are wrong. Nothing is downloaded or drawn: hub names and the pocket
     world's images are not checked.
     """
-    tree, faults = read_tree(source, overrides, data=data, device=device)
+    tree, faults, notes = read_tree(source, overrides, data=data, device=device)
     faults += tree_faults(tree)
     messages = [faults_message(source, faults)] if faults else []
     dataset: Dataset | None = None
@@ -52,7 +49,7 @@ def check(
             lines = [*summary(dataset), *_mask_lines(config, dataset)]
     if messages:
         raise ConfigError("\n".join(messages))
-    return [*lines, f"{source}: nothing stands in the way of this run"]
+    return [*notes, *lines, f"{source}: nothing stands in the way of this run"]
 
 
 def check_models(config: RunConfig) -> None:
@@ -68,27 +65,12 @@ def check_fit(config: RunConfig, dataset: Dataset) -> None:
 
 
 def _model_faults(config: RunConfig) -> list[str]:
-    faults = [_fault_of(lambda: open_accelerator(config.device, config.precision))]
-    for setting, one in _checks(config):
-        fault = _fault_of(one)
-        faults.append(f"{setting}: {fault}" if fault and setting not in fault else fault)
-    return [fault for fault in faults if fault]
+    device = _fault_of(lambda: open_accelerator(config.device, config.precision))
+    return [*([device] if device else []), *model_faults(config)]
 
 
 def _load(config: DataConfig) -> Dataset | None:
     return None if config.source == "pocket" else load_dataset(config)
-
-
-def _checks(config: RunConfig) -> Iterator[tuple[str, Callable[[], object]]]:
-    """Settings that name something on this machine, and calls that raise DDBError where it is not there."""
-    if config.erm.weights not in ("hub", "none") and is_local(config.erm.weights):
-        yield "erm.weights", lambda: weights_path(config.erm.weights)
-    if config.segment.backend == "given":
-        yield "segment.masks", lambda: open_given_masks(config.segment.masks)
-    for name in KINDS[config.segment.backend]:
-        yield f"segment.{name}", partial(check_local, config.segment, name)
-    if config.inpaint.backend == "latent_diffusion" and is_local(config.inpaint.weights):
-        yield "inpaint.weights", lambda: find_folder(config.inpaint.weights, models.diffusion_folder, ())
 
 
 def _fault_of(one: Callable[[], object]) -> str | None:
@@ -113,14 +95,15 @@ def _conflicts(config: RunConfig, dataset: Dataset) -> list[str]:
         faults.append(fault)
     if asked is not None and (fault := _fault_of(lambda: counts(asked, classes))):
         faults.append(fault)
-    if fault := _fault_of(lambda: inversion_facts(config.invert, dataset.classes)):
+    if fault := _fault_of(lambda: tokens_identity(config.invert, dataset.classes)):
         faults.append(fault)
     return faults
 
 
 def _mask_lines(config: RunConfig, dataset: Dataset) -> list[str]:
-    if config.segment.backend != "given" or not Path(config.segment.masks).expanduser().is_dir():
+    segment = config.segment
+    if not isinstance(segment, GivenMasksConfig) or not Path(segment.masks).expanduser().is_dir():
         return []
     images = dataset.split("train")["image"].to_pylist()
-    missing = len(open_given_masks(config.segment.masks).missing(images))
+    missing = len(open_given_masks(segment.masks).missing(images))
     return [f"masks: {len(images) - missing} of {len(images)} training images have one"]

@@ -1,7 +1,8 @@
 """The tables that stages hand to each other. Every row of a stage has `id`, `status` and `error`.
 
 `status` is "ok" or a short reason ("no_mask", "too_large", "error"); rows with "error" are tried again on the next run,
-every other status is a result. `error` is the message for people, empty when there is none.
+every other status is a result. `error` is the message for people, empty when there is none. Columns of `large_binary`
+are payload: pixels, which are read by id and never with the table.
 """
 
 from __future__ import annotations
@@ -44,26 +45,28 @@ TOKENS = _stage(  # 2-invert: a row per class; id = str(label)
     ("token", pa.string()),  # e.g. "<ddb-0>"; "" where no token was learned (0 representatives, or copy-paste)
     ("file", pa.string()),  # safetensors in diffusers' format, relative to the stage folder; "" as above
     ("representatives", pa.list_(pa.string())),  # sample ids, highest loss first
-    ("masks", pa.list_(pa.binary())),  # PNG, 1 channel, 255 = causal; empty bytes where there is none
+    ("masks", pa.list_(pa.large_binary())),  # PNG, 1 channel, 255 = causal; empty bytes where there is none
     ("losses", pa.list_(pa.float32())),  # held-out denoising loss at every check
-    ("previews", pa.list_(pa.binary())),  # four PNG images painted with the token
 )
 
 MASKS = _stage(  # 3-segment: a row per source; status no_mask | too_small | too_large | touches_border where unusable
-    ("object_mask", pa.binary()),  # PNG at image size, 255 = causal part as found
-    ("mask", pa.binary()),  # PNG at image size, 255 = repaint (object mask after shape, dilation, expansion)
+    ("object_mask", pa.large_binary()),  # PNG at image size, 255 = causal part as found
+    ("mask", pa.large_binary()),  # PNG at image size, 255 = repaint (object mask after shape, dilation, expansion)
     ("score", pa.float32()),  # the segmenter's confidence in [0, 1]
     ("area", pa.float32()),  # share of the image that `mask` covers
 )
 
-CANDIDATES = _stage(  # 4-inpaint: a row per counterfactual; id = candidate_id(...)
+CANDIDATES = _stage(  # 4-inpaint: a row per counterfactual, a patch on its source; id = candidate_id(...)
     ("source_id", pa.string()),
+    ("source_sha256", pa.string()),  # of the source file's bytes, hex
     ("from_label", pa.int32()),
     ("to_label", pa.int32()),
     ("variant", pa.int32()),
     ("seed", pa.int64()),
-    ("image", pa.binary()),  # PNG at the source's size, RGB
-    ("changed", pa.binary()),  # PNG, 255 where pixels may differ from the source (feathered mask > 0)
+    ("box", pa.list_(pa.int32())),  # left, top, right, bottom of the changed region, pixels of the upright source
+    ("height", pa.int32()),  # of the source, upright
+    ("width", pa.int32()),
+    ("patch", pa.large_binary()),  # PNG RGBA of the box: painted pixels, alpha 255 where they may differ, else all 0
     ("prompt", pa.string()),
     ("model", pa.string()),  # backend identity: name and weights hash
 )
@@ -75,7 +78,7 @@ SCORES = _stage(  # 5-score: a row per candidate with status ok
     ("rho", pa.float32()),  # sum over the mask of integrated gradients of f_to (method: logit or probability)
     ("exact", pa.bool_()),  # True: closed form; False: integrated numerically
     ("area", pa.float32()),  # share of changed pixels
-    ("attribution", pa.binary()),  # PNG of |IG| summed over channels, for a few rows of each direction; else null
+    ("attribution", pa.large_binary()),  # PNG of |IG| summed over channels, for a few rows of each direction; else null
 )
 
 VERDICTS = _stage(  # 6-prune: a row per scored candidate

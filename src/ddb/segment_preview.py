@@ -12,9 +12,10 @@ from pathlib import Path
 import numpy as np
 import pyarrow.compute as pc
 
-from ddb.backends import Found
+from ddb.backends import Failed, Found
 from ddb.backends.registry import open_segmenter
 from ddb.config import RunConfig
+from ddb.context import Context, Models
 from ddb.data.images import Pixels, read_image
 from ddb.data.masks import TOO_LARGE, Region, region
 from ddb.data.sources.load import load_dataset
@@ -36,10 +37,13 @@ def preview(config: RunConfig, out: Path, count: int) -> list[str]:
     ids = _chosen(config, dataset, out, count)
     paths = [dataset.samples["image"][dataset.rows[name]].as_py() for name in ids]
     images = [read_image(dataset.root, path) for path in paths]
-    segmenter = open_segmenter(config.segment, config.device, config.precision)
-    found = segmenter.segment(paths, images, dataset.phrase)
+    context = Context(dataset, config.seed, config.device, config.precision, out / "cache")
+    segmenter = open_segmenter(config.segment, context, Models())
+    found = segmenter.segment(paths, images, dataset.phrase, config.segment.batch_size)
     looks, statuses = [], Counter[str]()
     for name, image, one in zip(ids, images, found, strict=True):
+        if isinstance(one, Failed):
+            raise DataError(f"{name}: {one.reason}")
         place = region(one.mask, config.segment, dataset.phrase)
         statuses[place.status] += 1
         label = dataset.classes[dataset.samples["label"][dataset.rows[name]].as_py()]

@@ -2,43 +2,93 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
 from pathlib import Path
 from typing import Any, Protocol
 
 import pyarrow as pa
 
+from ddb.context import Models
+from ddb.records import ERROR
+
 Row = dict[str, Any]
-Worker = Callable[[list[str]], list[Row]]
-"""Ids in, one row per id out, in order. A row that fails is a row with status "error" and its message."""
+Batch = Sequence[str | None]
+"""The ids of a batch in their slots. None: nothing is to be computed there (the row exists, or is computed alone), and
+a blank takes the slot, so that the batch keeps its shape."""
+Worker = Callable[[Batch], list[Row]]
+"""A batch in, one row out for each id that is not None, in order. A row that fails is `error_row`."""
 
 
 class Tables(Protocol):
-    """What a stage sees of the run folder: the tables and folders of the stages it needs."""
+    """What a stage sees of the run folder: rows, pixels and artefacts of the stages it needs."""
 
-    def table(self, stage: str) -> pa.Table:
-        """All rows of a finished stage, in the order of its plan."""
+    def table(self, stage: str, columns: Sequence[str] | None = None) -> pa.Table:
+        """All rows of a finished stage in the order of its plan: `columns`, or all that hold no payload.
+
+        A payload column (large_binary, or a list of it) is never loaded: ValueError where one is asked for."""
+        ...
+
+    def payload(self, stage: str, column: str, ids: Sequence[str]) -> Iterator[Any]:
+        """The payload of these rows, in the order asked; one row group is in memory at a time, so ask in table order.
+
+        KeyError for an id that the stage does not have."""
         ...
 
     def folder(self, stage: str) -> Path:
-        """The stage's folder, for artefacts beside the table (classifier, tokens)."""
+        """The folder of the stage's result, for artefacts beside the table (classifier, tokens)."""
         ...
+
+
+class Need(Enum):
+    """What a stage takes from another one, and so what makes its rows stale."""
+
+    PLAN = "plan"
+    """Its plan alone reads the table: rows stay good when the table changes, but others may be planned."""
+    ROWS = "rows"
+    """Each row reads single rows of the table: more rows there change none here; other settings there do."""
+    TABLE = "table"
+    """Rows may read everything, artefacts too: any change makes all of them stale."""
+
+
+@dataclass(frozen=True)
+class Fixed:
+    """What the last bits of a stage's rows depend on beside its content. `plan.json` keeps what it was when the stage
+    first opened, and a resumed stage uses it again. `device`: cpu, cuda or mps; `dtype`: as torch names it."""
+
+    batch_size: int
+    device: str
+    dtype: str
+    threads: int
+    ddb: str
 
 
 @dataclass(frozen=True)
 class Stage:
-    """`settings` is JSON-able and holds everything that decides the rows apart from the needed stages' results:
-    config section, backend identity, seed, data fingerprint. `open` builds models (once a worker); `finish` writes
-    artefacts that need all rows (idempotent: repeated after a kill). `row_needs` are the needed stages of which a row
-    reads the row of its own id alone: such a table may grow without making the rows made before stale."""
+    """`content` is JSON-able and holds everything that decides a row's values, apart from the needed stages' results:
+    settings marked content, identities of weights, hashes of the data. `extent` holds what decides which rows there
+    are. `open` builds the worker (models through `Models.open`); `finish` writes artefacts that need all rows
+    (idempotent: repeated after a kill). `models` are the names under which models are opened."""
 
     name: str
     schema: pa.Schema
-    needs: tuple[str, ...]
-    settings: Mapping[str, object]
+    needs: Mapping[str, Need]
+    content: Mapping[str, object]
     plan: Callable[[Tables], list[str]]
-    open: Callable[[Tables, Path], Worker]
+    open: Callable[[Models, Tables, Path, Fixed], Worker]
     batch_size: int
+    extent: Mapping[str, object] = field(default_factory=dict)
     finish: Callable[[Tables, Path], None] | None = None
-    row_needs: tuple[str, ...] = ()
+    models: tuple[str, ...] = ()
+
+
+def error_row(name: str, error: Exception) -> Row:
+    """The row of an item that failed: its message for people, and its traceback for the run folder's log."""
+    text = str(error) if type(error).__module__ == "ddb.errors" else f"{type(error).__name__}: {error}"
+    return {"id": name, "status": ERROR, "error": text, TRACEBACK: "".join(traceback.format_exception(error))}
+
+
+TRACEBACK = "traceback"
+"""Key of a row that is written to the log, not to the table."""

@@ -30,6 +30,7 @@ from transformers import (
 from ddb.backends import Task
 from ddb.backends.generators.diffusion.loading import open_diffusion
 from ddb.backends.generators.diffusion.model import Diffusion
+from ddb.backends.weights import parse_weights
 from ddb.learn.device import Runtime
 
 SIDE = 32
@@ -144,9 +145,8 @@ def kind(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def model(kind: str, folders: dict[str, Path]) -> Diffusion:
-    """A fresh model of every kind: tokens of other tests are not in it."""
-    open_diffusion.cache_clear()
-    return open_diffusion(str(folders[kind]), FP32)
+    """A model of every kind, which the test may change."""
+    return open_diffusion(parse_weights(str(folders[kind])), FP32)
 
 
 @pytest.fixture(scope="session")
@@ -163,16 +163,14 @@ def text_to_image_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def nine(inpainting_folder: Path) -> Diffusion:
-    """A fresh 9-channel model: tokens of other tests are not in it."""
-    open_diffusion.cache_clear()
-    return open_diffusion(str(inpainting_folder), FP32)
+    """A 9-channel model, which the test may change."""
+    return open_diffusion(parse_weights(str(inpainting_folder)), FP32)
 
 
 @pytest.fixture
 def four(text_to_image_folder: Path) -> Diffusion:
-    """A fresh 4-channel model."""
-    open_diffusion.cache_clear()
-    return open_diffusion(str(text_to_image_folder), FP32)
+    """A 4-channel model, which the test may change."""
+    return open_diffusion(parse_weights(str(text_to_image_folder)), FP32)
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial import ConvexHull, Delaunay
 
-from ddb.config import SegmentConfig
+from ddb.config import segment_config
 from ddb.data.masks import blended, border_share, bounding_box, feather, region, shaped
 
 
@@ -26,7 +26,7 @@ blobs = st.builds(
 
 @given(mask=blobs, shape=st.sampled_from(["tight", "dilated", "hull", "square"]), expand=st.floats(1, 3))
 def test_every_shape_covers_the_object(mask: np.ndarray, shape: str, expand: float) -> None:
-    settings = SegmentConfig(shape=shape, expand=expand, weights="w")  # type: ignore[arg-type]
+    settings = segment_config(shape=shape, expand=expand)
     assert (shaped(mask, settings) | ~mask).all()
 
 
@@ -36,7 +36,7 @@ def test_the_hull_equals_scipys(mask: np.ndarray) -> None:
     if len(points) < 4 or min(np.ptp(points, axis=0)) == 0 or np.linalg.matrix_rank(points - points[0]) < 2:
         return
     inside = Delaunay(points[ConvexHull(points).vertices]).find_simplex(np.argwhere(np.ones_like(mask))) >= 0
-    ours = shaped(mask, SegmentConfig(shape="hull", expand=1, weights="w"))
+    ours = shaped(mask, segment_config(shape="hull", expand=1))
     assert (ours == inside.reshape(mask.shape)).all()
 
 
@@ -44,17 +44,15 @@ def test_the_hull_of_points_in_a_line_is_the_line() -> None:
     """What scipy cannot triangulate."""
     mask = np.zeros((5, 7), np.bool_)
     mask[0, 0] = mask[2, 3] = mask[4, 6] = True
-    ours = shaped(mask, SegmentConfig(shape="hull", expand=1, weights="w"))
+    ours = shaped(mask, segment_config(shape="hull", expand=1))
     assert np.argwhere(ours).tolist() == [[0, 0], [2, 3], [4, 6]]
     row = np.zeros((3, 6), np.bool_)
     row[1, [1, 4]] = True
-    assert np.argwhere(shaped(row, SegmentConfig(shape="hull", expand=1, weights="w"))).tolist() == [
-        [1, x] for x in (1, 2, 3, 4)
-    ]
+    assert np.argwhere(shaped(row, segment_config(shape="hull", expand=1))).tolist() == [[1, x] for x in (1, 2, 3, 4)]
 
 
 def test_a_square_is_square_centred_and_grown() -> None:
-    found = shaped(blob(60, 80, 20, 30, 10, 20), SegmentConfig(shape="square", expand=1.5, weights="w"))
+    found = shaped(blob(60, 80, 20, 30, 10, 20), segment_config(shape="square", expand=1.5))
     box = bounding_box(found)
     assert (box.height, box.width) == (30, 30)
     assert ((box.top + box.bottom) / 2, (box.left + box.right) / 2) == (25, 40)
@@ -62,22 +60,22 @@ def test_a_square_is_square_centred_and_grown() -> None:
 
 
 def test_a_square_moves_into_the_frame_and_has_a_smallest_side() -> None:
-    found = shaped(blob(40, 60, 0, 57, 2, 3), SegmentConfig(shape="square", expand=1, min_side=0.5, weights="w"))
+    found = shaped(blob(40, 60, 0, 57, 2, 3), segment_config(shape="square", expand=1, min_side=0.5))
     box = bounding_box(found)
     assert (box.top, box.right, box.height, box.width) == (0, 60, 20, 20)
-    tall = shaped(blob(40, 100, 5, 5, 30, 90), SegmentConfig(shape="square", expand=1, weights="w"))
+    tall = shaped(blob(40, 100, 5, 5, 30, 90), segment_config(shape="square", expand=1))
     assert (bounding_box(tall).height, bounding_box(tall).width) == (40, 90)
 
 
 def test_dilation_is_a_disc_of_the_asked_radius() -> None:
     dot = blob(21, 21, 10, 10, 1, 1)
-    found = shaped(dot, SegmentConfig(shape="dilated", expand=4, weights="w"))  # (4 - 1) / 2 = 1.5 px
+    found = shaped(dot, segment_config(shape="dilated", expand=4))  # (4 - 1) / 2 = 1.5 px
     rows, columns = np.indices(dot.shape) - 10
     assert np.array_equal(found, rows**2 + columns**2 <= 1.5**2)
 
 
 def test_reasons() -> None:
-    settings = SegmentConfig(min_area=0.01, max_area=0.5, shape="square", expand=1.2, weights="w")
+    settings = segment_config(min_area=0.01, max_area=0.5, shape="square", expand=1.2)
     nothing = region(np.zeros((50, 50), np.bool_), settings, "bird")
     assert (nothing.status, nothing.error) == ("no_mask", "no bird found")
     assert region(blob(50, 50, 3, 3, 4, 4), settings).status == "too_small"
@@ -107,12 +105,12 @@ def test_the_share_on_the_border_is_a_share_and_turns_with_the_image(mask: np.nd
 
 def test_an_object_that_the_border_cuts_is_a_result_where_it_is_asked_for() -> None:
     cut = blob(60, 60, 20, 0, 20, 10)
-    assert region(cut, SegmentConfig(weights="w")).status == "ok"
-    strict = region(cut, SegmentConfig(max_border=0.3, weights="w"), "bird")
+    assert region(cut, segment_config()).status == "ok"
+    strict = region(cut, segment_config(max_border=0.3), "bird")
     assert (strict.status, strict.mask.sum()) == ("touches_border", 200)
     assert strict.error == "33.3% of the bird's outline lies on the image's border, max_border is 30.0%"
-    assert region(cut, SegmentConfig(max_border=0.34, weights="w")).status == "ok"
-    assert region(blob(60, 60, 1, 1, 20, 10), SegmentConfig(max_border=0, weights="w")).status == "ok"
+    assert region(cut, segment_config(max_border=0.34)).status == "ok"
+    assert region(blob(60, 60, 1, 1, 20, 10), segment_config(max_border=0)).status == "ok"
 
 
 @given(mask=blobs, width=st.integers(0, 12))

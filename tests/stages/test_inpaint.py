@@ -13,14 +13,14 @@ import pyarrow as pa
 import pytest
 
 from ddb.backends import Found, Painted, Task
-from ddb.config import InpaintConfig, SegmentConfig
+from ddb.config import inpaint_config, segment_config
 from ddb.data.images import mask_png, read_image, read_mask, read_png
 from ddb.data.table import Dataset
 from ddb.records import MASKS, PREDICTIONS, TOKENS, candidate_id
 from ddb.stages import inpaint
 
-MASKED = SegmentConfig(weights="pocket")
-COPY = InpaintConfig(backend="copy_paste", feather=1, per_class=4, batch_size=3, weights="")
+MASKED = segment_config(weights="pocket")
+COPY = inpaint_config(backend="copy_paste", feather=1, per_class=4, batch_size=3)
 
 
 @dataclass
@@ -136,7 +136,8 @@ def test_guidance_leads_away_from_nothing_or_the_sources_class(
     recorder = Recorder()
     monkeypatch.setattr(inpaint, "open_generator", lambda *_: recorder)
     folder.tables["invert"] = tokens({1: "<ddb-1>"})
-    folder.run(inpaint.stage(squares, COPY.model_copy(update={"against": against}), MASKED, 0, "cpu", "fp32"))
+    settings = inpaint_config(against=against, per_class=4)
+    folder.run(inpaint.stage(squares, settings, MASKED, 0, "cpu", "fp32"))
     assert {task.against for task in recorder.tasks} == expected
     assert all(task.against != task.prompt for task in recorder.tasks)
 
@@ -147,7 +148,7 @@ def test_words_of_variety_take_turns_and_stay_with_their_source(
     recorder = Recorder()
     monkeypatch.setattr(inpaint, "open_generator", lambda *_: recorder)
     folder.tables["invert"] = tokens({0: "<ddb-0>", 1: "<ddb-1>"})
-    settings = COPY.model_copy(update={"against": "source", "variety": ("tall", "wide", "very small")})
+    settings = inpaint_config(against="source", variety=("tall", "wide", "very small"), per_class=4)
     folder.run(inpaint.stage(squares, settings, MASKED, 0, "cpu", "fp32"))
     words = [task.prompt.removeprefix("a photo of a ").split(" <")[0] for task in recorder.tasks]
     assert set(words) <= set(settings.variety) and len(set(words)) > 1
@@ -185,16 +186,16 @@ def test_objects_alone_are_pasted_where_that_is_asked_for(
         assert (image[object_mask | small] == 255).all()
         assert (image[4:6, 4:6] == source[4:6, 4:6]).all()
         assert (image[~read_mask(row["changed"])] == source[~read_mask(row["changed"])]).all()
-    other = inpaint.stage(squares, settings, SegmentConfig(weights="pocket", threshold=0.9), 0, "cpu", "fp32")
+    other = inpaint.stage(squares, settings, segment_config(weights="pocket", threshold=0.9), 0, "cpu", "fp32")
     assert own.settings != other.settings
-    plain = [inpaint.stage(squares, COPY, one, 0, "cpu", "fp32").settings for one in (MASKED, SegmentConfig())]
+    plain = [inpaint.stage(squares, COPY, one, 0, "cpu", "fp32").settings for one in (MASKED, segment_config())]
     assert plain[0] == plain[1]
 
 
 @pytest.mark.parametrize("word", ["", "<ddb-0>", "{token}"])
 def test_words_of_variety_are_plain_words(word: str) -> None:
     with pytest.raises(ValueError, match="variety"):
-        InpaintConfig(variety=(word,))
+        inpaint_config(variety=(word,))
 
 
 def test_class_names_cannot_pose_as_tokens(squares: Dataset) -> None:

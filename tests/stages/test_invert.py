@@ -12,15 +12,15 @@ import pyarrow as pa
 import pytest
 
 from ddb.backends import Found, Image, Learned, Lesson, Painted, Task
-from ddb.config import InpaintConfig, InvertConfig, SegmentConfig
+from ddb.config import InvertConfig, inpaint_config, segment_config
 from ddb.data.images import read_image, read_mask, read_png
 from ddb.data.table import Dataset
 from ddb.errors import ConfigError, DataError
 from ddb.records import PREDICTIONS
 from ddb.stages import invert
 
-SEGMENT = SegmentConfig(backend="given", masks="unused", shape="square", expand=1.25, weights="")
-PAINT = InpaintConfig(backend="latent_diffusion", weights="somebody/model")
+SEGMENT = segment_config(backend="given", masks="unused", shape="square", expand=1.25)
+PAINT = inpaint_config(backend="latent_diffusion", weights="somebody/model")
 LEARN = InvertConfig(representatives=6)
 
 
@@ -125,7 +125,7 @@ def test_representatives_without_a_mask_are_left_out_of_the_lesson(
 @pytest.mark.parametrize("how", ["copy_paste", "no representatives"])
 def test_no_token_where_none_is_wanted(how: str, squares: Dataset, erm: Any, tmp_path: Path) -> None:
     learn = LEARN if how == "copy_paste" else InvertConfig(representatives=0)
-    paint = InpaintConfig(backend="copy_paste", weights="") if how == "copy_paste" else PAINT
+    paint = inpaint_config(backend="copy_paste") if how == "copy_paste" else PAINT
     rows = erm.run(invert.stage(squares, learn, SEGMENT, paint, 0, "cpu", "fp32")).to_pylist()
     assert [(row["token"], row["file"], row["previews"], row["status"]) for row in rows] == [("", "", [], "ok")] * 2
     assert [len(row["representatives"]) for row in rows] == [learn.representatives] * 2

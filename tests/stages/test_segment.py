@@ -11,14 +11,14 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from ddb.config import InpaintConfig, SegmentConfig
+from ddb.config import SegmentConfig, inpaint_config, segment_config
 from ddb.data.images import mask_png, read_mask
 from ddb.data.table import Dataset
 from ddb.errors import DataError
 from ddb.records import PREDICTIONS
 from ddb.stages import segment
 
-PAINT = InpaintConfig(backend="copy_paste", per_class=5, weights="")
+PAINT = inpaint_config(backend="copy_paste", per_class=5)
 
 
 def ranked(dataset: Dataset) -> pa.Table:
@@ -44,7 +44,7 @@ def masks(squares: Dataset, tmp_path: Path) -> Path:
 
 
 def settings(masks: Path, **more: object) -> SegmentConfig:
-    return SegmentConfig(backend="given", masks=str(masks), expand=1.25, weights="", **more)
+    return segment_config(backend="given", masks=str(masks), expand=1.25, **more)
 
 
 def test_the_majority_is_segmented_and_rows_hold_mask_and_region(

@@ -25,7 +25,7 @@ from torch import nn
 
 from ddb.backends import Segmenter
 from ddb.backends.registry import open_segmenter
-from ddb.config import SegmentConfig
+from ddb.config import segment_config
 from ddb.data.images import read_image, read_mask, read_png
 from ddb.engine.workspace import Workspace
 from ddb.pocket import models
@@ -159,7 +159,7 @@ def runs_of(given: list[str]) -> dict[str, Path]:
 
 def main(args: argparse.Namespace) -> int:
     runs = runs_of(args.run)
-    segmenter = open_segmenter(SegmentConfig(weights=args.segmenter), "cpu", "fp32")
+    segmenter = open_segmenter(segment_config(weights=args.segmenter), "cpu", "fp32")
     report: dict[str, dict] = {}
     for family in args.families or FAMILIES:
         figures = family_figures(family, segmenter, args.oracles / family, runs.get(family), args.count)

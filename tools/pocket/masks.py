@@ -13,12 +13,12 @@ import numpy as np
 from PIL import Image, ImageFilter
 from scipy import ndimage
 
-from ddb.config import SegmentConfig
+from ddb.config import segment_config
 from ddb.data.masks import shaped
 from ddb.pocket.world import render, sample_scene
 
 SILHOUETTES = 96
-HULL = SegmentConfig(shape="hull", expand=1.0)
+HULL = segment_config(shape="hull", expand=1.0)
 
 
 def training_mask(subject: np.ndarray, family: str, rng: np.random.Generator) -> np.ndarray:

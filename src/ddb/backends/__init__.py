@@ -1,6 +1,8 @@
-"""Models behind Protocols. One foreign library a file; `open_*` builds one from its config section, once a process.
+"""Models behind Protocols. One foreign library a file; `registry` opens them through the `Models` of a run.
 
 Images are uint8 HWC RGB 0-255; masks are bool HW with True = the causal part (segmenter) or = repaint (generator).
+Results come one an item, in order. An item that cannot be used gives a `Failed` and does not affect its neighbours. A
+`Failed` among the inputs is passed on as it is: a batch keeps its shape and its items their places.
 """
 
 from __future__ import annotations
@@ -15,6 +17,14 @@ import numpy.typing as npt
 
 Image = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Failed:
+    """An item without a result: `reason` for people, `traceback` of the exception for the log ("": there is none)."""
+
+    reason: str
+    traceback: str = ""
 
 
 @dataclass(frozen=True)
@@ -93,7 +103,7 @@ class Learned:
 class Detector(Protocol):
     """Finds boxes, for a segmenter that makes masks in them."""
 
-    def detect(self, images: Sequence[Image], phrase: str) -> list[Detected]:
+    def detect(self, images: Sequence[Image], phrase: str) -> list[Detected | Failed]:
         """One result an image, in order; item n depends on image n alone."""
         ...
 
@@ -103,11 +113,14 @@ class Segmenter(Protocol):
 
     @property
     def identity(self) -> str:
-        """Name and weights hash: enters fingerprints."""
+        """Backend and identity of its weights, for fingerprints."""
         ...
 
-    def segment(self, ids: Sequence[str], images: Sequence[Image], phrase: str) -> list[Found]:
-        """One result an image, in order; item n depends on image n alone. `ids` lets given masks look their file up."""
+    def segment(
+        self, ids: Sequence[str], images: Sequence[Image | Failed], phrase: str, batch_size: int
+    ) -> list[Found | Failed]:
+        """One result an image, in order, computed in batches of exactly `batch_size`; item n depends on image n and the
+        batch size alone. `ids` lets given masks look their file up."""
         ...
 
 
@@ -115,18 +128,22 @@ class Generator(Protocol):
     """Paints counterfactuals; `wants_donor` asks the stage for an image of the target class with its mask."""
 
     @property
-    def identity(self) -> str: ...
+    def identity(self) -> str:
+        """Identity of its weights, for fingerprints."""
+        ...
 
     @property
     def wants_donor(self) -> bool: ...
 
-    def paint(self, tasks: Sequence[Task]) -> list[Painted]:
-        """One result a task, in order; item n depends on task n alone (same seed, same pixels in any batch)."""
+    def paint(self, tasks: Sequence[Task | Failed], batch_size: int) -> list[Painted | Failed]:
+        """One result a task, in order, computed in batches of exactly `batch_size`; item n depends on task n and the
+        batch size alone."""
         ...
 
 
 class Inverter(Protocol):
-    """Learns tokens from images, for a generator that shares its model."""
+    """Learns tokens from images, for a generator with the same weights. Its model is not changed: the token's file is
+    what a generator is opened with."""
 
     def learn(self, lesson: Lesson, folder: Path) -> Learned:
         """Learn a token and write it under `folder`."""

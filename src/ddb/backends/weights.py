@@ -1,72 +1,168 @@
-"""Where weights lie: "pocket", a local folder, a role of `ddb.models` or a hub id; what names them in fingerprints."""
+"""A `weights` setting, parsed once: which kind of thing it names, where its files lie, what identifies them, and how
+files are read so that a fault is told with the folder and the remedy."""
 
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal, TypeVar
 
 from ddb.backends.content import file_hash
-from ddb.errors import ModelError
-from ddb.models.roles import ROLES, wanted
+from ddb.errors import DDBError, ModelError
+from ddb.models.roles import ROLES, Wanted, wanted
 
-KINDS = "`weights` is a local folder, a role of `ddb models list`, a hub id owner/name, or pocket."
+T = TypeVar("T")
+Kind = Literal["pocket", "folder", "file", "role", "hub"]
 
-
-def is_local(weights: str) -> bool:
-    """True for a path; what is no path here is a role of `ddb models list` or a hub id "owner/name"."""
-    path = Path(weights).expanduser()
-    return path.exists() or wanted(weights) is None
-
-
-def find_folder(weights: str, pocket: Callable[[], Path], patterns: Sequence[str]) -> Path:
-    """The folder that holds the weights: `pocket()` for "pocket", the path itself, or the hub's cache (downloaded if
-    the hub can be reached; files that match `patterns` alone). ModelError if they are missing or gated."""
-    if weights == "pocket":
-        return pocket()
-    published = wanted(weights)
-    folder = Path(weights).expanduser()
-    if published is None or folder.exists():
-        if not folder.is_dir():
-            raise ModelError(f"{folder}: no such folder. {KINDS}")
-        return folder
-    from ddb.models.hub import fetch
-
-    return fetch(published, patterns)
+FORMS = "`weights` is a local folder, a role of `ddb models list`, a hub id owner/name, or pocket."
+HASHED = (".json", ".safetensors", ".txt")
+"""Suffixes of a folder's files that count for its identity: configuration, weights, tokenizer."""
+PICKLED = (".bin", ".pt", ".pth", ".ckpt")
+"""Suffixes of weights that run code when they are read."""
+CONVERT = (
+    "import sys, torch, safetensors.torch as s; f = sys.argv[1]; d = torch.load(f, weights_only=True); "
+    "s.save_file({k: v.clone().contiguous() for k, v in d.items()}, sys.argv[2], {'format': 'pt'})"
+)
 
 
-def identity(weights: str, pocket: Callable[[], Path]) -> str:
-    """Name and content hash of local weights; of published ones the name, and the commit that a role is pinned to.
+@dataclass(frozen=True)
+class Weights:
+    """What a `weights` setting names.
 
-    Asked offline, before any download. ModelError if local weights are missing."""
-    if weights != "pocket" and not is_local(weights):
-        return _published_identity(weights)
-    return f"pocket@{_hash(pocket())}" if weights == "pocket" else content_name(find_folder(weights, pocket, ()))
+    `text`: the setting as it was given. `kind`: "pocket" (weights that ship with ddb), "folder" or "file" (a path on
+    this machine, there or not), "role" (of `ddb models list`) or "hub" (an id owner/name, or owner/name@commit).
+    """
+
+    kind: Kind
+    text: str
+    pocket: Callable[[], Path] | None = None
+    """Where the pocket weights of this setting lie; None: there are none."""
+
+    @property
+    def published(self) -> Wanted | None:
+        """What it names on the hub; None for weights on this machine."""
+        return wanted(self.text) if self.kind in ("role", "hub") else None
+
+    @property
+    def is_local(self) -> bool:
+        """True for weights on this machine, there or not; False for a role or a hub id."""
+        return self.kind in ("pocket", "folder", "file")
+
+    @property
+    def path(self) -> Path:
+        """The local path. ModelError if nothing lies there, or if this machine's own weights are not what is named."""
+        if self.kind == "pocket":
+            if self.pocket is None:
+                raise ModelError(f"there are no pocket weights of this kind. {FORMS}")
+            return self.pocket()
+        path = Path(self.text).expanduser()
+        if not self.is_local or not path.exists():
+            raise ModelError(f"{path}: no such folder. {FORMS}")
+        return path
+
+    def folder(self, patterns: Sequence[str]) -> Path:
+        """The folder that holds the weights, downloaded where they are published and not here yet (of a hub id the
+        files that match `patterns`). ModelError if they are missing, gated or no folder."""
+        if (published := self.published) is not None:
+            from ddb.models.hub import fetch
+
+            return fetch(published, patterns)
+        path = self.path
+        if not path.is_dir():
+            raise ModelError(f"{path}: a file; `weights` takes a folder here. {FORMS}")
+        return path
+
+    def here(self) -> Path | None:
+        """The folder or file on this machine: of published weights the one in the hub's cache. None if it is not
+        there. Nothing is downloaded. ModelError as `path`, for local weights."""
+        if (published := self.published) is None:
+            return self.path
+        from ddb.models.hub import cached
+
+        return cached(published)
+
+    @property
+    def identity(self) -> str:
+        """What the weights are, for fingerprints. Nothing is downloaded.
+
+        Local weights: "sha256:" and a hash over their content, wherever they lie. Published ones: the repository and
+        the commit, "owner/name@<12 hex digits>"; the commit is the pinned one, else that of the hub's cache, and is
+        left out where the cache has none. ModelError if local weights are missing.
+        """
+        if (published := self.published) is None:
+            return f"sha256:{_hash(self.path)}"
+        repository, commit = published.sources[0].repository, published.pinned
+        if commit is None and (found := self.here()) is not None:
+            commit = found.name
+        return f"{repository}@{commit[:12]}" if commit else repository
 
 
-def content_name(path: Path) -> str:
-    """Name and content hash of a local folder or file of weights."""
-    return f"{path.name}@{_hash(path)}"
+def parse_weights(text: str, pocket: Callable[[], Path] | None = None) -> Weights:
+    """Parse a `weights` setting. A path that exists comes before a hub id of the same spelling. `pocket`: where the
+    pocket weights of this setting lie. Nothing is read but whether the path exists."""
+    if text == "pocket":
+        return Weights("pocket", text, pocket)
+    path = Path(text).expanduser()
+    if path.exists():
+        return Weights("file" if path.is_file() else "folder", text)
+    if wanted(text) is None:
+        return Weights("folder", text)
+    return Weights("role" if text in ROLES else "hub", text)
 
 
-def found_identity(weights: str, pocket: Callable[[], Path], folder: Path) -> str:
-    """`identity`, and for hub weights the commit as well: the hub's cache names its folders so."""
-    name = identity(weights, pocket)
-    return f"{name}@{folder.name[:12]}" if name == weights else name
+def readable(folder: Path, load: Callable[[], T]) -> T:
+    """What `load` reads from a folder or file. ModelError, with the folder, the reason and the remedy, for whatever a
+    library raises; errors of ddb's own pass through."""
+    try:
+        return load()
+    except DDBError:
+        raise
+    except MemoryError as error:
+        raise ModelError(f"{folder}: does not fit into this machine's memory; take a smaller model.") from error
+    except Exception as error:
+        raise ModelError(f"{folder}: cannot be loaded, {_remedy(folder)}. ({reason_of(error)})") from error
 
 
-def _published_identity(weights: str) -> str:
-    published = wanted(weights)
-    return f"{weights}@{published.pinned[:12]}" if weights in ROLES and published and published.pinned else weights
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON file that holds an object. ModelError if it is missing, damaged or something else."""
+    try:
+        values = json.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise ModelError(f"{path}: missing or unreadable, download it again. ({reason_of(error)})") from error
+    except ValueError as error:
+        raise ModelError(f"{path}: not JSON, download it again. ({reason_of(error)})") from error
+    if not isinstance(values, dict):
+        raise ModelError(f"{path}: holds no JSON object; download it again.")
+    return values
+
+
+def reason_of(error: Exception) -> str:
+    """The first line of a foreign exception's message, at most 200 characters; its type where it has none."""
+    text = str(error).strip()
+    return text.splitlines()[0][:200] if text else type(error).__name__
+
+
+def _remedy(folder: Path) -> str:
+    """Convert weights that are pickled alone; download anything else again."""
+    files = [folder] if folder.is_file() else sorted(folder.glob("*"))
+    pickled = [file for file in files if file.suffix in PICKLED]
+    if not pickled or any(file.suffix == ".safetensors" for file in files):
+        return "download it again"
+    target = pickled[0].with_name(f"{pickled[0].stem.replace('pytorch_model', 'model')}.safetensors")
+    return (
+        f"it holds pickled weights alone ({pickled[0].name}), which ddb does not open: take safetensors, or convert it "
+        f'with python -c "{CONVERT}" {pickled[0]} {target}'
+    )
 
 
 def _hash(path: Path) -> str:
-    """SHA-256 over names and contents of a folder's configuration, tokenizer and weight files, or over a file, 12 hex
-    digits."""
+    """SHA-256 over names and contents of a folder's files with the suffixes `HASHED`, or over a file: 12 hex digits."""
     digest = hashlib.sha256()
-    kinds = (".json", ".safetensors", ".txt")
-    parts = [path] if path.is_file() else sorted(part for part in path.rglob("*") if part.suffix in kinds)
+    parts = [path] if path.is_file() else sorted(part for part in path.rglob("*") if part.suffix in HASHED)
     for part in parts:
         digest.update(part.relative_to(path).as_posix().encode())
-        digest.update(bytes.fromhex(file_hash(part)))
+        digest.update(bytes.fromhex(readable(part, lambda part=part: file_hash(part))))  # type: ignore[misc]
     return digest.hexdigest()[:12]

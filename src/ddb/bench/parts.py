@@ -24,8 +24,8 @@ from ddb.bench.show.results import Results, arm_scores, labels_of, method_scores
 from ddb.bench.studies import oracle
 from ddb.bench.studies.arms import STUDIES, Studies
 from ddb.config import RunConfig
+from ddb.engine import journal
 from ddb.engine.progress import Progress
-from ddb.engine.workspace import Workspace
 
 MAIN = ("1", "labels")
 """Tables that need all methods."""
@@ -57,8 +57,8 @@ class PartRunner:
     What the data set does not allow is left out, or refused (DDBError) where it was asked for by name, when an object
     is made: before anything is computed."""
 
-    def __init__(self, config: RunConfig, options: Options, folder: Folder, log: Workspace, progress: Progress) -> None:
-        self.config, self.options, self.folder, self.log, self.progress = config, options, folder, log, progress
+    def __init__(self, config: RunConfig, options: Options, folder: Folder, progress: Progress) -> None:
+        self.config, self.options, self.folder, self.progress = config, options, folder, progress
         self._chosen: dict[str, Mapping[str, Any]] = {}
         self._scores: dict[str, list[Record]] = {}
         self._arms: dict[str, list[list[Record]]] = {}
@@ -224,7 +224,7 @@ class PartRunner:
             "setting": record.get("setting", {}),
             "seconds": round(seconds, 2),
         }
-        self.log.event("fit", **facts)
+        journal.event(self.folder.root, "fit", **facts)
         seen = ", ".join(f"{value:.3f}" for value in record.get("figures", ())) or record.get("error", "")
         shown = ", ".join(f"{key} {value}" for key, value in record.get("setting", {}).items())
         rule = f": {record['selection']} {seen}" if "selection" in record else ""

@@ -19,9 +19,9 @@ from ddb.bench.parts import PartRunner
 from ddb.bench.show.output import write_all
 from ddb.bench.show.results import Results
 from ddb.config import RunConfig
+from ddb.engine import journal
 from ddb.engine.interrupt import guarded
 from ddb.engine.progress import Progress, open_progress, warnings_shown
-from ddb.engine.workspace import Workspace
 
 
 def run_bench(config: RunConfig, options: Options, out: Path, progress: Progress | None = None) -> Results:
@@ -31,10 +31,9 @@ def run_bench(config: RunConfig, options: Options, out: Path, progress: Progress
     check_studies(config, options.tables)
     progress = progress or open_progress(sys.stderr)
     folder = Folder(out)
-    log = Workspace(out, ())
-    with guarded(), log.locked(), warnings_shown(progress):
+    with guarded(), journal.locked(out), warnings_shown(progress):
         folder.claim(_shared(config, options))
-        runner = PartRunner(config, options, folder, log, progress)
+        runner = PartRunner(config, options, folder, progress)
         for remark in runner.remarks():
             progress.say(remark)
         if options.processes > 1:

@@ -27,7 +27,6 @@ from ddb.bench.studies.arms import STUDIES
 from ddb.config import RunConfig
 from ddb.engine.interrupt import guarded
 from ddb.engine.progress import Lines, warnings_shown
-from ddb.engine.workspace import Workspace
 from ddb.errors import DDBError, Interrupted, StageFailed
 
 PATIENCE = 10.0
@@ -155,7 +154,7 @@ def _work(line: Connection, config: RunConfig, options: Options, folder: Folder,
         while True:
             part = line.recv()
             try:
-                runner = runner or PartRunner(config, options, folder, Workspace(folder.root, ()), progress)
+                runner = runner or PartRunner(config, options, folder, progress)
                 runner.run(part)
                 error = None
             except Interrupted:

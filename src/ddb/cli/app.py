@@ -7,7 +7,7 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -15,9 +15,6 @@ from ddb import __version__
 from ddb.cli.groups import config_app, data_app, models_app, pocket_app
 from ddb.cli.options import Data, Device, Out, Run, Seed, Set, Source, config_of, verbs
 from ddb.errors import DDBError, Interrupted
-
-if TYPE_CHECKING:
-    from ddb.config import RunConfig
 
 STAGE_HELP = {
     "erm": "Train the plain classifier; rank images by their loss.",
@@ -54,10 +51,25 @@ def root(
 
 @app.command()
 def run(
-    source: Source, data: Data = None, overrides: Set = None, out: Out = None, device: Device = None, seed: Seed = None
+    source: Source,
+    data: Data = None,
+    overrides: Set = None,
+    out: Out = None,
+    device: Device = None,
+    seed: Seed = None,
+    dry: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what would be computed, why, and how long it took last time.")
+    ] = False,
 ) -> None:
     """Run the whole method; run it again to go on where it stopped."""
-    _run(config_of(source, overrides, data, seed, device), out, only=None)
+    from ddb import pipeline
+
+    config = config_of(source, overrides, data, seed, device)
+    if dry:
+        for line in pipeline.dry_run(config, out):
+            print(line)
+    else:
+        pipeline.run(config, out)
 
 
 def _stage_verb(name: str) -> Callable[..., None]:
@@ -69,7 +81,9 @@ def _stage_verb(name: str) -> Callable[..., None]:
         device: Device = None,
         seed: Seed = None,
     ) -> None:
-        _run(config_of(source, overrides, data, seed, device), out, only=name)
+        from ddb import pipeline
+
+        pipeline.run(config_of(source, overrides, data, seed, device), out, only=name)
 
     return verb
 
@@ -88,12 +102,15 @@ def _segment(
         ),
     ] = None,
 ) -> None:
-    config = config_of(source, overrides, data, seed, device)
-    if preview is None:
-        return _run(config, out, only="segment")
+    from ddb import pipeline
+    from ddb.run_folder import default_folder
     from ddb.segment_preview import preview as show
 
-    for line in show(config, out or Path("runs") / config.name, preview):
+    config = config_of(source, overrides, data, seed, device)
+    if preview is None:
+        pipeline.run(config, out, only="segment")
+        return
+    for line in show(config, out or default_folder(config), preview):
         print(line)
 
 
@@ -177,11 +194,30 @@ def status(
 
 
 @app.command()
+def clean(
+    run_folder: Run, yes: Annotated[bool, typer.Option("--yes", help="Do not ask before removing.")] = False
+) -> None:
+    """Remove the results that the present settings of a run do not use."""
+    from ddb.engine import journal
+    from ddb.engine.clean import in_words, remove, unused
+    from ddb.engine.workspace import Workspace
+
+    workspace = Workspace.at(run_folder)
+    with journal.locked(run_folder):
+        found = unused(workspace)
+        for line in in_words(workspace, found):
+            print(line)
+        if found and (yes or typer.confirm("Remove them?")):
+            remove(found)
+            print("removed")
+
+
+@app.command()
 def export(run_folder: Run, folder: Annotated[Path, typer.Argument(metavar="DIR", help="New folder.")]) -> None:
     """Copy the balanced data and the classifier out of a run."""
-    from ddb.product import export_product
+    from ddb.export import export_run
 
-    print(export_product(run_folder, folder))
+    print(export_run(run_folder, folder))
 
 
 @app.command()
@@ -190,12 +226,6 @@ def report(run_folder: Run) -> None:
     from ddb.report.page import write_report
 
     print(write_report(run_folder))
-
-
-def _run(config: RunConfig, out: Path | None, only: str | None) -> None:
-    from ddb import pipeline
-
-    pipeline.run(config, out or Path("runs") / config.name, only=only)
 
 
 def main() -> None:

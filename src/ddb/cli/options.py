@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,7 +18,9 @@ Source = Annotated[
 ]
 Data = Annotated[Path | None, typer.Option("--data", metavar="FOLDER", help="Your images: folder, CSV or Parquet.")]
 Set = Annotated[list[str] | None, typer.Option("--set", metavar="a.b=c", help="Change a setting; may be repeated.")]
-Out = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Run folder; default: runs/NAME.")]
+Out = Annotated[
+    Path | None, typer.Option("--out", metavar="DIR", help="Run folder; default: runs/NAME or runs/NAME-DATA.")
+]
 Device = Annotated[str | None, typer.Option("--device", metavar="NAME", help="auto, cpu, cuda or mps.")]
 Seed = Annotated[int | None, typer.Option("--seed", metavar="N", help="Seed of every random draw.")]
 Names = Annotated[list[str], typer.Argument(metavar="ROLE...", help="Roles or hub ids.")]
@@ -34,7 +38,8 @@ def verbs(help_: str) -> typer.Typer:
 def config_of(
     source: str, overrides: Sequence[str] | None, data: Path | None, seed: int | None, device: str | None
 ) -> RunConfig:
-    """The checked settings of a run. ConfigError lists every fault."""
+    """The checked settings of a run; what was left out of a preset is said on stderr. ConfigError lists every fault."""
     from ddb.config.load import load_config
 
-    return load_config(source, overrides or (), data=data, seed=seed, device=device)
+    say = partial(print, file=sys.stderr)
+    return load_config(source, overrides or (), data=data, seed=seed, device=device, say=say)

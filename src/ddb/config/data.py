@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import field_validator, model_validator
 
-from ddb.config.section import Section, Share
+from ddb.config.section import Section, Seed, Share, content, execution, extent
 
 WORLD_STARTS: dict[str, dict[str, float]] = {
     "metashift": {"train": 1700, "val": 200, "test": 576, "correlation": 0.8824},
@@ -19,19 +19,19 @@ class; 144 a group held out), CelebA's own shares (22,880 of 24,267 blond traini
 class PocketConfig(Section):
     """The built-in worlds, where `data.source` is "pocket"."""
 
-    world: Literal["waterbirds", "metashift", "celeba"] = Field(
+    world: Literal["waterbirds", "metashift", "celeba"] = extent(
         "waterbirds", description="miniature: birds and places, cats and dogs beside things, hair and faces"
     )
-    train: int = Field(2400, ge=20, le=1_000_000, description="training images")
-    val: int = Field(600, ge=8, le=1_000_000, description="validation images")
-    test: int = Field(2000, ge=8, le=1_000_000, description="test images")
-    correlation: Share = Field(
+    train: int = extent(2400, ge=20, le=1_000_000, description="training images")
+    val: int = extent(600, ge=8, le=1_000_000, description="validation images")
+    test: int = extent(2000, ge=8, le=1_000_000, description="test images")
+    correlation: Share = extent(
         0.95, description="share of training images whose place fits their class (celeba: of the blond ones)"
     )
-    waterbirds: float = Field(0.22, gt=0, lt=1, description="waterbirds: share of waterbirds in every split")
-    blond: float = Field(0.149, gt=0, lt=1, description="celeba: share of training images that are blond")
-    square: Share = Field(0.4828, description="celeba: share of square faces in training images that are not blond")
-    seed: int = Field(0, ge=0, description="seed of the drawn data set")
+    waterbirds: float = extent(0.22, gt=0, lt=1, description="waterbirds: share of waterbirds in every split")
+    blond: float = extent(0.149, gt=0, lt=1, description="celeba: share of training images that are blond")
+    square: Share = extent(0.4828, description="celeba: share of square faces in training images that are not blond")
+    seed: Seed = extent(0, description="seed of the drawn data set")
 
     @model_validator(mode="before")
     @classmethod
@@ -54,43 +54,66 @@ class DataConfig(Section):
         "subpopbench",
         "huggingface",
         "auto",
-    ] = Field(
+    ] = extent(
         "folder",
         description="pocket: drawn by ddb; folder: class folders; table: CSV/Parquet; auto: what `ddb data inspect` "
         "finds; others: layouts of docs/datasets.md",
     )
-    root: str = Field("", description="folder (or CSV/Parquet file) that holds the data; unused by the pocket source")
-    target: str = Field(
+    root: str = extent("", description="folder (or CSV/Parquet file) that holds the data; unused by the pocket source")
+    target: str = extent(
         "", description="attribute or column that is the label; empty: the usual one (celeba: Blond_Hair)"
     )
-    attribute: str = Field(
+    attribute: str = extent(
         "", description="attribute or column that groups are made with; empty: the usual one (celeba: Male)"
     )
-    variant: Literal["", "pooled", "cabinet-bed", "bag-box", "bench-bike", "boat-surfboard"] = Field(
+    variant: Literal["", "pooled", "cabinet-bed", "bag-box", "bench-bike", "boat-surfboard"] = extent(
         "", description="metashift: dogs to train on (empty: bench-bike, as DISC); pooled: folders' splits forgotten"
     )
-    classes: tuple[str, ...] = Field((), description="classes to use, in label order; empty: all, sorted by name")
-    phrase: str = Field("object", min_length=1, description="superclass noun, in prompts and for segmentation")
-    val_share: float = Field(0.15, gt=0, lt=0.9, description="share held out where the data has no validation split")
-    test_share: float = Field(0.2, gt=0, lt=0.9, description="share held out where the data has no test split")
-    split_seed: int = Field(0, ge=0, description="seed of a split made here")
-    val_from: Literal["train", "test"] = Field(
+    classes: tuple[str, ...] = extent((), description="classes to use, in label order; empty: all, sorted by name")
+    phrase: str = content(
+        "object",
+        reads=("invert", "segment", "inpaint"),
+        description="superclass noun, in prompts and for segmentation; dots and spaces about it go, words with "
+        "no capital but their first letter are written small (Bird is bird, TV stays)",
+    )
+    val_share: float = extent(0.15, gt=0, lt=0.9, description="share held out where the data has no validation split")
+    test_share: float = extent(0.2, gt=0, lt=0.9, description="share held out where the data has no test split")
+    split_seed: Seed = extent(0, description="seed of a split made here")
+    val_from: Literal["train", "test"] = extent(
         "train", description="images that a missing validation split is taken from (test: as DISC does for MetaShift)"
     )
-    max_megapixels: float = Field(50, gt=0, description="larger images are quarantined, in millions of pixels")
-    decode_once: bool = Field(
+    max_megapixels: float = extent(50, gt=0, description="larger images are quarantined, in millions of pixels")
+    decode_once: bool = execution(
         True, description="keep decoded pixels on disk (images x side x side x 3 bytes); false: decode at every use"
     )
     pocket: PocketConfig = PocketConfig()
 
+    @field_validator("phrase")
+    @classmethod
+    def _one_spelling(cls, phrase: str) -> str:
+        """The phrase as every prompt and segmenter gets it."""
+        words = " ".join(phrase.split()).strip(" .").split()
+        if not any(character.isalnum() for word in words for character in word):
+            raise ValueError("should be the noun that all classes share, such as bird")
+        return " ".join(word.lower() if word[1:] == word[1:].lower() else word for word in words)
+
+    @field_validator("classes")
+    @classmethod
+    def _told_apart(cls, classes: tuple[str, ...]) -> tuple[str, ...]:
+        if classes and (len(classes) < 2 or len(set(classes)) < len(classes) or not all(map(str.strip, classes))):
+            raise ValueError("should name two classes or more, each once, or be empty for all")
+        return classes
+
     @model_validator(mode="after")
-    def _no_setting_without_effect(self) -> Self:
+    def _fits_together(self) -> Self:
         if self.source in ("pocket", "waterbirds", "folder", "metashift"):
             for name in ("target", "attribute"):
                 if getattr(self, name):
                     raise ValueError(f"source {self.source!r} has no choice of {name}: leave `{name}` empty")
         if self.target and self.target == self.attribute:
             raise ValueError(f"target and attribute are both {self.target!r}: name two")
+        if self.val_from == "train" and self.val_share + self.test_share >= 1:
+            raise ValueError(f"val_share {self.val_share} and test_share {self.test_share} leave nothing to train on")
         if self.variant and self.source not in ("metashift", "auto"):
             raise ValueError(f"variant {self.variant!r} is for source metashift alone")
         return self

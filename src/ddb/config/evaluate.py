@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from pydantic import Field
-
-from ddb.config.section import PositiveInt, Section
+from ddb.config.section import PositiveInt, Section, execution, extent
 
 
 class EvaluateConfig(Section):
-    in_distribution: int = Field(
-        0, ge=0, description="training-like images drawn for the in-distribution accuracy (pocket only)"
+    in_distribution: int = extent(
+        0, ge=0, le=1_000_000, description="training-like images drawn for the in-distribution accuracy (pocket only)"
     )
-    batch_size: PositiveInt = Field(128, description="images in a batch")
+    batch_size: PositiveInt = execution(128, description="images in a batch")

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, field_validator
+from pydantic import field_validator
 
-from ddb.config.section import PositiveInt, Section, Share
+from ddb.config.section import PositiveInt, Section, Share, content
 
 
 class Augment(Section):
     """Training augmentation; evaluation uses none."""
 
-    scale: tuple[float, float] = Field((0.7, 1.0), description="area share of the random resized crop")
-    flip: bool = Field(True, description="mirror half of the images")
-    colour: float = Field(0.0, ge=0, le=1, description="strength of brightness, contrast and saturation jitter")
-    blur: Share = Field(0.0, description="share of images that are blurred slightly (hides traces of a generator)")
-    noise: float = Field(0.0, ge=0, le=64, description="largest standard deviation of added noise, grey levels")
+    scale: tuple[float, float] = content((0.7, 1.0), description="area share of the random resized crop")
+    flip: bool = content(True, description="mirror half of the images")
+    colour: float = content(0.0, ge=0, le=1, description="strength of brightness, contrast and saturation jitter")
+    blur: Share = content(0.0, description="share of images that are blurred slightly (hides traces of a generator)")
+    noise: float = content(0.0, ge=0, le=64, description="largest standard deviation of added noise, grey levels")
 
     @field_validator("scale")
     @classmethod
@@ -27,15 +27,15 @@ class Augment(Section):
 
 
 class FitConfig(Section):
-    """Settings that ERM and retraining share."""
+    """Settings that ERM and retraining share; each is read by the stage that its section is named after."""
 
-    epochs: PositiveInt = Field(20, description="passes over the training images")
-    batch_size: PositiveInt = Field(32, description="training images in a step")
-    lr: float = Field(1e-3, gt=0, description="peak learning rate")
-    weight_decay: float = Field(1e-3, ge=0, description="decoupled for adamw, L2 for sgd")
-    optimiser: Literal["sgd", "adamw"] = Field("sgd", description="sgd: momentum 0.9")
-    schedule: Literal["constant", "cosine"] = Field("constant", description="learning rate over the run")
+    epochs: PositiveInt = content(20, description="passes over the training images")
+    batch_size: PositiveInt = content(32, description="training images in a step")
+    lr: float = content(1e-3, gt=0, description="peak learning rate")
+    weight_decay: float = content(1e-3, ge=0, description="decoupled for adamw, L2 for sgd")
+    optimiser: Literal["sgd", "adamw"] = content("sgd", description="sgd: momentum 0.9")
+    schedule: Literal["constant", "cosine"] = content("constant", description="learning rate over the run")
     augment: Augment = Augment()
-    selection: Literal["last", "mean", "worst_class", "worst_group", "counterfactual"] = Field(
+    selection: Literal["last", "mean", "worst_class", "worst_group", "counterfactual"] = content(
         "worst_class", description="validation figure that picks the epoch; only worst_group needs group labels"
     )

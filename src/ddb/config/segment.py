@@ -1,63 +1,160 @@
-"""Settings of stage segment."""
+"""Settings of stage segment: a class a segmenter, each with what it reads alone."""
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, TypeAdapter, model_validator
 
-from ddb.config.section import PositiveInt, Section, Share
+from ddb.config.choice import starting_with, tag_required
+from ddb.config.section import Name, PositiveInt, Section, Share, StageName, content, execution
 
-SEGMENTER_STARTS: dict[str, dict[str, str | float]] = {
-    "owlv2_sam": {"detector": "google/owlv2-base-patch16-ensemble", "box_threshold": 0.1},
-    "sam3": {"weights": "facebook/sam3"},
-    "face_parsing": {"weights": "jonathandinu/face-parsing"},
-}
-"""Values that a segmenter starts from instead of the defaults of `SegmentConfig`."""
+MASKS: tuple[StageName, ...] = ("segment", "invert", "inpaint")
+"""Stages that read what decides a mask; inpaint: where `inpaint.paste` is "objects"."""
+REGIONS: tuple[StageName, ...] = ("segment", "invert")
+"""Stages that read what makes a region of a mask."""
+BACKEND = "grounded_sam: paper; clipseg, owlv2_sam, sam3: prompted too; face_parsing: `labels`; given: files"
+ABOVE = "score above which a box counts"
 
 
-class SegmentConfig(Section):
-    backend: Literal["clipseg", "grounded_sam", "owlv2_sam", "sam3", "face_parsing", "given"] = Field(
-        "clipseg",
-        description="grounded_sam: paper; clipseg, owlv2_sam, sam3: prompted too; face_parsing: `labels`; given: files",
+def _no_pocket(weights: str) -> str:
+    if weights == "pocket":
+        raise ValueError("the pocket weights are a CLIPSeg's: this backend needs its own")
+    return weights
+
+
+OwnWeights = Annotated[Name, AfterValidator(_no_pocket)]
+
+
+class RegionConfig(Section):
+    """What every segmenter reads: how a mask becomes a region to repaint, and the size of a batch."""
+
+    backend: str
+    shape: Literal["tight", "dilated", "hull", "square"] = content(
+        "square", reads=REGIONS, description="shape of the repainted region"
     )
-    weights: str = Field("CIDAS/clipseg-rd64-refined", description='role, hub id, folder, or "pocket" (clipseg)')
-    detector: str = Field("IDEA-Research/grounding-dino-base", description="what finds boxes: role, hub id, folder")
-    mask_model: str = Field("facebook/sam-vit-huge", description="SAM or SAM 2: role, hub id or folder")
-    masks: str = Field("", description="folder of given masks: <path of the image without suffix>.png, 255 = causal")
-    threshold: Share = Field(0.5, description="probability above which a pixel is causal")
-    box_threshold: Share = Field(0.3, description="score above which a box or a sam3 object counts (paper: LangSAM's)")
-    text_threshold: Share = Field(
-        0.25, description="grounded_sam: score that a word of the phrase must exceed in a box (paper: LangSAM's)"
+    expand: float = content(1.2, ge=1, le=4, reads=REGIONS, description="growth of the region about its centre")
+    min_side: Share = content(
+        0.0, reads=REGIONS, description="smallest side of a square region, share of the image's shorter side"
     )
-    concept: Literal["instances", "semantic"] = Field(
-        "instances", description="sam3: all objects above box_threshold, or its map of the phrase above threshold"
+    min_area: Share = content(0.005, reads=REGIONS, description="smaller causal parts are skipped, share of the image")
+    max_area: Share = content(0.8, reads=REGIONS, description="larger regions are skipped: no background would be left")
+    max_border: Share | None = content(
+        None,
+        reads=REGIONS,
+        description="causal parts with more of their outline on the image's border are skipped; empty: none",
     )
-    labels: tuple[str, ...] = Field(
-        ("hair",), min_length=1, description="face_parsing: names or numbers of the causal parts"
-    )
-    shape: Literal["tight", "dilated", "hull", "square"] = Field("square", description="shape of the repainted region")
-    expand: float = Field(1.2, ge=1, le=4, description="growth of the region about its centre")
-    min_side: Share = Field(0.0, description="smallest side of a square region, share of the image's shorter side")
-    min_area: Share = Field(0.005, description="smaller causal parts are skipped, share of the image")
-    max_area: Share = Field(0.8, description="larger regions are skipped: no background would be left")
-    max_border: Share | None = Field(
-        None, description="causal parts with more of their outline on the image's border are skipped; empty: none"
-    )
-    batch_size: PositiveInt = Field(16, description="images in a batch; halved where memory runs out")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _start(cls, values: Any) -> Any:
-        """What the backend starts from, where nothing else is said."""
-        if not isinstance(values, dict) or not isinstance(values.get("backend"), str):
-            return values
-        return SEGMENTER_STARTS.get(values["backend"], {}) | values
+    batch_size: PositiveInt = execution(16, description="images in a batch; halved where memory runs out")
 
     @model_validator(mode="after")
-    def _masks_where_given(self) -> Self:
-        if self.backend == "given" and not self.masks:
-            raise ValueError('backend "given" needs `masks`, the folder of mask files')
-        if self.backend in ("sam3", "face_parsing") and self.weights == "pocket":
-            raise ValueError(f'the pocket weights are a CLIPSeg\'s: backend "{self.backend}" needs its own `weights`')
+    def _some_area(self) -> Self:
+        if self.min_area >= self.max_area:
+            raise ValueError(f"min_area {self.min_area} should be below max_area {self.max_area}")
         return self
+
+
+class ClipsegConfig(RegionConfig):
+    backend: Literal["clipseg"] = content("clipseg", reads=MASKS, description=BACKEND)
+    weights: Name = content(
+        "CIDAS/clipseg-rd64-refined",
+        reads=MASKS,
+        reference=True,
+        description='CLIPSeg: role, hub id, folder, or "pocket"',
+    )
+    threshold: Share = content(0.5, reads=MASKS, description="probability above which a pixel is causal")
+
+
+class DetectorConfig(RegionConfig):
+    """What segmenters that find boxes first read."""
+
+    detector: Name
+    mask_model: Name = content(
+        "facebook/sam-vit-huge", reads=MASKS, reference=True, description="SAM or SAM 2: role, hub id or folder"
+    )
+
+
+class GroundedSamConfig(DetectorConfig):
+    model_config = ConfigDict(json_schema_extra=tag_required)
+
+    backend: Literal["grounded_sam"] = content("grounded_sam", reads=MASKS, description=BACKEND)
+    detector: Name = content(
+        "IDEA-Research/grounding-dino-base",
+        reads=MASKS,
+        reference=True,
+        description="Grounding DINO, which finds boxes: role, hub id, folder",
+    )
+    box_threshold: Share = content(0.3, reads=MASKS, description=f"{ABOVE} (paper: LangSAM's)")
+    text_threshold: Share = content(
+        0.25, reads=MASKS, description="score that a word of the phrase must exceed in a box (paper: LangSAM's)"
+    )
+
+
+class Owlv2SamConfig(DetectorConfig):
+    model_config = ConfigDict(json_schema_extra=tag_required)
+
+    backend: Literal["owlv2_sam"] = content("owlv2_sam", reads=MASKS, description=BACKEND)
+    detector: Name = content(
+        "google/owlv2-base-patch16-ensemble",
+        reads=MASKS,
+        reference=True,
+        description="OWLv2, which finds boxes: role, hub id, folder",
+    )
+    box_threshold: Share = content(0.1, reads=MASKS, description=ABOVE)
+
+
+class Sam3Config(RegionConfig):
+    model_config = ConfigDict(json_schema_extra=tag_required)
+
+    backend: Literal["sam3"] = content("sam3", reads=MASKS, description=BACKEND)
+    weights: OwnWeights = content(
+        "facebook/sam3", reads=MASKS, reference=True, description="SAM 3: role, hub id or folder"
+    )
+    concept: Literal["instances", "semantic"] = content(
+        "instances",
+        reads=MASKS,
+        description="all objects above box_threshold, or the map of the phrase above threshold",
+    )
+    box_threshold: Share = content(0.3, reads=MASKS, description="instances: score above which an object counts")
+    threshold: Share = content(0.5, reads=MASKS, description="semantic: probability above which a pixel is causal")
+
+
+class FaceParsingConfig(RegionConfig):
+    model_config = ConfigDict(json_schema_extra=tag_required)
+
+    backend: Literal["face_parsing"] = content("face_parsing", reads=MASKS, description=BACKEND)
+    weights: OwnWeights = content(
+        "jonathandinu/face-parsing",
+        reads=MASKS,
+        reference=True,
+        description="SegFormer of a face's parts: role, hub id or folder",
+    )
+    labels: tuple[Name, ...] = content(
+        ("hair",), reads=MASKS, min_length=1, description="names or numbers of the causal parts"
+    )
+
+
+class GivenMasksConfig(RegionConfig):
+    model_config = ConfigDict(json_schema_extra=tag_required)
+
+    backend: Literal["given"] = content("given", reads=MASKS, description=BACKEND)
+    masks: Name = content(
+        ...,
+        reads=MASKS,
+        reference=True,
+        description="folder of given masks: <path of the image without suffix>.png, 255 = causal",
+    )
+
+
+SegmentConfig = Annotated[
+    ClipsegConfig | GroundedSamConfig | Owlv2SamConfig | Sam3Config | FaceParsingConfig | GivenMasksConfig,
+    Field(discriminator="backend"),
+    BeforeValidator(starting_with("clipseg")),
+]
+"""Settings of the segmenter that `backend` names; clipseg where it names none."""
+
+_SEGMENT: TypeAdapter[SegmentConfig] = TypeAdapter(SegmentConfig)
+
+
+def segment_config(**values: Any) -> SegmentConfig:
+    """Settings of the segmenter `backend` (default: clipseg). pydantic's ValidationError lists the faults."""
+    return _SEGMENT.validate_python(values)

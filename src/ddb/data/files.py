@@ -20,12 +20,19 @@ from ddb.data.images import check
 from ddb.errors import DataError
 
 MISSING = "the file does not exist"
+RULES = 2
+"""Raised when `ddb.data.images` refuses other files than before: what an older version found out is asked again."""
+BYTES_A_PIXEL = 8
+"""Four channels of 16 bits: a file with more bytes than this for each allowed pixel is not read."""
+METADATA_BYTES = 1 << 26
+""" ... and as many for its metadata."""
 _SCHEMA = pa.schema(
     [
         ("path", pa.string()),  # absolute
         ("size", pa.int64()),  # bytes
         ("modified", pa.int64()),  # nanoseconds
         ("max_megapixels", pa.float64()),
+        ("rules", pa.int64()),  # RULES
         ("sha256", pa.string()),  # hex
         ("reason", pa.string()),  # why the file cannot be used; "" where it can
     ]
@@ -40,6 +47,7 @@ class Checked:
     size: int
     modified: int
     max_megapixels: float
+    rules: int
     sha256: str
     reason: str
 
@@ -52,14 +60,17 @@ def check_files(paths: Iterable[Path], max_megapixels: float, cache: Path | None
         try:
             facts = path.stat()
             before = known.get(str(path))
-            stamp = (facts.st_size, facts.st_mtime_ns, max_megapixels)
-            if before and (before.size, before.modified, before.max_megapixels) == stamp:
+            stamp = (facts.st_size, facts.st_mtime_ns, max_megapixels, RULES)
+            if before and (before.size, before.modified, before.max_megapixels, before.rules) == stamp:
                 return before
+            if facts.st_size > max_megapixels * 1e6 * BYTES_A_PIXEL + METADATA_BYTES:
+                reason = f"{facts.st_size / 1e6:.0f} MB, more than data.max_megapixels = {max_megapixels:g} can need"
+                return Checked(str(path), *stamp, "", reason)
             return Checked(str(path), *stamp, *_judge(path.read_bytes(), max_megapixels))
         except FileNotFoundError:
-            return Checked(str(path), -1, -1, max_megapixels, "", MISSING)
+            return Checked(str(path), -1, -1, max_megapixels, RULES, "", MISSING)
         except OSError as error:
-            return Checked(str(path), -1, -1, max_megapixels, "", f"cannot be read: {error.strerror}")
+            return Checked(str(path), -1, -1, max_megapixels, RULES, "", f"cannot be read: {error.strerror}")
 
     paths = list(paths)
     with ThreadPoolExecutor(os.cpu_count()) as pool:

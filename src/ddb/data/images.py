@@ -1,40 +1,40 @@
 """Files to pixels and back. Pixels are uint8 HWC RGB 0-255, masks are bool HW.
 
-JPEG, PNG and WebP only. EXIF orientation is applied once, here; grey, palette, CMYK, 16-bit and transparent images
-become RGB (transparency over white). Animations, damaged and oversized files are refused with a reason.
+JPEG, PNG and WebP only. EXIF orientation is applied once, here, and is all that is read of a file's metadata: colour
+profiles are not applied. Grey, palette and CMYK images become RGB, 16 bits become 8 (65535 -> 255), transparent pixels
+are laid over white. Animations, damaged files, and those of extreme size or shape are refused with a reason.
 """
 
 from __future__ import annotations
 
 import io
-import logging
 import struct
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import TYPE_CHECKING, cast
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
-from ddb.data.pixel_file import DecodedAtUse, open_pixels, write_pixels
+from ddb.data.encoded import orientation, without_metadata
 from ddb.errors import DataError
-
-if TYPE_CHECKING:
-    from ddb.data.table import Dataset
 
 Pixels = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
+T = TypeVar("T")
 
-_LOG = logging.getLogger(__name__)
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 FORMATS = ("JPEG", "PNG", "WEBP")
 PILLOW_LIMIT = 178.0
 """Megapixels above which Pillow itself refuses an image."""
-FEW = 512
-"""Images that are decoded at once where no pixels are kept on disk."""
+LONGEST = 100
+"""Images whose longer side is more than so many times the shorter one are refused: no model sees anything in them, and
+resizing or padding one to a square takes many times the memory of its pixels."""
+BAND = 1 << 20
+"""Pixels that are converted to RGB at a time."""
 _DAMAGE = (
     OSError,
     SyntaxError,
@@ -72,23 +72,33 @@ def _real(folder: Path) -> Path:
 
 
 def decode(data: bytes, max_megapixels: float = PILLOW_LIMIT) -> Pixels:
-    """An encoded image to uint8 HWC RGB. DataError with the bare reason where it cannot be used."""
-    try:
-        with _open(data, max_megapixels) as image:
-            return np.asarray(_to_rgb(ImageOps.exif_transpose(image)))
-    except _DAMAGE as error:
-        raise DataError(f"damaged: {error}") from error
+    """An encoded image to uint8 HWC RGB, upright. DataError with the bare reason where it cannot be used.
+
+    At the most 7 bytes a pixel are held at a time, 3 of them the result; 11 for transparent images.
+    """
+    return _with_pixels(data, lambda image: _upright(_rgb(image), orientation(data)), max_megapixels)
 
 
 def check(data: bytes, max_megapixels: float) -> None:
     """Raise DataError with the bare reason if `decode` would. JPEG is read whole but drawn at an eighth of its size,
     which costs about a third of decoding it."""
-    try:
-        with _open(data, max_megapixels) as image:
-            image.draft(image.mode, (1, 1))
-            image.load()
-    except _DAMAGE as error:
-        raise DataError(f"damaged: {error}") from error
+
+    def small(image: Image.Image) -> None:
+        image.draft(image.mode, (1, 1))
+        _rgb(image)
+
+    _with_pixels(data, small, max_megapixels)
+
+
+def upright_size(data: bytes) -> tuple[int, int]:
+    """(height, width) of the array that `decode` makes, from the file's header. DataError as `decode`."""
+    width, height = _with_pixels(data, lambda image: image.size, PILLOW_LIMIT)
+    return (width, height) if orientation(data) >= 5 else (height, width)
+
+
+def header(data: bytes) -> tuple[tuple[int, int], str, str]:
+    """((width, height) as stored, mode, format) in Pillow's words, from the file's header. DataError as `decode`."""
+    return _with_pixels(data, lambda image: (image.size, image.mode, image.format or ""), PILLOW_LIMIT)
 
 
 def read_image(root: Path, relative: str, max_megapixels: float = PILLOW_LIMIT) -> Pixels:
@@ -102,12 +112,14 @@ def read_image(root: Path, relative: str, max_megapixels: float = PILLOW_LIMIT) 
 
 
 def portable(data: bytes) -> tuple[bytes, str]:
-    """(bytes, suffix) of a file whose pixels every reader sees as `decode` does: `data` itself if it is upright RGB,
-    else a PNG of it. DataError as `decode`."""
-    with _open(data, PILLOW_LIMIT) as image:
-        upright = image.getexif().get(ExifTags.Base.Orientation, 1) == 1
-        if upright and image.mode == "RGB" and not image.has_transparency_data:
-            return data, {"PNG": ".png", "WEBP": ".webp"}.get(image.format or "", ".jpg")
+    """(bytes, suffix) of a file whose pixels every reader sees as `decode` does: `data` itself if it is upright RGB and
+    Pillow opens it, else a PNG of it. DataError as `decode`."""
+    try:
+        with _open(data, PILLOW_LIMIT) as image:
+            if image.mode == "RGB" and not image.has_transparency_data and orientation(data) == 1:
+                return data, {"PNG": ".png", "WEBP": ".webp"}.get(image.format or "", ".jpg")
+    except _DAMAGE:  # metadata that Pillow stumbles over, which `decode` leaves out; or damage, which it names
+        return png_bytes(decode(data)), ".png"
     return png_bytes(decode(data)), ".png"
 
 
@@ -135,87 +147,78 @@ def read_mask(data: bytes) -> Mask:
         return np.asarray(image.convert("L")) > 127
 
 
-def square(image: Pixels, side: int) -> Pixels:
-    """Shorter side resized to `side` (bicubic, antialiased), then the centre square: uint8 side x side x 3.
-
-    Images of `pixel_store` go through it, so a counterfactual that goes through it too lies on the same pixel grid.
-    """
-    height, width = image.shape[:2]
-    scale = side / min(height, width)
-    new_height, new_width = max(side, round(height * scale)), max(side, round(width * scale))
-    if (new_height, new_width) != (height, width):
-        resized = Image.fromarray(image).resize((new_width, new_height), Image.Resampling.BICUBIC)
-        image = np.asarray(resized)
-    top, left = (new_height - side) // 2, (new_width - side) // 2
-    return image[top : top + side, left : left + side]
-
-
-def pixel_store(dataset: Dataset, ids: Sequence[str], side: int, folder: Path) -> Pixels:
-    """Pixels of the samples `ids`: uint8 [N, side, side, 3], read-only, decoded once for all stages of a run.
-
-    The whole data set is decoded into one file of `folder` on the first call (`pixel_file`); its name holds the hash of
-    the images' content. A damaged file is made again. Ids in table order without gaps (a split, train and val) come as
-    a memory-mapped view, others as a copy in memory: ask for those in batches. Where `dataset.decode_once` is off
-    nothing is written, and of more than `FEW` ids the pixels are decoded whenever they are indexed (`DecodedAtUse`).
-    DataError names a file that broke after it was checked.
-    """
-    images, count = dataset.samples["image"], dataset.samples.num_rows
-    rows = [dataset.rows[name] for name in ids]
-
-    def draw(row: int) -> Pixels:
-        return square(read_image(dataset.root, images[row].as_py()), side)
-
-    if not dataset.decode_once:
-        later = DecodedAtUse(rows, side, draw)
-        return cast(Pixels, later) if len(rows) > FEW else later[:]
-    path = folder / f"pixels-{side}-{(dataset.content or dataset.fingerprint)[:16]}.npy"
-    store = open_pixels(path, count, side)
-    if store is None:
-        if path.exists():
-            _LOG.info("%s is damaged or of an older version of ddb: decoding the images again", path.name)
-        store = _written(path, count, side, draw)
-    if rows and rows == list(range(rows[0], rows[0] + len(rows))):
-        return store[rows[0] : rows[0] + len(rows)]
-    return store[np.array(rows, dtype=np.int64)]
-
-
-def _written(path: Path, count: int, side: int, draw: Callable[[int], Pixels]) -> Pixels:
+def _with_pixels(data: bytes, use: Callable[[Image.Image], T], max_megapixels: float) -> T:
+    """`use` of the opened image; where Pillow stumbles over the file's metadata, of the image without it."""
     try:
-        write_pixels(path, count, side, draw)
-    except OSError as error:
-        needed = count * side * side * 3 / 1e9
-        raise DataError(
-            f"{path.parent}: cannot store {needed:.1f} GB of pixels there: {error.strerror}. Without that file: "
-            "--set data.decode_once=false (slower)"
-        ) from error
-    store = open_pixels(path, count, side)
-    if store is None:
-        raise DataError(f"{path} is not what was written to it: the disk loses data, use another one")
-    return store
+        with _open(data, max_megapixels) as image:
+            return use(image)
+    except _DAMAGE as error:
+        plain = without_metadata(data)
+        if plain == data:
+            raise _damaged(error) from error
+    try:
+        with _open(plain, max_megapixels) as image:
+            return use(image)
+    except _DAMAGE as error:
+        raise _damaged(error) from error
+
+
+def _damaged(error: BaseException) -> DataError:
+    if isinstance(error, UnidentifiedImageError):
+        return DataError("damaged, or not a JPEG, PNG or WebP image")
+    return DataError(f"damaged: {error}")
 
 
 def _open(data: bytes, max_megapixels: float) -> Image.Image:
+    """What Pillow opens, its pixels not yet decoded. DataError where size or kind forbid its use; `_DAMAGE`."""
     if not data:
         raise DataError("the file is empty")
     try:
         image = Image.open(io.BytesIO(data), formats=FORMATS)
-    except UnidentifiedImageError:
-        raise DataError("damaged, or not a JPEG, PNG or WebP image") from None
     except Image.DecompressionBombError:
         raise DataError(f"more than {PILLOW_LIMIT:g} megapixels") from None
     megapixels = image.width * image.height / 1e6
     if megapixels > max_megapixels:
         raise DataError(f"{megapixels:.1f} megapixels, more than data.max_megapixels = {max_megapixels:g}")
+    if max(image.size) > LONGEST * min(image.size):
+        raise DataError(f"{image.width}x{image.height} pixels: one side is more than {LONGEST} times the other")
     if getattr(image, "is_animated", False) and image.format != "MPO":  # MPO: a photo with a second view or preview
         raise DataError("an animation: save one frame of it")
     return image
 
 
+def _rgb(image: Image.Image) -> Pixels:
+    """Uint8 HWC of an image as it is stored."""
+    image.load()
+    if image.mode == "RGB" and not image.has_transparency_data:
+        return np.asarray(image)
+    pixels = np.empty((image.height, image.width, 3), np.uint8)
+    rows = max(1, BAND // image.width)
+    for top in range(0, image.height, rows):
+        band = image.crop((0, top, image.width, min(image.height, top + rows)))
+        pixels[top : top + rows] = np.asarray(_to_rgb(band))
+    return pixels
+
+
 def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I"):  # 16 bits a pixel, grey
         wide = np.asarray(image).astype(np.uint32)
-        return Image.fromarray(((wide * 255 + 32767) // 65535).astype(np.uint8)).convert("RGB")
+        grey = ((wide * 255 + 32767) // 65535).astype(np.uint8)
+        if isinstance(clear := image.info.get("transparency"), int):
+            grey[wide == clear] = 255
+        return Image.fromarray(grey).convert("RGB")
     if image.has_transparency_data:
         rgba = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
     return image.convert("RGB")
+
+
+def _upright(pixels: Pixels, turn: int) -> Pixels:
+    """Stored pixels [H, W, 3] as their EXIF orientation shows them."""
+    if turn >= 5:
+        pixels = pixels.transpose(1, 0, 2)
+    if turn in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    if turn in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    return np.ascontiguousarray(pixels)

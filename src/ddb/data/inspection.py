@@ -10,12 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 from scipy.stats.contingency import association
 
 from ddb.config import DataConfig
 from ddb.data.files import MISSING, Checked, check_files
-from ddb.data.images import FORMATS
+from ddb.data.images import header
 from ddb.data.sources.listing import Entry, named
 from ddb.data.sources.load import read_listing, resolve_entries
 from ddb.data.sources.published_counts import compare
@@ -168,14 +167,10 @@ def _phi(table: np.ndarray) -> float | None:
 def _shapes(paths: Sequence[Path]) -> Shapes | None:
     """From the files' headers; None without files."""
 
-    def header(path: Path) -> tuple[tuple[int, int], str, str]:
-        with Image.open(path, formats=FORMATS) as image:
-            return image.size, image.mode, image.format or ""
-
     if not paths:
         return None
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        found = list(pool.map(header, paths))
+        found = list(pool.map(lambda path: header(path.read_bytes()), paths))
     sizes = np.array([size for size, _, _ in found])
     smallest, median, largest = ((int(w), int(h)) for w, h in (sizes.min(0), np.median(sizes, 0), sizes.max(0)))
     modes, formats = (dict(Counter(column).most_common()) for column in ([f[1] for f in found], [f[2] for f in found]))

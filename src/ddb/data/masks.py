@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from ddb.config import SegmentConfig
+from ddb.config import RegionConfig
 from ddb.records import OK
 
 Mask = npt.NDArray[np.bool_]
@@ -48,7 +48,7 @@ class Box:
         return self.right - self.left
 
 
-def region(object_mask: Mask, settings: SegmentConfig, phrase: str = "object") -> Region:
+def region(object_mask: Mask, settings: RegionConfig, phrase: str = "object") -> Region:
     """The region to repaint for an object, or the reason why there is none: no_mask, too_small, touches_border,
     too_large, looked for in this order."""
     if not object_mask.any():
@@ -70,7 +70,7 @@ def region(object_mask: Mask, settings: SegmentConfig, phrase: str = "object") -
     return Region(mask, OK, "")
 
 
-def shaped(object_mask: Mask, settings: SegmentConfig) -> Mask:
+def shaped(object_mask: Mask, settings: RegionConfig) -> Mask:
     """A non-empty object mask in the shape that the settings ask for; always covers the object.
 
     `expand` widens a square's side by that factor; dilated and hull grow by the same number of pixels on every side;

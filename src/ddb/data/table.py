@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -34,10 +34,10 @@ class Dataset:
     """Samples that were checked: every file opens, every class has training, validation and test images.
 
     `samples` has the schema `SAMPLES`, ordered train, val, test; `id` is the image's path below `root`.
-    `fingerprint` covers the files' content (SHA-256), the table, the names and the phrase. `content` covers the images'
-    paths and content alone: it names what is derived from pixels (empty: use `fingerprint`). `notes` are for people:
-    splits made here, paths that were looked up, how the group counts compare with the published ones.
-    `decode_once`: whether `pixel_store` keeps decoded pixels on disk.
+    `fingerprint` covers the files' content (SHA-256), the table and the names; not `phrase`, which is a setting.
+    `content` covers the images' paths and content alone: it names what is derived from pixels (empty: use
+    `fingerprint`). `hashes`: see `sha256`. `notes` are for people: splits made here, paths that were looked up, how the
+    group counts compare with the published ones. `decode_once`: whether decoded pixels are kept on disk.
     """
 
     root: Path
@@ -50,6 +50,12 @@ class Dataset:
     content: str = ""
     notes: tuple[str, ...] = ()
     decode_once: bool = True
+    hashes: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    def sha256(self, name: str) -> str:
+        """SHA-256 (hex) of the bytes of the image file of the sample with id `name`, as they were when the data set was
+        read. KeyError if there is no such sample."""
+        return self.hashes[name]
 
     @cached_property
     def rows(self) -> dict[str, int]:
@@ -60,6 +66,15 @@ class Dataset:
         """The samples of "train", "val" or "test", in order."""
         return self.samples.filter(pc.equal(self.samples["split"], name))
 
+    def identity(self, splits: Sequence[str]) -> str:
+        """SHA-256 (hex) of what these splits hold: ids, labels, attributes and the files' content, and all names. What
+        is computed from them alone stays good when another split changes."""
+        rows = self.samples.filter(pc.is_in(self.samples["split"], pa.array(splits))).to_pylist()
+        facts = [[row["id"], row["label"], row["attribute"], row["split"], self.hashes.get(row["id"])] for row in rows]
+        content = "" if self.hashes else self.content or self.fingerprint
+        text = json.dumps([content, list(self.classes), list(self.attributes), facts])
+        return hashlib.sha256(text.encode()).hexdigest()
+
     def without_attributes(self) -> Dataset:
         """The same samples with every attribute null: what stages see that must not know groups. Its fingerprint
         does not depend on the attributes either."""
@@ -67,7 +82,7 @@ class Dataset:
         nulls = pa.nulls(self.samples.num_rows, pa.int32())
         samples = self.samples.set_column(column, SAMPLES.field("attribute"), nulls)
         content = self.content or self.fingerprint
-        blind = fingerprint(content, samples, self.classes, (), self.phrase)
+        blind = fingerprint(content, samples, self.classes, ())
         return replace(self, samples=samples, attributes=(), fingerprint=blind, content=content)
 
     def counts(self) -> dict[str, dict[Group, int]]:
@@ -79,9 +94,9 @@ class Dataset:
         return {split: {g: cells[s, g] for s, g in sorted(cells) if s == split} for split in SPLITS}
 
 
-def fingerprint(content: str, samples: pa.Table, classes: Sequence[str], attributes: Sequence[str], phrase: str) -> str:
+def fingerprint(content: str, samples: pa.Table, classes: Sequence[str], attributes: Sequence[str]) -> str:
     """SHA-256 (hex) of a data set: `content` stands for its files."""
-    digest = hashlib.sha256(json.dumps([content, list(classes), list(attributes), phrase]).encode())
+    digest = hashlib.sha256(json.dumps([content, list(classes), list(attributes)]).encode())
     for name in SAMPLES.names:
         digest.update(json.dumps([name, samples[name].to_pylist()]).encode())
     return digest.hexdigest()

@@ -6,36 +6,42 @@ from collections.abc import Callable, Iterable, Iterator
 
 from ddb.engine.files import is_disk_full
 from ddb.errors import DDBError, StageFailed
-from ddb.records import ERROR
-from ddb.stage import Row, Worker
+from ddb.stage import Batch, Row, Worker, error_row
 
-Engine = Callable[[Callable[[], Worker], Iterable[list[str]]], Iterator[list[Row]]]
-"""Open workers, give each id to one of them, yield the rows of each batch in any order, one row per id."""
+Engine = Callable[[Callable[[], Worker], Iterable[Batch]], Iterator[list[Row]]]
+"""Open workers, give each batch to one of them, yield the rows of each batch in any order."""
 
 
-def execute(open_worker: Callable[[], Worker], batches: Iterable[list[str]]) -> Iterator[list[Row]]:
+def execute(open_worker: Callable[[], Worker], batches: Iterable[Batch]) -> Iterator[list[Row]]:
     """One worker, batches in order."""
     worker = open_worker()
-    for ids in batches:
-        yield attempt(worker, ids)
+    for batch in batches:
+        yield attempt(worker, batch)
 
 
-def attempt(worker: Worker, ids: list[str]) -> list[Row]:
-    """One row per id. An exception in a batch is narrowed down to the ids that cause it; those become error rows.
+def attempt(worker: Worker, batch: Batch) -> list[Row]:
+    """One row for each id. An exception in a batch is narrowed down to the ids that cause it, each computed alone in
+    its own slot; those become error rows.
 
     A DDBError and a full disk concern the whole stage and pass through."""
+    ids = [name for name in batch if name is not None]
     try:
-        rows = worker(ids)
+        rows = worker(batch)
     except DDBError:
         raise
     except Exception as error:
         if isinstance(error, OSError) and is_disk_full(error):
             raise
         if len(ids) == 1:
-            return [{"id": ids[0], "status": ERROR, "error": f"{type(error).__name__}: {error}"}]
-        return [row for name in ids for row in attempt(worker, [name])]
+            return [error_row(ids[0], error)]
+        alone = [[name if slot == place else None for slot, name in enumerate(batch)] for place in _places(batch)]
+        return [row for one in alone for row in attempt(worker, one)]
     if [row["id"] for row in rows] != ids:
         raise StageFailed(
             f"the worker gave rows for other ids than it was asked for (first asked: {ids[0]}): a bug in the stage"
         )
     return rows
+
+
+def _places(batch: Batch) -> list[int]:
+    return [place for place, name in enumerate(batch) if name is not None]

@@ -1,122 +1,114 @@
-"""Runs one stage: skips it, goes on with it, refuses or replaces it as stale, counts its failures."""
+"""Runs one stage: skips it, goes on with it, or computes it; counts its failures."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence, Set
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
 
-from ddb.engine import files, local
+from ddb.engine import files, journal, local
 from ddb.engine.interrupt import shielded
 from ddb.engine.local import Engine
+from ddb.engine.parts import payload_names, row_bytes
 from ddb.engine.progress import Progress
 from ddb.engine.workspace import Workspace
-from ddb.errors import DDBError, StageFailed, StaleStage
+from ddb.errors import DDBError, StageFailed
 from ddb.records import ERROR
-from ddb.stage import Row, Stage
+from ddb.stage import TRACEBACK, Batch, Fixed, Row, Stage, Worker
 
 PART_SECONDS = 5.0
 PART_ROWS = 1024
+PART_BYTES = 1 << 26
+ENVIRONMENT = ("device", "dtype", "ddb")
+"""Of `Fixed`: what a stage is not continued under another value of, unless `Policy.resume_elsewhere` says so."""
 
 
 @dataclass(frozen=True)
 class Policy:
-    """`max_error_rate`: share of planned rows that may fail; `replace_stale`: recompute results of other settings."""
+    """`max_error_rate`: share of planned rows that may fail. `resume_elsewhere`: "refuse" or "continue" where a stage
+    has rows that were computed on another kind of device, in another dtype or by another version of ddb."""
 
     max_error_rate: float = 0.05
-    replace_stale: bool = True
+    resume_elsewhere: str = "refuse"
 
 
-def run_stage(
-    workspace: Workspace,
-    stage: Stage,
-    progress: Progress,
-    policy: Policy | None = None,
-    engine: Engine = local.execute,
-) -> bool:
+@dataclass(frozen=True)
+class Setup:
+    """How stages are run. `stages`: all of them, in order; `open_worker` opens a stage's worker with what its plan has
+    fixed; `fixed`: what a stage that first opens now is fixed to (its batch size is its own)."""
+
+    stages: Sequence[Stage]
+    open_worker: Callable[[Stage, Workspace, Fixed], Worker]
+    fixed: Fixed
+    progress: Progress
+    policy: Policy = field(default_factory=Policy)
+    engine: Callable[[str], Engine] = lambda stage: local.execute
+
+
+def run_stage(workspace: Workspace, name: str, setup: Setup) -> bool:
     """Bring a stage to its end: rows that exist are kept, rows with an error are tried again. False: nothing was left.
 
-    Raises StageFailed (too many errors, or a needed stage unfinished), StaleStage, DDBError (disk full)."""
-    policy = policy or Policy()
-    for name in stage.needs:
-        if workspace.done(name) is None:
-            raise StageFailed(
-                f"stage {stage.name} needs the results of {name}, which is not finished: run {name} first."
-            )
-    fingerprint = workspace.fingerprint(stage)
-    _settle_stale(workspace, stage, fingerprint, policy)
+    Raises StageFailed (too many errors, a needed stage unfinished, another environment), DDBError (disk full)."""
+    stage = next(stage for stage in setup.stages if stage.name == name)
+    for need in stage.needs:
+        if workspace.done(need) is None:
+            raise StageFailed(f"stage {name} needs the results of {need}, which is not finished: run {need} first.")
+    workspace.settle(setup.stages)
     plan = stage.plan(workspace)
     if len(set(plan)) != len(plan):
-        raise StageFailed(f"stage {stage.name} planned an id twice: a bug in the stage")
-    rows = workspace.rows(stage.name)
-    left = [name for name in plan if name not in rows or rows[name]["status"] == ERROR]
-    if not left and list(rows) == plan and workspace.done(stage.name):
-        workspace.event("skipped", stage=stage.name)
-        progress.skip(stage.name, len(plan))
+        raise StageFailed(f"stage {name} planned an id twice: a bug in the stage")
+    rows = workspace.rows(name)
+    left = [item for item in plan if item not in rows or rows[item]["status"] == ERROR]
+    if not left and workspace.done(name) and workspace.table(name, ["id"])["id"].to_pylist() == plan:
+        journal.event(workspace.root, "skipped", stage=name)
+        setup.progress.skip(name, len(plan))
         return False
+    fixed = _fixed(workspace, stage, setup, bool(left))
     started = time.monotonic()
     with shielded():
-        workspace.begin(stage, fingerprint, len(plan))
-        workspace.event("started", stage=stage.name, planned=len(plan), left=len(left))
-    progress.start(stage.name, len(plan), len(plan) - len(left))
+        workspace.settle(setup.stages, unfinished=name)
+        workspace.begin(stage, len(plan), fixed)
+        result = workspace.folder(name).name
+        journal.event(workspace.root, "started", stage=name, result=result, planned=len(plan), left=len(left))
+    setup.progress.start(name, len(plan), len(plan) - len(left))
     state = "failed"
     try:
-        _compute(workspace, stage, progress, policy, engine, plan, left)
-        _finish(workspace, stage, fingerprint, plan)
+        _compute(workspace, stage, setup, _batches(plan, set(left), fixed.batch_size), len(plan))
+        _finish(workspace, stage, setup, plan)
         state = "finished"
     except KeyboardInterrupt:
         state = "interrupted"
         raise
     except OSError as error:
-        raise (files.disk_full(workspace.folder(stage.name)) if files.is_disk_full(error) else error) from error
+        raise (files.disk_full(workspace.folder(name)) if files.is_disk_full(error) else error) from error
     finally:
-        progress.stop(state)
-        workspace.event(state, stage=stage.name, seconds=round(time.monotonic() - started, 3), rows=len(left))
+        setup.progress.stop(state)
+        seconds = round(time.monotonic() - started, 3)
+        journal.event(workspace.root, state, stage=name, result=result, seconds=seconds, rows=len(left))
     return True
 
 
-def _settle_stale(workspace: Workspace, stage: Stage, fingerprint: str, policy: Policy) -> None:
-    """Remove rows that were made from other settings or inputs, or refuse to."""
-    plan = workspace.plan(stage.name)
-    if plan is None and not workspace.parts(stage.name):
-        return
-    if plan is not None and plan["fingerprint"] == fingerprint:
-        return
-    why = _difference(plan or {}, dict(stage.settings), workspace.needs(stage))
-    if not policy.replace_stale:
-        raise StaleStage(
-            f"{workspace.folder(stage.name)}: made with other settings or inputs ({why}). "
-            "Choose another --out, or allow replacing with --set replace_stale=true."
-        )
-    with shielded():
-        workspace.event("stale", stage=stage.name, why=why)
-        workspace.clear(stage.name)
-
-
-def _difference(plan: Mapping[str, object], settings: Mapping[str, object], needs: Mapping[str, str]) -> str:
-    """The first few settings and inputs that changed, in words."""
-    before, now = _flat(plan.get("settings", {})), _flat(settings)
-    changed = [
-        f"{key}: {before.get(key)} -> {now.get(key)}"
-        for key in sorted({*before, *now})
-        if before.get(key) != now.get(key)
-    ]
-    old_needs = plan.get("needs", {})
-    if isinstance(old_needs, Mapping):
-        changed += [f"results of {name}" for name in needs if old_needs.get(name) != needs[name]]
-    return (
-        ", ".join(changed[:3]) + (f" and {len(changed) - 3} more" if len(changed) > 3 else "") or "format of the table"
-    )
-
-
-def _flat(value: object, prefix: str = "") -> dict[str, str]:
-    if not isinstance(value, Mapping):
-        return {prefix: str(list(value)) if isinstance(value, tuple) else str(value)}
-    return {
-        key: text
-        for name, item in value.items()
-        for key, text in _flat(item, f"{prefix}.{name}" if prefix else name).items()
-    }
+def _fixed(workspace: Workspace, stage: Stage, setup: Setup, anything_left: bool) -> Fixed:
+    """What the stage's last bits depend on: as it began, or as it is now where it begins. Another environment is told,
+    and refused unless the policy says "continue"."""
+    now = Fixed(**{**asdict(setup.fixed), "batch_size": stage.batch_size})
+    plan, folder = workspace.plan(stage.name), workspace.folder(stage.name)
+    if plan is None or [path.name for path in folder.iterdir()] == ["plan.json"]:
+        return now
+    before = Fixed(**plan["fixed"])
+    changed = {key: (getattr(before, key), getattr(now, key)) for key in ENVIRONMENT}
+    words = ", ".join(f"{key} {old} -> {new}" for key, (old, new) in changed.items() if old != new)
+    if words and anything_left:
+        if setup.policy.resume_elsewhere == "refuse":
+            raise StageFailed(
+                f"{folder}: stage {stage.name} began elsewhere ({words}), and rows computed there and here would be "
+                "mixed. Go on there, or allow it with --set resume_elsewhere=continue, or choose another --out."
+            )
+        setup.progress.say(f"{stage.name}: goes on elsewhere than it began ({words})")
+        journal.event(workspace.root, "continued", stage=stage.name, why=words)
+    kept = {key: getattr(now, key) for key in ENVIRONMENT if words and anything_left}
+    return Fixed(**{**asdict(before), **kept})
 
 
 @dataclass
@@ -126,75 +118,85 @@ class _Buffer:
     workspace: Workspace
     stage: Stage
     rows: list[Row] = field(default_factory=list)
+    size: int = 0
     since: float = field(default_factory=time.monotonic)
 
+    def add(self, rows: Sequence[Row]) -> None:
+        payloads = payload_names(self.stage.schema)
+        self.rows += rows
+        self.size += sum(row_bytes(row, payloads) for row in rows)
+
     def due(self) -> bool:
-        return len(self.rows) >= PART_ROWS or time.monotonic() - self.since >= PART_SECONDS
+        late = time.monotonic() - self.since >= PART_SECONDS
+        return late or len(self.rows) >= PART_ROWS or self.size >= PART_BYTES
 
     def flush(self) -> None:
         """Write what is there. Where that fails, these rows are dropped and the parts before them stay."""
-        rows, self.rows = self.rows, []
+        rows, self.rows, self.size = self.rows, [], 0
         if rows:
             with shielded():
                 self.workspace.write_part(self.stage, rows)
                 seconds = round(time.monotonic() - self.since, 3)
-                self.workspace.event("part", stage=self.stage.name, rows=len(rows), seconds=seconds)
+                result = self.workspace.folder(self.stage.name).name
+                facts = {"stage": self.stage.name, "result": result, "rows": len(rows), "seconds": seconds}
+                journal.event(self.workspace.root, "part", **facts)
         self.since = time.monotonic()
 
 
-def _compute(
-    workspace: Workspace,
-    stage: Stage,
-    progress: Progress,
-    policy: Policy,
-    engine: Engine,
-    plan: Sequence[str],
-    left: Sequence[str],
-) -> None:
-    """Give the ids that are left to the engine and write what comes back."""
-    if not left:
+def _compute(workspace: Workspace, stage: Stage, setup: Setup, batches: Sequence[Batch], planned: int) -> None:
+    """Give the batches to the engine and write what comes back."""
+    if not batches:
         return
-    folder = workspace.folder(stage.name)
-    batches = _batches(plan, set(left), stage.batch_size)
+    fixed = Fixed(**(workspace.plan(stage.name) or {})["fixed"])
     buffer, failed = _Buffer(workspace, stage), []
+    allowed = setup.policy.max_error_rate * planned
     try:
-        for rows in engine(lambda: stage.open(workspace, folder), batches):
-            buffer.rows += rows
+        engine = setup.engine(stage.name)
+        for rows in engine(lambda: setup.open_worker(stage, workspace, fixed), batches):
             errors = [row for row in rows if row["status"] == ERROR]
             for row in errors:
-                workspace.event("row_failed", stage=stage.name, id=row["id"], error=row["error"])
+                journal.event(workspace.root, "row_failed", stage=stage.name, id=row["id"], error=row["error"])
+                journal.failure(workspace.root, stage.name, row["id"], row.pop(TRACEBACK, row["error"]))
+            buffer.add(rows)
             failed += errors
-            progress.advance(len(rows), len(errors))
+            setup.progress.advance(len(rows), len(errors))
             if buffer.due():
                 buffer.flush()
-            if len(failed) > policy.max_error_rate * len(plan):
+            if len(failed) > allowed:
                 break
     finally:
         buffer.flush()
-    if len(failed) > policy.max_error_rate * len(plan):
-        raise _too_many(stage.name, failed, len(plan), policy)
+    if len(failed) > allowed:
+        raise _too_many(workspace.root, stage.name, failed, planned, setup.policy)
 
 
-def _batches(plan: Sequence[str], left: Set[str], size: int) -> Iterator[list[str]]:
-    """Batches with fixed borders in the plan, less the ids that are done: a float's last bits can depend on the batch
-    that it was computed in, and whole batches are written, so a resumed stage forms those of an unbroken one."""
+def _batches(plan: Sequence[str], left: Set[str], size: int) -> list[Batch]:
+    """Batches with fixed borders in the plan; a slot whose row exists is empty. A float's last bits can depend on the
+    shape of the batch that it was computed in and on the place in it, so a resumed stage forms those of an unbroken
+    one."""
+    batches: list[Batch] = []
     for start in range(0, len(plan), size):
-        if ids := [name for name in plan[start : start + size] if name in left]:
-            yield ids
+        names = plan[start : start + size]
+        if any(name in left for name in names):
+            batches.append([name if name in left else None for name in names])
+    return batches
 
 
-def _too_many(name: str, failed: Sequence[Row], planned: int, policy: Policy) -> DDBError:
+def _too_many(root: Path, name: str, failed: Sequence[Row], planned: int, policy: Policy) -> DDBError:
     first = "; ".join(f"{row['id']}: {row['error']}" for row in failed[:3])
     return StageFailed(
         f"stage {name}: {len(failed)} of {planned} rows failed, more than max_error_rate={policy.max_error_rate:g} "
-        f"allows. First: {first}. Mend the cause and run again: only failed rows are repeated."
+        f"allows. First: {first}. Mend the cause and run again: only failed rows are repeated. "
+        f"Tracebacks: {root / journal.ERRORS}"
     )
 
 
-def _finish(workspace: Workspace, stage: Stage, fingerprint: str, plan: Sequence[str]) -> None:
+def _finish(workspace: Workspace, stage: Stage, setup: Setup, plan: Sequence[str]) -> None:
     with shielded():
         workspace.compact(stage, plan)
     if stage.finish is not None:
-        stage.finish(workspace, workspace.folder(stage.name))
+        with workspace.ending(stage.name):
+            stage.finish(workspace, workspace.folder(stage.name))
     with shielded():
-        workspace.write_done(stage.name, fingerprint)
+        workspace.write_done(stage)
+        workspace.settle(setup.stages)

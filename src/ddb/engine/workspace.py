@@ -1,58 +1,73 @@
-"""The run folder: `1-erm/ .. 8-evaluate/` with Parquet parts, `plan.json` and `done.json`; `events.jsonl`.
+"""The run folder: a folder for each stage, in it a folder for each result, named by the result's fingerprint.
 
-A stage's folder holds
-    plan.json            written first: fingerprint, what it was made from, number of planned rows
-    part-00000.parquet   and more parts while the stage runs; one part in plan order when it is done
-    done.json            written last: fingerprint, digest of the part, number of rows and of error rows
-and whatever the stage itself writes beside them. Later parts overrule earlier ones: a row with an error is
-overruled by its next attempt. Nothing in these files depends on the clock; times are in `events.jsonl`, one object a
-line: `time` (UTC), `event` and, for a stage's events, `stage` and `seconds`:
-run | started | part | row_failed | stale | skipped | finished | failed | interrupted.
+    RUN/1-erm/3f2a91c07d5e4b88/plan.json           written first: what the rows are made from, what their bits depend on
+                               part-00000.parquet  and more parts while the stage runs; one in plan order at the end
+                               aside.parquet       rows that the present plan does not ask for
+                               done.json           written last: key, digest of the part, rows, error rows
+    RUN/current.json                               which result of each stage the present settings use
+    RUN/events.jsonl, errors.log                   see `journal.py`
+
+Another setting computes another result beside the first; nothing is removed but by `ddb clean`. A stage whose needed
+stages are not finished has no current result: what it would be made from is not known yet. Later parts overrule
+earlier ones: a row with an error is overruled by its next attempt. No file of a result depends on the clock.
 """
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
-import os
 import re
-import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from ddb.engine import files
+from ddb.engine.parts import Part, is_payload, write_in_order, write_rows
 from ddb.errors import DDBError, StageFailed
 from ddb.records import ERROR
-from ddb.stage import Row, Stage
+from ddb.stage import Fixed, Need, Row, Stage
 
-GROUP_ROWS = 256
-"""Rows of a row group: the memory that bringing a stage into order needs."""
+CURRENT = "current.json"
+ASIDE = "aside.parquet"
+FIRST_PART = "part-00000.parquet"
 
 
 @dataclass(frozen=True)
 class Done:
-    """What `done.json` says. `digest` is the SHA-256 of the finished part."""
+    """What `done.json` says. `key`: of the plan that the rows follow; `digest`: SHA-256 of the finished part."""
 
-    fingerprint: str
+    key: str
     digest: str
     rows: int
     errors: int
 
 
 @dataclass(frozen=True)
-class Workspace:
-    """The run folder at `root`; `stages` are the names in order (`at` finds them in an existing folder)."""
+class Current:
+    """The result that the present settings use: `fingerprint` names its folder; `key` says what its plan was made from,
+    so a result with another key may lack rows, or have rows of an older plan."""
 
-    root: Path
-    stages: tuple[str, ...]
+    fingerprint: str
+    key: str
+
+
+class Workspace:
+    """The run folder at `root`; `stages` are the names in order. It is a `ddb.stage.Tables`."""
+
+    def __init__(self, root: Path, stages: Sequence[str]) -> None:
+        self.root, self.stages = root, tuple(stages)
+        self._parts: dict[Path, tuple[tuple[int, int, int], Part]] = {}
+        self._ending: str | None = None
+        self._settled: dict[str, Current] | None = None
+        if old := next((root.glob("*-*/plan.json")), None):
+            raise DDBError(
+                f"{root}: a run folder of an older version of ddb (its results lie in {old.parent.name}/ itself). It "
+                "is left as it is: choose another --out, or use that version to read it."
+            )
 
     @staticmethod
     def at(root: Path) -> Workspace:
@@ -61,187 +76,202 @@ class Workspace:
         names = [match[2] for match in sorted((m for m in found if m), key=lambda m: int(m[1]))]
         if not names:
             raise DDBError(f"{root}: not a run folder (no stage folders such as 1-erm). Start a run with `ddb run`.")
-        return Workspace(root, tuple(names))
+        return Workspace(root, names)
+
+    def home(self, stage: str) -> Path:
+        """The folder of all results of a stage."""
+        return self.root / f"{self.stages.index(stage) + 1}-{stage}"
+
+    def result(self, stage: str, fingerprint: str) -> Path:
+        """The folder of one result."""
+        return self.home(stage) / fingerprint[:16]
+
+    def results(self, stage: str) -> list[Path]:
+        """The folders of all results that there are, finished or not."""
+        return sorted(path.parent for path in self.home(stage).glob("*/plan.json"))
+
+    def current(self, stage: str) -> Current | None:
+        """The result that the present settings use; None while needed stages are not finished."""
+        return self._known().get(stage)
 
     def folder(self, stage: str) -> Path:
-        """The stage's folder, made if it is missing."""
-        path = self.root / f"{self.stages.index(stage) + 1}-{stage}"
-        path.mkdir(parents=True, exist_ok=True)
-        return path
-
-    def parts(self, stage: str) -> list[Path]:
-        """The stage's parts, oldest first."""
-        return sorted(self.folder(stage).glob("part-*.parquet"))
-
-    def done(self, stage: str) -> Done | None:
-        """What the finished stage left, None while it is not finished."""
-        value = files.read_json(self.folder(stage) / "done.json")
-        return None if value is None else Done(**value)
-
-    def table(self, stage: str) -> pa.Table:
-        """All rows of a finished stage in the order of its plan. Raises StageFailed where it is not finished."""
-        if not self.parts(stage) or len(self.parts(stage)) > 1:
-            raise StageFailed(
-                f"{self.folder(stage)}: stage {stage} is not finished. Run `ddb run` on this folder first."
-            )
-        return _read(self.parts(stage)[0])
-
-    def rows(self, stage: str, columns: Sequence[str] = ("id", "status")) -> dict[str, Row]:
-        """The rows there are so far, finished or not: id -> the asked columns. Later parts overrule earlier ones."""
-        found: dict[str, Row] = {}
-        for part in self.parts(stage):
-            for row in _read(part, columns).to_pylist():
-                found[row["id"]] = row
-        return found
+        """The folder of the current result. Raises StageFailed where there is none."""
+        current = self.current(stage)
+        if current is None:
+            raise self._unfinished(stage)
+        return self.result(stage, current.fingerprint)
 
     def plan(self, stage: str) -> dict[str, Any] | None:
-        """What `plan.json` says: fingerprint, planned, settings, needs. None where the stage never started."""
-        return files.read_json(self.folder(stage) / "plan.json")
+        """What the current result's `plan.json` says: key, planned, content, needs, extent, fixed. None before it
+        started."""
+        return files.read_json(self.folder(stage) / "plan.json") if self.current(stage) else None
 
-    def begin(self, stage: Stage, fingerprint: str, planned: int) -> None:
-        """Mark the rows that follow as belonging to `fingerprint`; the stage counts as unfinished from here on."""
-        folder = self.folder(stage.name)
+    def done(self, stage: str) -> Done | None:
+        """What the finished stage left; None where it is not finished under the present settings."""
+        return self._done(stage, self.current(stage))
+
+    def table(self, stage: str, columns: Sequence[str] | None = None) -> pa.Table:
+        """See `ddb.stage.Tables`. Raises StageFailed where the stage is not finished under the present settings."""
+        part = self._finished(stage)
+        names = [column.name for column in part.schema if not is_payload(column.type)]
+        if refused := [name for name in columns or () if name not in names]:
+            raise ValueError(f"stage {stage}: {refused[0]} is a payload column, or none; ask for payloads by id")
+        return part.columns(list(columns) if columns is not None else names)
+
+    def payload(self, stage: str, column: str, ids: Sequence[str]) -> Iterator[Any]:
+        """See `ddb.stage.Tables`. Raises StageFailed where the stage is not finished under the present settings."""
+        part = self._finished(stage)
+        return (part.row(name, (column,))[column][0].as_py() for name in ids)
+
+    def rows(self, stage: str, columns: Sequence[str] = ("id", "status")) -> dict[str, Row]:
+        """The rows of the current result so far, finished or not, planned or not: id -> the asked columns."""
+        found: dict[str, Row] = {}
+        for part in self._all_parts(self.folder(stage)) if self.current(stage) else ():
+            found.update({row["id"]: row for row in part.columns(columns).to_pylist()})
+        return found
+
+    def count(self, path: Path) -> int:
+        """Rows of a result (its folder) or of a part."""
+        parts = self._all_parts(path) if path.is_dir() else [self._part(path)]
+        return len({name for part in parts for name in part.ids})
+
+    def begin(self, stage: Stage, planned: int, fixed: Fixed) -> None:
+        """Mark the rows that follow as belonging to the current result; it counts as unfinished from here on."""
+        current, folder = self._begun(stage), self.folder(stage.name)
+        folder.mkdir(parents=True, exist_ok=True)
         (folder / "done.json").unlink(missing_ok=True)
-        made_from = {"settings": dict(stage.settings), "needs": self.needs(stage)}
-        files.write_json(folder / "plan.json", {"fingerprint": fingerprint, "planned": planned, **made_from})
+        facts = {
+            "content": dict(stage.content),
+            "extent": dict(stage.extent),
+            "needs": self._marks(stage, self._known()),
+        }
+        more = {"planned": planned, "fixed": asdict(fixed), "schema": stage.schema.to_string()}
+        files.write_json(folder / "plan.json", {**asdict(current), **facts, **more})
 
     def write_part(self, stage: Stage, rows: Sequence[Row]) -> Path:
         """Write rows as the next part, whole or not at all. DDBError names the folder where the disk is full."""
-        parts = self.parts(stage.name)
+        parts = self._numbered(self.folder(stage.name))
         number = int(parts[-1].stem.removeprefix("part-")) + 1 if parts else 0
         path = self.folder(stage.name) / f"part-{number:05d}.parquet"
-        table = pa.Table.from_pylist(list(rows), schema=stage.schema)
-        files.write_atomic(
-            path, lambda file: pq.write_table(table, file, row_group_size=GROUP_ROWS, compression="zstd")
-        )
+        files.write_atomic(path, lambda file: write_rows(file, stage.schema, rows))
         return path
 
     def compact(self, stage: Stage, plan: Sequence[str]) -> None:
-        """Bring the rows of all parts into one part in plan order; rows that are no longer planned are dropped.
+        """Bring the planned rows of all parts into one part in plan order, and the others aside (errors are dropped).
 
-        The new part takes the place of the first one before the others go, so a kill at any moment loses nothing."""
-        parts = self.parts(stage.name)
-        where: dict[str, tuple[int, int]] = {}
-        for number, part in enumerate(parts):
-            for row, name in enumerate(_read(part, ["id"]).column("id").to_pylist()):
-                where[name] = (number, row)
-        chunks = [plan[start : start + GROUP_ROWS] for start in range(0, len(plan), GROUP_ROWS)]
+        What is put aside is written first, and the new part takes the place of the first one before the others go, so
+        a kill at any moment loses nothing."""
+        folder = self.folder(stage.name)
+        parts, planned = self._all_parts(folder), set(plan)
+        states = {name: row["status"] for name, row in self.rows(stage.name).items()}
+        aside = [name for name, status in states.items() if name not in planned and status != ERROR]
+        if aside:
+            files.write_atomic(folder / ASIDE, lambda file: write_in_order(file, stage.schema, parts, aside))
+        files.write_atomic(folder / FIRST_PART, lambda file: write_in_order(file, stage.schema, parts, plan))
+        for path in self._numbered(folder):
+            if path.name != FIRST_PART:
+                path.unlink()
+        if not aside:
+            (folder / ASIDE).unlink(missing_ok=True)
+        files.sync_folder(folder)
 
-        def write(file: BinaryIO) -> None:
-            with pq.ParquetWriter(file, stage.schema, compression="zstd") as writer:
-                for chunk in chunks:
-                    writer.write_table(_gather(parts, [where[name] for name in chunk]), row_group_size=GROUP_ROWS)
-
-        files.write_atomic(self.folder(stage.name) / "part-00000.parquet", write)
-        for part in parts:
-            if part.name != "part-00000.parquet":
-                part.unlink()
-        files.sync_folder(self.folder(stage.name))
-
-    def write_done(self, stage: str, fingerprint: str) -> None:
-        """Declare the stage finished."""
-        part = self.folder(stage) / "part-00000.parquet"
+    def write_done(self, stage: Stage) -> None:
+        """Declare the current result finished."""
+        part = self.folder(stage.name) / FIRST_PART
         with open(part, "rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
-        states = _read(part, ["status"]).column("status").to_pylist()
-        files.write_json(
-            self.folder(stage) / "done.json", asdict(Done(fingerprint, digest, len(states), states.count(ERROR)))
-        )
+        states = self._part(part).columns(["status"])["status"].to_pylist()
+        done = Done(self._begun(stage).key, digest, len(states), states.count(ERROR))
+        files.write_json(self.folder(stage.name) / "done.json", asdict(done))
 
-    def clear(self, stage: str) -> None:
-        """Remove everything of a stage; plan.json goes last, so that a half-cleared folder is still known as stale."""
-        folder = self.folder(stage)
-        (folder / "done.json").unlink(missing_ok=True)
-        for path in folder.iterdir():
-            if path.name == "plan.json":
+    def settle(self, stages: Sequence[Stage], unfinished: str | None = None, write: bool = True) -> None:
+        """Find out which results `stages`, all of them in order, have under their present content and extent, and write
+        it down; those that depend on an unfinished stage have none. `unfinished`: a stage that is about to change."""
+        known: dict[str, Current] = {}
+        changing = {unfinished}
+        for stage in stages:
+            if set(stage.needs) & changing:
+                changing.add(stage.name)
                 continue
-            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
-        files.sync_folder(folder)
-        (folder / "plan.json").unlink(missing_ok=True)
+            known[stage.name] = _identity(stage, self._marks(stage, known))
+            if self._done(stage.name, known[stage.name]) is None:
+                changing.add(stage.name)
+        self._settled = known
+        value = {name: asdict(current) for name, current in known.items()}
+        if write and files.read_json(self.root / CURRENT) != value:
+            files.write_json(self.root / CURRENT, value)
 
-    def needs(self, stage: Stage) -> dict[str, str]:
-        """What the needed stages contribute to the fingerprint: their own fingerprint and, unless the stage's rows
-        depend on single rows alone (`row_needs`), the digest of their table; "" where that is not finished."""
-        found = {}
+    def _marks(self, stage: Stage, known: Mapping[str, Current]) -> dict[str, str]:
+        """Fingerprint and digest of every needed stage."""
+        marks = {}
         for name in stage.needs:
-            done, plan = self.done(name), self.plan(name)
-            if name in stage.row_needs:
-                found[name] = plan["fingerprint"] if plan else ""
-            else:
-                found[name] = f"{done.fingerprint}:{done.digest}" if done else ""
-        return found
+            current = known.get(name)
+            done = self._done(name, current)
+            marks[name] = f"{current.fingerprint}:{done.digest}" if current and done else ""
+        return marks
 
-    def fingerprint(self, stage: Stage) -> str:
-        """SHA-256 of everything that decides the stage's rows: equal means that rows made then may be used now."""
-        made_from = {"name": stage.name, "settings": dict(stage.settings), "needs": self.needs(stage)}
-        value = {**made_from, "schema": stage.schema.to_string()}
-        text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
-        return hashlib.sha256(text.encode()).hexdigest()
+    def _known(self) -> dict[str, Current]:
+        """As settled by this process, or as the folder says."""
+        if self._settled is not None:
+            return self._settled
+        return {name: Current(**value) for name, value in (files.read_json(self.root / CURRENT) or {}).items()}
 
-    def is_current(self, stage: Stage) -> bool:
-        """True where the stage's rows so far belong to its present settings and inputs."""
-        plan = self.plan(stage.name)
-        return plan is not None and plan["fingerprint"] == self.fingerprint(stage)
+    def _done(self, stage: str, current: Current | None) -> Done | None:
+        value = files.read_json(self.result(stage, current.fingerprint) / "done.json") if current else None
+        done = None if value is None else Done(**value)
+        return done if done and current and done.key == current.key else None
 
-    def event(self, event: str, **facts: object) -> None:
-        """Append a line to events.jsonl. A line that a kill cut short is closed first."""
-        line = json.dumps({"time": datetime.now(UTC).isoformat(timespec="milliseconds"), "event": event, **facts})
-        try:
-            with open(self.root / "events.jsonl", "a+b") as file:
-                if file.tell():
-                    file.seek(-1, os.SEEK_END)
-                    line = line if file.read(1) == b"\n" else "\n" + line
-                file.write(line.encode() + b"\n")
-        except OSError as error:
-            raise (files.disk_full(self.root) if files.is_disk_full(error) else error) from error
-
-    def events(self) -> list[dict[str, Any]]:
-        """All events, oldest first; a line cut short by a kill is left out."""
-        path = self.root / "events.jsonl"
-        return [value for line in (path.read_bytes().splitlines() if path.exists() else []) if (value := _object(line))]
+    def _begun(self, stage: Stage) -> Current:
+        current = self.current(stage.name)
+        assert current is not None, "settle comes before begin"
+        return current
 
     @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Hold the run folder for this process and clean up after a killed one. DDBError while another holds it."""
+    def ending(self, stage: str) -> Iterator[None]:
+        """Inside, the stage's table can be read although `done.json` is not there yet."""
+        self._ending = stage
         try:
-            self.root.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise DDBError(f"{self.root}: cannot be made ({error.strerror}). Choose another --out.") from error
-        with open(self.root / ".lock", "wb") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise DDBError(
-                    f"{self.root}: another ddb process works in this folder. Wait for it, or choose --out."
-                ) from None
-            for stage in self.stages:
-                files.remove_temporary(self.folder(stage))
             yield
+        finally:
+            self._ending = None
+
+    def _finished(self, stage: str) -> Part:
+        if stage != self._ending and self.done(stage) is None:
+            raise self._unfinished(stage)
+        return self._part(self.folder(stage) / FIRST_PART)
+
+    def _unfinished(self, stage: str) -> StageFailed:
+        return StageFailed(
+            f"{self.root}: stage {stage} is not finished under the present settings. Run `ddb run` on this folder "
+            "first."
+        )
+
+    def _part(self, path: Path) -> Part:
+        """An open part, opened anew where the file was replaced."""
+        facts = path.stat()
+        stamp = (facts.st_mtime_ns, facts.st_ino, facts.st_size)
+        if path not in self._parts or self._parts[path][0] != stamp:
+            self._parts[path] = (stamp, Part(path))
+        return self._parts[path][1]
+
+    def _all_parts(self, folder: Path) -> list[Part]:
+        """Parts of a result, oldest first; what was put aside counts as oldest."""
+        aside = [folder / ASIDE] if (folder / ASIDE).exists() else []
+        return [self._part(path) for path in [*aside, *self._numbered(folder)]]
+
+    @staticmethod
+    def _numbered(folder: Path) -> list[Path]:
+        return sorted(folder.glob("part-*.parquet"))
 
 
-def _read(part: Path, columns: Sequence[str] | None = None) -> pa.Table:
-    try:
-        return pq.read_table(part, columns=list(columns) if columns else None, partitioning=None)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise DDBError(f"{part}: damaged ({error}). Delete its folder to compute the stage again.") from error
+def _identity(stage: Stage, marks: Mapping[str, str]) -> Current:
+    decisive = {Need.TABLE: dict(marks), Need.ROWS: {name: mark.partition(":")[0] for name, mark in marks.items()}}
+    needs = {name: decisive[need][name] for name, need in stage.needs.items() if need in decisive}
+    content = {"name": stage.name, "content": dict(stage.content), "schema": stage.schema.to_string()}
+    key = {"needs": dict(marks), "extent": dict(stage.extent)}
+    return Current(_hash({**content, "needs": needs}), _hash(key))
 
 
-def _gather(parts: Sequence[Path], where: Sequence[tuple[int, int]]) -> pa.Table:
-    """Rows (part number, row number) in the given order, as one table without chunk borders."""
-    pieces, position, offset = [], {}, 0
-    for number in sorted({part for part, _ in where}):
-        rows = [row for part, row in where if part == number]
-        groups = sorted({row // GROUP_ROWS for row in rows})
-        pieces.append(pq.ParquetFile(parts[number]).read_row_groups(groups))
-        for group in groups:
-            position.update({(number, group * GROUP_ROWS + place): offset + place for place in range(GROUP_ROWS)})
-            offset += min(GROUP_ROWS, pq.read_metadata(parts[number]).row_group(group).num_rows)
-    return pa.concat_tables(pieces).take([position[key] for key in where]).combine_chunks()
-
-
-def _object(line: bytes) -> dict[str, Any] | None:
-    try:
-        value = json.loads(line)
-    except ValueError:
-        return None
-    return value if isinstance(value, dict) else None
+def _hash(value: Mapping[str, object]) -> str:
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()

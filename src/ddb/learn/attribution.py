@@ -7,15 +7,18 @@ equals a outside a region, the attributions outside are 0, so the sum inside the
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
 import torch
-from PIL import Image, ImageFilter
 from torch import Tensor
 
 from ddb.learn.classifier import Classifier, Pixels, to_tensor
 from ddb.learn.device import Runtime
-from ddb.learn.predict import Floats, softmax
+from ddb.learn.halving import BatchSize, batches
+from ddb.learn.predict import Floats, filled_up, softmax
 
 Masks = npt.NDArray[np.bool_]
 """[N, S, S]"""
@@ -32,34 +35,54 @@ def output_change(
     return change
 
 
+@dataclass(frozen=True)
+class Integral:
+    """How gradients are integrated: Gauss-Legendre quadrature with `steps` points, in batches of `batch.size` images.
+    `output`: "logit", "probability", or "margin" (the label's logit minus the mean of the others, which a common shift
+    of all logits leaves unchanged)."""
+
+    steps: int
+    output: str
+    batch: BatchSize
+
+
 def integrated_gradients(
     classifier: Classifier,
     baselines: Pixels,
     images: Pixels,
     labels: npt.NDArray[np.integer],
     runtime: Runtime,
-    steps: int,
-    output: str,
+    integral: Integral,
 ) -> Floats:
-    """Attributions [N, S, S] (summed over colours) of output `labels` along the path from `baselines` to `images`.
+    """Attributions float32 [N, S, S] (summed over colours) of the outputs `labels` [N] along the straight path from
+    `baselines` to `images`, uint8 [N, S, S, 3] each. The model is left in eval mode, its parameters without gradients.
 
-    Gauss-Legendre quadrature with `steps` points. `output`: "logit", "probability", or "margin" (the label's logit
-    minus the mean of the others, unmoved where all logits move together). Pixels are uint8 [N, S, S, 3].
+    Every batch has exactly `integral.batch.size` images, the last filled up with blanks: an image's attributions do not
+    depend on the others. A batch that does not fit into memory is halved; OutOfMemory where one image does not fit.
+    A row may hold NaN or infinity where the model gives that (`learn.finite`).
     """
     model = classifier.on(runtime.device).eval().requires_grad_(False)
-    start = classifier.normalise(to_tensor(baselines, runtime.device))
-    step = classifier.normalise(to_tensor(images, runtime.device)) - start
-    wanted = torch.from_numpy(np.asarray(labels, np.int64)).to(runtime.device)
-    nodes, weights = np.polynomial.legendre.leggauss(steps)  # on [-1, 1]
-    total = torch.zeros_like(step)
-    for node, weight in zip(nodes.tolist(), weights.tolist(), strict=True):
-        point = (start + step * ((node + 1) / 2)).requires_grad_(True)
-        with runtime.autocast():
-            value = _output(model(point).float(), wanted, output)
-        (gradient,) = torch.autograd.grad(value.sum(), point)
-        total += gradient * (weight / 2)
-    attributions: Floats = (total * step).sum(dim=1).cpu().numpy()
-    return attributions
+    wanted = np.asarray(labels, np.int64)
+    nodes, weights = np.polynomial.legendre.leggauss(integral.steps)  # on [-1, 1]
+
+    def work(rows: Sequence[int]) -> Floats:
+        own, size = slice(rows[0], rows[-1] + 1), integral.batch.size
+        start, end = (
+            classifier.normalise(to_tensor(filled_up(pixels[own], size), runtime.device))
+            for pixels in (baselines, images)
+        )
+        step, target = end - start, torch.from_numpy(filled_up(wanted[own], size)).to(runtime.device)
+        total = torch.zeros_like(step)
+        for node, weight in zip(nodes.tolist(), weights.tolist(), strict=True):
+            point = (start + step * ((node + 1) / 2)).requires_grad_(True)
+            with runtime.autocast():
+                value = _output(model(point).float(), target, integral.output)
+                (gradient,) = torch.autograd.grad(value.sum(), point)
+            total += gradient * (weight / 2)
+        attributions: Floats = (total * step).sum(dim=1)[: len(rows)].cpu().numpy()
+        return attributions
+
+    return np.concatenate(list(batches(work, range(len(wanted)), integral.batch)))
 
 
 def _output(logits: Tensor, labels: Tensor, output: str) -> Tensor:
@@ -77,21 +100,3 @@ def share_outside(attributions: Floats, masks: Masks) -> npt.NDArray[np.float64]
     total = size.sum(axis=(1, 2))
     outside: npt.NDArray[np.float64] = (size * ~masks).sum(axis=(1, 2))
     return outside / np.where(total > 0, total, 1)
-
-
-def mask_at_input(mask: npt.NDArray[np.bool_], side: int, reach: float = 2.0) -> npt.NDArray[np.bool_]:
-    """A mask [H, W] on the classifier's grid [side, side]: every pixel that a masked pixel can influence.
-
-    Images come to the grid by an antialiased resize with a kernel of `reach` pixels (2: bicubic) and a centre crop
-    (`data.images.square`), so pixels near the edge mix; the mask grows by that reach. Same size: unchanged.
-    """
-    height, width = mask.shape
-    scale = side / min(height, width)
-    size = max(side, round(height * scale)), max(side, round(width * scale))
-    if size != (height, width):
-        grey = Image.fromarray(mask.astype(np.uint8) * np.uint8(255))
-        margin = int(np.ceil(reach * max(1.0, scale)))
-        small = grey.resize((size[1], size[0]), Image.Resampling.BOX).point(lambda value: 255 if value else 0)
-        mask = np.asarray(small.filter(ImageFilter.MaxFilter(2 * margin + 1))) > 0
-    top, left = (size[0] - side) // 2, (size[1] - side) // 2
-    return mask[top : top + side, left : left + side]

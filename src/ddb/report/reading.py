@@ -33,12 +33,8 @@ class RunFolder(Tables, Protocol):
         """The run folder."""
         ...
 
-    def current(self, stage: str) -> str | None:
-        """The fingerprint of the stage under the present settings; None where that is not known yet."""
-        ...
-
-    def events(self) -> list[dict[str, Any]]:
-        """The entries of events.jsonl, oldest first."""
+    def current(self, stage: str) -> object | None:
+        """The result of the stage under the present settings; None where that is not known yet."""
         ...
 
 
@@ -58,6 +54,10 @@ class Run:
     def finished(self) -> tuple[str, ...]:
         """The stages that are finished under the present settings, in order."""
         return tuple(stage for stage in STAGES if self._is_finished(stage))
+
+    def result(self, stage: str) -> str:
+        """The name of the folder of a stage's result under the present settings; "" where that is not known yet."""
+        return self.tables.folder(stage).name if self.tables.current(stage) is not None else ""
 
     @property
     def missing(self) -> list[str]:

@@ -99,7 +99,7 @@ class SourcePictures:
 
     def _keys(self, name: str, sha256: str) -> list[str]:
         """What the thumbnails of a counterfactual are stored under; object masks are those of a segmentation."""
-        masks = self.run.tables.current("segment") if "segment" in self.run.finished else ""
+        masks = self.run.result("segment") if "segment" in self.run.finished else ""
         return [f"{kind} {name} {sha256} {masks if kind == 'mask' else ''}" for kind in KINDS]
 
     def _check(self, path: str, sha256: str) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from ddb.engine import journal
 from ddb.records import ERROR
 from ddb.report.reading import STAGES, Run
 
@@ -57,11 +58,10 @@ def failed_rows(run: Run) -> list[tuple[str, int, str]]:
 
 
 def _stage_seconds(run: Run) -> dict[str, float]:
-    """Stage -> wall time of all its starts under the present settings. Events that name the fingerprint of other
-    settings do not count."""
-    own = {stage: run.tables.current(stage) for stage in STAGES}
-    events = [event for event in run.tables.events() if event.get("stage") in own]
-    return _summed(event for event in events if event.get("fingerprint", own[event["stage"]]) == own[event["stage"]])
+    """Stage -> wall time of all its starts under the present settings. Events of another result do not count."""
+    own = {stage: run.result(stage) for stage in STAGES}
+    events = [event for event in journal.events(run.folder) if event.get("stage") in own]
+    return _summed(event for event in events if event.get("result") == own[event["stage"]])
 
 
 def _summed(events: Iterable[dict[str, Any]]) -> dict[str, float]:
@@ -70,9 +70,7 @@ def _summed(events: Iterable[dict[str, Any]]) -> dict[str, float]:
     open_parts: dict[str, float] = {}
     for event in events:
         stage, kind, seconds = event["stage"], event.get("event"), event.get("seconds")
-        if kind == "stale":  # what follows computes the stage anew
-            total[stage] = open_parts[stage] = 0.0
-        elif kind == "part" and isinstance(seconds, int | float):
+        if kind == "part" and isinstance(seconds, int | float):
             open_parts[stage] = open_parts.get(stage, 0.0) + seconds
         elif kind == "started":
             total[stage] = total.get(stage, 0.0) + open_parts.pop(stage, 0.0)

@@ -6,7 +6,8 @@ weights: the loss column ranks the samples and then comes from them, all else fr
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,43 +17,46 @@ from safetensors.torch import load_file
 from ddb.backends.classifiers.timm_classifier import (
     CARD,
     LoadedClassifier,
-    backbone_identity,
     create_classifier,
     load_classifier,
     save_classifier,
 )
 from ddb.config import ErmConfig
-from ddb.data.images import pixel_store
-from ddb.data.table import Dataset
-from ddb.errors import ConfigError
+from ddb.context import Context, Models
+from ddb.data.pixel_store import pixel_store
 from ddb.learn import predict, processes
 from ddb.learn.device import Runtime, open_accelerator
 from ddb.learn.fit import CHECKPOINT, RANKING, Images, Material, fit, write_history
 from ddb.learn.seeds import seed_of
 from ddb.learn.validation import group_cells, holdout, validator
 from ddb.records import OK, PREDICTIONS
-from ddb.stage import Row, Stage, Tables, Worker
+from ddb.stage import Batch, Fixed, Row, Stage, Tables, Worker
+from ddb.stages.slots import rows_of
 
 CLASSIFIER = "classifier"
 PREDICT_BATCH = 128
 
 
+@dataclass(frozen=True)
+class Training:
+    """What ERM reads. `groups` (columns id, attribute; validation ids) is for selection "worst_group" alone."""
+
+    context: Context
+    settings: ErmConfig
+    groups: pa.Table | None
+
+
 def stage(
-    dataset: Dataset,
-    settings: ErmConfig,
-    seed: int,
-    device: str,
-    precision: str,
-    group_labels: pa.Table | None = None,
+    context: Context, settings: ErmConfig, content: Mapping[str, object], group_labels: pa.Table | None = None
 ) -> Stage:
     """`group_labels` (columns id, attribute; validation ids) is for selection "worst_group" alone."""
+    dataset, work = context.dataset, Training(context, settings, group_labels)
     samples = pa.concat_tables([dataset.split("train"), dataset.split("val")])
     ids = samples["id"].to_pylist()
 
-    def open_worker(tables: Tables, folder: Path) -> Worker:
-        runtime = open_accelerator(device, precision)
-        classifier = _trained(dataset, settings, seed, runtime, group_labels, folder)
-        return _worker(dataset, samples, classifier, runtime.exact(), folder)
+    def open_worker(models: Models, tables: Tables, folder: Path, fixed: Fixed) -> Worker:
+        runtime = open_accelerator(context.device, context.precision)
+        return _worker(context, samples, _trained(work, runtime, folder), runtime.exact(), folder)
 
     def finish(tables: Tables, folder: Path) -> None:
         (folder / CHECKPOINT).unlink(missing_ok=True)
@@ -60,13 +64,10 @@ def stage(
     return Stage(
         name="erm",
         schema=PREDICTIONS,
-        needs=(),
-        settings={
-            "erm": settings.model_dump(mode="json", exclude={"weights"}),
-            "backbone": backbone_identity(settings),
-            "seed": seed,
-            "precision": precision,
-            "data": dataset.fingerprint,
+        needs={},
+        content={
+            **content,
+            "data": dataset.identity(["train", "val"]),
             "groups": None if group_labels is None else group_labels.to_pydict(),
         },
         plan=lambda tables: ids,
@@ -76,29 +77,13 @@ def stage(
     )
 
 
-def _trained(
-    dataset: Dataset, settings: ErmConfig, seed: int, runtime: Runtime, groups: pa.Table | None, folder: Path
-) -> LoadedClassifier:
+def _trained(work: Training, runtime: Runtime, folder: Path) -> LoadedClassifier:
     """The classifier in `folder`, trained first if it is not there."""
     if (folder / CLASSIFIER / CARD).exists():
         return load_classifier(folder / CLASSIFIER)
-    if settings.rank_epoch and settings.rank_epoch > settings.epochs:
-        raise ConfigError(f"erm.rank_epoch: {settings.rank_epoch} is after the last epoch ({settings.epochs}).")
-    loaded = create_classifier(settings, dataset.classes, seed_of(seed, "erm", "head"))
-    cache = folder.parent / "cache"
-    train, val = dataset.split("train"), dataset.split("val")
-    with processes.leader_first():
-        held = holdout(val, pixel_store(dataset, val["id"].to_pylist(), settings.image_size, cache))
-    if settings.selection == "worst_group":
-        held = replace(held, cells=group_cells(val, groups, "erm"))
-    material = Material(
-        train=Images(
-            pixel_store(dataset, train["id"].to_pylist(), settings.image_size, cache),
-            train["label"].to_numpy().astype(np.int64),
-        ),
-        validate=validator(settings.selection, [held], runtime, PREDICT_BATCH),
-        rank_epoch=settings.rank_epoch,
-    )
+    settings, seed = work.settings, work.context.seed
+    loaded = create_classifier(settings, work.context.dataset.classes, seed_of(seed, "erm", "head"))
+    material = _material(work, loaded, runtime)
     progress = fit(loaded.classifier, material, settings, runtime, seed_of(seed, "erm"), folder)
     with processes.leader_first():
         if processes.leads():
@@ -107,33 +92,52 @@ def _trained(
     return loaded
 
 
-def _worker(dataset: Dataset, samples: pa.Table, loaded: LoadedClassifier, runtime: Runtime, folder: Path) -> Worker:
+def _material(work: Training, loaded: LoadedClassifier, runtime: Runtime) -> Material:
+    dataset, settings, preprocessing = work.context.dataset, work.settings, loaded.card.preprocessing
+    train, val = dataset.split("train"), dataset.split("val")
+    with processes.leader_first():
+        held = holdout(val, pixel_store(dataset, val["id"].to_pylist(), preprocessing, work.context.cache))
+    if settings.selection == "worst_group":
+        held = replace(held, cells=group_cells(val, work.groups, "erm"))
+    return Material(
+        train=Images(
+            pixel_store(dataset, train["id"].to_pylist(), preprocessing, work.context.cache),
+            train["label"].to_numpy().astype(np.int64),
+        ),
+        validate=validator(settings.selection, [held], runtime, PREDICT_BATCH),
+        rank_epoch=settings.rank_epoch,
+    )
+
+
+def _worker(context: Context, samples: pa.Table, loaded: LoadedClassifier, runtime: Runtime, folder: Path) -> Worker:
     ids, labels, splits = samples["id"].to_pylist(), samples["label"].to_numpy(), samples["split"].to_pylist()
     where = {item: index for index, item in enumerate(ids)}
-    pixels = pixel_store(dataset, ids, loaded.card.image_size, folder.parent / "cache")
+    preprocessing = loaded.card.preprocessing
+    pixels = pixel_store(context.dataset, ids, preprocessing, context.cache)
     ranking = _ranking_classifier(loaded, folder)
 
-    def compute(rows: list[int]) -> list[Row]:
-        chunk, own = pixels[rows[0] : rows[-1] + 1], labels[rows[0] : rows[-1] + 1]
+    def work(batch: Batch) -> list[Row]:
+        rows = np.array([where[name] if name is not None else 0 for name in batch], np.int64)
+        chunk, own = pixels[rows], labels[rows]
         outputs = predict.logits(loaded.classifier, chunk, runtime, PREDICT_BATCH)
         ranks = outputs if ranking is None else predict.logits(ranking.classifier, chunk, runtime, PREDICT_BATCH)
         losses, probabilities = predict.cross_entropy(ranks, own), predict.softmax(outputs)
-        return [
-            {
-                "id": ids[row],
-                "label": int(labels[row]),
-                "split": splits[row],
-                "loss": float(losses[i]),
-                "probabilities": probabilities[i].tolist(),
-                "correct": bool(outputs[i].argmax() == labels[row]),
+
+        def row(slot: int, name: str) -> Row:
+            return {
+                "id": name,
+                "label": int(own[slot]),
+                "split": splits[rows[slot]],
+                "loss": float(losses[slot]),
+                "probabilities": probabilities[slot].tolist(),
+                "correct": bool(outputs[slot].argmax() == own[slot]),
                 "status": OK,
                 "error": "",
             }
-            for i, row in enumerate(rows)
-        ]
 
-    item = predict.in_fixed_chunks(compute, len(ids), PREDICT_BATCH)
-    return lambda asked: [item(where[name]) for name in asked]
+        return rows_of(batch, {}, row)
+
+    return work
 
 
 def _ranking_classifier(loaded: LoadedClassifier, folder: Path) -> LoadedClassifier | None:

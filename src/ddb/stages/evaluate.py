@@ -9,9 +9,9 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -20,18 +20,21 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ddb.backends.classifiers.timm_classifier import load_classifier
-from ddb.config import DataConfig, ErmConfig, EvaluateConfig
-from ddb.data.images import pixel_store, read_mask, read_png, square
+from ddb.backends.classifiers.timm_classifier import LoadedClassifier, load_classifier
+from ddb.config import DataConfig, EvaluateConfig
+from ddb.context import Context, Models
+from ddb.data.counterfactuals import Counterfactuals, Rebuilt, Rows
+from ddb.data.images import Pixels, read_mask
+from ddb.data.pixel_store import pixel_store
+from ddb.data.preprocessing import Preprocessing
 from ddb.data.sources.load import load_in_distribution
 from ddb.data.table import Dataset
 from ddb.learn import leak, metrics, predict
-from ddb.learn.attribution import mask_at_input
-from ddb.learn.classifier import Classifier, Pixels
 from ddb.learn.device import Runtime, open_accelerator
 from ddb.learn.shortcuts import follows, reliance
 from ddb.records import OK, OUTCOMES, Group
-from ddb.stage import Row, Stage, Tables, Worker
+from ddb.stage import Batch, Fixed, Need, Row, Stage, Tables, Worker
+from ddb.stages.slots import rows_of
 
 METRICS = "metrics.json"
 FAMILIAR = "in_distribution"
@@ -41,105 +44,127 @@ PROBE_PAIRS, PROBE_IMAGES, PROBE_LEAST = 512, 1024, 10
 
 
 @dataclass(frozen=True)
-class Bench:
-    """What the figures are computed from; `cache` holds the decoded pixels."""
+class Evaluation:
+    """What the figures are computed from: `dataset` with its attributes, the classifiers before and after, the folder
+    of decoded pixels."""
 
     dataset: Dataset
-    classifiers: dict[str, Classifier]
+    loaded: Mapping[str, LoadedClassifier]
     runtime: Runtime
     batch_size: int
     cache: Path
 
     @property
-    def side(self) -> int:
-        return self.classifiers["before"].image_size
+    def preprocessing(self) -> Preprocessing:
+        return self.loaded["before"].card.preprocessing
 
     def pixels(self, ids: list[str]) -> Pixels:
-        return pixel_store(self.dataset, ids, self.side, self.cache)
+        return pixel_store(self.dataset, ids, self.preprocessing, self.cache)
 
     def features(self, pixels: Pixels) -> predict.Floats:
-        return predict.features(self.classifiers["before"], pixels, self.runtime, self.batch_size)
+        return predict.features(self.loaded["before"].classifier, pixels, self.runtime, self.batch_size)
 
 
 def stage(
-    dataset: Dataset, settings: EvaluateConfig, data: DataConfig, erm: ErmConfig, device: str, precision: str
+    context: Context, dataset: Dataset, settings: EvaluateConfig, data: DataConfig, content: Mapping[str, object]
 ) -> Stage:
     """`dataset` with its attributes. Predictions are computed in float32 whatever `precision` says."""
     ids = dataset.split("test")["id"].to_pylist()
     familiar = [f"{FAMILIAR}/{row:06d}" for row in range(settings.in_distribution)]
 
-    def bench(tables: Tables, folder: Path) -> Bench:
+    def evaluation(tables: Tables, batch_size: int) -> Evaluation:
         stages = {"before": "erm", "after": "retrain"}
-        classifiers = {k: load_classifier(tables.folder(name) / "classifier").classifier for k, name in stages.items()}
-        runtime = open_accelerator(device, precision).exact()
-        return Bench(dataset, classifiers, runtime, settings.batch_size, folder.parent / "cache")
+        loaded = {when: load_classifier(tables.folder(name) / "classifier") for when, name in stages.items()}
+        runtime = open_accelerator(context.device, context.precision).exact()
+        return Evaluation(dataset, loaded, runtime, batch_size, context.cache)
+
+    def open_worker(models: Models, tables: Tables, folder: Path, fixed: Fixed) -> Worker:
+        return _worker(evaluation(tables, fixed.batch_size), familiar, data)
 
     def finish(tables: Tables, folder: Path) -> None:
-        facts = measure(tables, bench(tables, folder))
+        facts = measure(tables, evaluation(tables, settings.batch_size))
         (folder / METRICS).write_text(json.dumps(facts, indent=1, allow_nan=False) + "\n")
 
     return Stage(
         name="evaluate",
         schema=OUTCOMES,
-        needs=("erm", "segment", "inpaint", "prune", "retrain"),
-        settings={
-            "evaluate": settings.model_dump(mode="json"),
+        needs=dict.fromkeys(("erm", "segment", "inpaint", "prune", "retrain"), Need.TABLE),
+        content={
+            **content,
             "pocket": data.pocket.model_dump(mode="json") if familiar else None,
-            "image_size": erm.image_size,
-            "data": dataset.fingerprint,
+            "data": dataset.identity(["train", "val", "test"]),
         },
+        extent={"in_distribution": settings.in_distribution},
         plan=lambda tables: ids + familiar,
-        open=lambda tables, folder: _worker(bench(tables, folder), familiar, data),
+        open=open_worker,
         batch_size=settings.batch_size,
         finish=finish,
     )
 
 
-def _worker(bench: Bench, familiar: list[str], data: DataConfig) -> Worker:
-    test = bench.dataset.split("test")
-    names: list[str] = test["id"].to_pylist()
-    lookup: dict[str, Callable[[], Row]] = {}
-    outcomes = partial(_outcomes, bench, "test", names, test["label"].to_pylist(), bench.pixels(names))
-    item = predict.in_fixed_chunks(outcomes, len(names), bench.batch_size)
-    lookup |= {name: partial(item, row) for row, name in enumerate(names)}
+@dataclass(frozen=True)
+class _Images:
+    """Images that are evaluated: ids, labels and pixels of one split."""
+
+    split: str
+    ids: list[str]
+    labels: list[int]
+    pixels: Pixels
+
+    @cached_property
+    def where(self) -> dict[str, int]:
+        return {name: row for row, name in enumerate(self.ids)}
+
+
+def _worker(evaluation: Evaluation, familiar: list[str], data: DataConfig) -> Worker:
+    samples = evaluation.dataset.split("test")
+    names: list[str] = samples["id"].to_pylist()
+    images = [_Images("test", names, samples["label"].to_pylist(), evaluation.pixels(names))]
     if familiar:
-        drawn = load_in_distribution(data, len(familiar), bench.cache)
-        pixels = pixel_store(drawn, drawn.samples["id"].to_pylist(), bench.side, bench.cache)
-        outcomes = partial(_outcomes, bench, FAMILIAR, familiar, drawn.samples["label"].to_pylist(), pixels)
-        item = predict.in_fixed_chunks(outcomes, len(familiar), bench.batch_size)
-        lookup |= {name: partial(item, row) for row, name in enumerate(familiar)}
-    return lambda asked: [lookup[name]() for name in asked]
+        drawn = load_in_distribution(data, len(familiar), evaluation.cache)
+        pixels = pixel_store(drawn, drawn.samples["id"].to_pylist(), evaluation.preprocessing, evaluation.cache)
+        images.append(_Images(FAMILIAR, familiar, drawn.samples["label"].to_pylist(), pixels))
+
+    def work(batch: Batch) -> list[Row]:
+        """A batch may hold images of both splits."""
+        size = evaluation.preprocessing.size
+        pixels, facts = np.zeros((len(batch), size, size, 3), np.uint8), {}
+        for slot, name in enumerate(batch):
+            for part in images:
+                if name in part.where:
+                    row = part.where[name]
+                    pixels[slot], facts[slot] = part.pixels[row], {"label": part.labels[row], "split": part.split}
+        found = {
+            when: predict.softmax(predict.logits(one.classifier, pixels, evaluation.runtime, evaluation.batch_size))
+            for when, one in evaluation.loaded.items()
+        }
+
+        def row_of(slot: int, name: str) -> Row:
+            outcome = {when: probabilities[slot].tolist() for when, probabilities in found.items()}
+            return {"id": name, **facts[slot], **outcome, "status": OK, "error": ""}
+
+        return rows_of(batch, {}, row_of)
+
+    return work
 
 
-def _outcomes(
-    bench: Bench, split: str, names: list[str], labels: list[int], pixels: Pixels, rows: list[int]
-) -> list[Row]:
-    found = {
-        when: predict.softmax(predict.logits(classifier, pixels[rows], bench.runtime, bench.batch_size))
-        for when, classifier in bench.classifiers.items()
-    }
-    return [
-        {"id": names[row], "label": labels[row], "split": split, "status": OK, "error": ""}
-        | {when: probabilities[i].tolist() for when, probabilities in found.items()}
-        for i, row in enumerate(rows)
-    ]
-
-
-def measure(tables: Tables, bench: Bench) -> dict[str, Any]:
+def measure(tables: Tables, evaluation: Evaluation) -> dict[str, Any]:
     """All of metrics.json, from the outcomes of this stage and the tables of those before it."""
     outcomes = tables.table("evaluate")
+    outcomes = outcomes.filter(pc.equal(outcomes["status"], OK))
     fit = tables.table("retrain").to_pylist()[0]
-    pairs = _kept_pairs(tables)
+    candidates = Counterfactuals(tables, evaluation.dataset)
+    kept = _shuffled(candidates)
     return {
-        **{when: _figures(bench.dataset, outcomes, when) for when in bench.classifiers},
+        **{when: _figures(evaluation.dataset, outcomes, when) for when in evaluation.loaded},
         "counts": _counts(tables),
         "selection": {name: fit[name] for name in ("selection", "epoch", "value")},
         FAMILIAR: _familiar(outcomes),
-        "flip_rate": _flip_rate(bench, pairs),
-        "shortcut_reliance": _reliance(bench, tables.table("segment")),
-        "leak": _leak(bench, pairs),
-        "classes": list(bench.dataset.classes),
-        "attributes": list(bench.dataset.attributes),
+        "flip_rate": _flip_rate(evaluation, candidates, kept),
+        "shortcut_reliance": _reliance(evaluation, tables),
+        "leak": _leak(evaluation, candidates, kept),
+        "classes": list(evaluation.dataset.classes),
+        "attributes": list(evaluation.dataset.attributes),
     }
 
 
@@ -149,11 +174,13 @@ def _attributes(samples: pa.Table) -> npt.NDArray[np.int64]:
 
 
 def _figures(dataset: Dataset, outcomes: pa.Table, when: str) -> dict[str, Any]:
+    """Per group and over all test images that have an outcome; each with its own attribute."""
     rows = outcomes.filter(pc.equal(outcomes["split"], "test"))
     train = dataset.split("train")
     counts = Counter(map(Group, train["label"].to_pylist(), _attributes(train).tolist()))
     probabilities = np.array(rows[when].to_pylist(), np.float64)
-    figures = metrics.summarise(probabilities, rows["label"].to_numpy(), _attributes(dataset.split("test")), counts)
+    own = _attributes(dataset.samples)[[dataset.rows[name] for name in rows["id"].to_pylist()]]
+    figures = metrics.summarise(probabilities, rows["label"].to_numpy(), own, counts)
     for row in figures["groups"]:
         row["label_name"] = dataset.classes[row["label"]]
         row["attribute_name"] = None if row["attribute"] is None else dataset.attributes[row["attribute"]]
@@ -176,72 +203,79 @@ def _familiar(outcomes: pa.Table) -> dict[str, Any] | None:
     return {**{when: float(correct.mean()) for when, correct in right.items()}, "n": len(rows)}
 
 
-def _kept_pairs(tables: Tables) -> pa.Table:
-    """Kept candidates, by the hash of their id, so that the first n are a random sample."""
-    verdicts, candidates = tables.table("prune"), tables.table("inpaint")
-    keep = sorted(verdicts.filter(verdicts["keep"])["id"].to_pylist(), key=_hash)
-    columns = candidates.select(["id", "source_id", "from_label", "to_label", "image"])
-    return columns.take(pc.index_in(pa.array(keep, pa.string()), columns["id"].combine_chunks()))
+def _shuffled(candidates: Counterfactuals) -> Rows:
+    """Kept candidates by the hash of their id, so that the first n are a random sample."""
+    kept = np.flatnonzero(candidates.kept)
+    return np.array(sorted(kept.tolist(), key=lambda row: _hash(candidates.ids[row])), np.int64)
 
 
-def _pair_pixels(bench: Bench, pairs: pa.Table) -> tuple[Pixels, Pixels]:
+def _pairs(evaluation: Evaluation, candidates: Counterfactuals, rows: Rows) -> tuple[Pixels, Pixels]:
     """Sources and counterfactuals at the classifier's input size."""
-    images = np.stack([square(read_png(image.as_py()), bench.side) for image in pairs["image"]])
-    return bench.pixels(pairs["source_id"].to_pylist()), images
+
+    def at_input(one: Rebuilt) -> tuple[Pixels, Pixels]:
+        return evaluation.preprocessing.square(one.source), evaluation.preprocessing.square(one.image)
+
+    sources, images = zip(*candidates.each(rows, at_input), strict=True)
+    return np.stack(sources), np.stack(images)
 
 
-def _flip_rate(bench: Bench, pairs: pa.Table) -> dict[str, Any] | None:
+def _flip_rate(evaluation: Evaluation, candidates: Counterfactuals, kept: Rows) -> dict[str, Any] | None:
     """The retrained classifier has learned from these pairs, all but the held-out ones."""
-    if not len(pairs):
+    if not len(kept):
         return None
-    followed: dict[str, list[bool]] = {when: [] for when in bench.classifiers}
-    for start in range(0, len(pairs), bench.batch_size):
-        rows = pairs.slice(start, bench.batch_size)
-        sources, images = _pair_pixels(bench, rows)
-        labels = rows["from_label"].to_numpy(), rows["to_label"].to_numpy()
-        for when, classifier in bench.classifiers.items():
-            followed[when] += follows(classifier, sources, images, *labels, bench.runtime).tolist()
-    return {**{when: float(np.mean(values)) for when, values in followed.items()}, "pairs": len(pairs)}
+    followed: dict[str, list[bool]] = {when: [] for when in evaluation.loaded}
+    ordered = np.sort(kept)  # patches are read fastest in the order of the table
+    for start in range(0, len(ordered), evaluation.batch_size):
+        rows = ordered[start : start + evaluation.batch_size]
+        pairs = _pairs(evaluation, candidates, rows)
+        labels = candidates.from_labels[rows], candidates.to_labels[rows]
+        for when, one in evaluation.loaded.items():
+            followed[when] += follows(one.classifier, *pairs, *labels, evaluation.runtime).tolist()
+    return {**{when: float(np.mean(values)) for when, values in followed.items()}, "pairs": len(kept)}
 
 
-def _reliance(bench: Bench, masks: pa.Table) -> dict[str, Any] | None:
+def _reliance(evaluation: Evaluation, tables: Tables) -> dict[str, Any] | None:
     """On segmented source images; None where there are none."""
-    usable = masks.filter(pc.equal(masks["status"], OK)).select(["id", "object_mask"]).to_pylist()
-    chosen = sorted(usable, key=lambda row: _hash(row["id"]))[:RELIANCE_IMAGES]
-    if not chosen:
+    masks = tables.table("segment", ["id", "status"])
+    usable: list[str] = masks.filter(pc.equal(masks["status"], OK))["id"].to_pylist()
+    ids = sorted(usable, key=_hash)[:RELIANCE_IMAGES]
+    if not ids:
         return None
-    ids = [row["id"] for row in chosen]
-    labels = bench.dataset.samples["label"].to_numpy()[[bench.dataset.rows[item] for item in ids]]
-    inside = np.stack([mask_at_input(read_mask(row["object_mask"]), bench.side) for row in chosen])
-    pixels = bench.pixels(ids)
-    shares = {when: reliance(c, pixels, inside, labels, bench.runtime) for when, c in bench.classifiers.items()}
+    labels = evaluation.dataset.samples["label"].to_numpy()[[evaluation.dataset.rows[item] for item in ids]]
+    objects = tables.payload("segment", "object_mask", ids)
+    inside = np.stack([evaluation.preprocessing.mask(read_mask(mask)) for mask in objects])
+    pixels = evaluation.pixels(ids)
+    shares = {
+        when: reliance(one.classifier, pixels, inside, labels, evaluation.runtime)
+        for when, one in evaluation.loaded.items()
+    }
     return {**shares, "images": len(ids), "area_outside": float(1 - inside.mean())}
 
 
-def _leak(bench: Bench, pairs: pa.Table) -> dict[str, Any] | None:
+def _leak(evaluation: Evaluation, candidates: Counterfactuals, kept: Rows) -> dict[str, Any] | None:
     """The leak test on ERM features: half of the pairs (by source) teach the probe; the others, and training images
     that it has not seen, try it. None where there are too few pairs."""
-    pairs = pairs.slice(0, PROBE_PAIRS)
-    sources = pairs["source_id"].to_pylist()
+    rows = kept[:PROBE_PAIRS]
+    sources = [candidates.source_ids[row] for row in rows.tolist()]
     teach = np.array([int(_hash(item)[:2], 16) % 2 == 0 for item in sources], bool)
     if min(teach.sum(), (~teach).sum()) < PROBE_LEAST:
         return None
-    real, made = (bench.features(pixels) for pixels in _pair_pixels(bench, pairs))
+    real, made = (evaluation.features(pixels) for pixels in _pairs(evaluation, candidates, rows))
     probe = leak.fit_probe(real[teach], made[teach])
-    samples, where = bench.dataset.samples, bench.dataset.rows
-    train = sorted(set(bench.dataset.split("train")["id"].to_pylist()) - set(sources), key=_hash)[:PROBE_IMAGES]
-    rows = [where[item] for item in train]
+    samples, where = evaluation.dataset.samples, evaluation.dataset.rows
+    train = sorted(set(evaluation.dataset.split("train")["id"].to_pylist()) - set(sources), key=_hash)[:PROBE_IMAGES]
+    others = [where[item] for item in train]
     origin = np.array([where[item] for item in sources])[~teach]
     attributes = _attributes(samples)
-    unseen = probe(bench.features(bench.pixels(train))) if train else np.empty(0)
+    unseen = probe(evaluation.features(evaluation.pixels(train))) if train else np.empty(0)
     by_attribute = leak.label_leak(
         np.concatenate([unseen, probe(made[~teach])]),
-        np.concatenate([samples["label"].to_numpy()[rows], pairs["to_label"].to_numpy()[~teach]]),
-        np.concatenate([attributes[rows], attributes[origin]]),
+        np.concatenate([samples["label"].to_numpy()[others], candidates.to_labels[rows][~teach]]),
+        np.concatenate([attributes[others], attributes[origin]]),
     )
     leaks = any(row["label_auroc"] > leak.LEAKS_ABOVE for row in by_attribute)
     auroc = leak.detection(probe, real[~teach], made[~teach])
-    return {"auroc": auroc, "pairs": len(pairs), "by_attribute": by_attribute, "leaks": leaks}
+    return {"auroc": auroc, "pairs": len(rows), "by_attribute": by_attribute, "leaks": leaks}
 
 
 def _hash(item: str) -> str:

@@ -9,77 +9,73 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+import pyarrow.compute as pc
 
-from ddb.backends import Generator, Image, Mask, Painted, Task
+from ddb.backends import Failed, Generator, Image, Mask, Painted, Task
 from ddb.backends.generators.objects_only import ObjectsOnly
-from ddb.backends.registry import (
-    generator_identity,
-    open_generator,
-    open_segmenter,
-    segmentation_facts,
-    segmenter_identity,
-)
-from ddb.config import InpaintConfig, SegmentConfig
-from ddb.data.images import mask_png, png_bytes, read_image, read_mask
+from ddb.backends.registry import model_names, open_generator, open_segmenter
+from ddb.config import InpaintConfig, LatentDiffusionConfig, SegmentConfig
+from ddb.context import Context, Models
+from ddb.data.images import read_image, read_mask
+from ddb.data.patches import patch_of
 from ddb.data.table import Dataset
 from ddb.errors import DataError
 from ddb.learn.seeds import seed_of
 from ddb.learn.selection import PerClass, budgets, majority, targets
-from ddb.records import CANDIDATES, ERROR, OK, candidate_id
-from ddb.stage import Row, Stage, Tables, Worker
+from ddb.records import CANDIDATES, OK, candidate_id
+from ddb.stage import Batch, Fixed, Need, Row, Stage, Tables, Worker
+from ddb.stages.slots import failed_row, filled, given, rows_of
 
 Retry = Callable[[Tables], list[tuple[str, int]]]
 """(source_id, variant) of later rounds, for every target of the source's class."""
 
 
 def stage(
-    dataset: Dataset,
+    context: Context,
     settings: InpaintConfig,
     segmentation: SegmentConfig,
-    seed: int,
-    device: str,
-    precision: str,
+    content: Mapping[str, object],
+    extent: Mapping[str, object],
     retry: Retry | None = None,
 ) -> Stage:
     """A row per counterfactual. `segmentation` finds the new objects where `settings.paste` asks for them."""
     objects = settings.paste == "objects"
 
-    def open_worker(tables: Tables, folder: Path) -> Worker:
+    def open_worker(models: Models, tables: Tables, folder: Path, fixed: Fixed) -> Worker:
         tokens = _tokens(tables)
         files = {token: tables.folder("invert") / file for token, file in tokens.values() if token}
-        generator = open_generator(settings, device, precision, files)
+        generator = open_generator(settings, context, models, files)
         if objects:
-            segmenter = open_segmenter(segmentation, device, precision)
-            generator = ObjectsOnly(generator, segmenter, dataset.phrase, settings.feather)
-        return _Painter(dataset, settings, seed, tables, generator, {label: t for label, (t, _) in tokens.items()})
+            segmenter = open_segmenter(segmentation, context, models)
+            generator = ObjectsOnly(generator, segmenter, context.dataset.phrase, settings.feather)
+        names = {label: token for label, (token, _) in tokens.items()}
+        return _Painter(context, settings, tables, generator, names, fixed.batch_size)
 
     return Stage(
         name="inpaint",
         schema=CANDIDATES,
-        needs=("erm", "segment", "invert"),
-        settings={
-            "inpaint": settings.model_dump(mode="json", exclude={"per_class", "weights"}),
-            "generator": generator_identity(settings),
-            "segmenter": [segmenter_identity(segmentation, ()), segmentation_facts(segmentation)] if objects else [],
-            "phrase": dataset.phrase,
-            "seed": seed,
-            "precision": precision,
-            "data": dataset.fingerprint,
+        needs={
+            "erm": Need.PLAN,
+            "segment": Need.TABLE if settings.backend == "copy_paste" else Need.ROWS,  # donors are any of its rows
+            "invert": Need.TABLE,
         },
-        plan=lambda tables: plan(dataset, tables, settings.per_class, retry),
+        content={**content, "data": context.dataset.identity(["train"])},
+        extent=extent,
+        plan=lambda tables: plan(context.dataset, tables, settings.per_class, retry),
         open=open_worker,
         batch_size=settings.batch_size,
+        models=(*model_names(settings), *(model_names(segmentation) if objects else ())),
     )
 
 
 def plan(dataset: Dataset, tables: Tables, per_class: PerClass, retry: Retry | None) -> list[str]:
     """Candidate ids: direction by direction, lowest ERM loss first; retries after them."""
     predictions, classes = tables.table("erm"), len(dataset.classes)
-    masks = tables.table("segment").select(["id", "status"]).to_pylist()
+    masks = tables.table("segment", ["id", "status"]).to_pylist()
     usable = {row["id"] for row in masks if row["status"] == OK}
     ids = [
         candidate_id(name, to, 0)
@@ -101,89 +97,96 @@ def split_id(name: str) -> tuple[str, int, int]:
 
 
 @dataclass(frozen=True)
-class _Sample:
-    path: str
-    label: int
-
-
 class _Painter:
     """The worker: candidate ids to rows."""
 
-    def __init__(
-        self,
-        dataset: Dataset,
-        settings: InpaintConfig,
-        seed: int,
-        tables: Tables,
-        generator: Generator,
-        tokens: Mapping[int, str],
-    ) -> None:
-        columns = (dataset.samples[name].to_pylist() for name in ("id", "image", "label"))
-        self.samples = {name: _Sample(path, label) for name, path, label in zip(*columns, strict=True)}
-        found = [row for row in tables.table("segment").to_pylist() if row["status"] == OK]
-        self.masks: dict[str, bytes] = {row["id"]: row["mask"] for row in found}
-        self.objects: dict[str, bytes] = {row["id"]: row["object_mask"] for row in found}
-        self.dataset, self.settings, self.seed = dataset, settings, seed
-        self.generator, self.tokens = generator, tokens
-        labels = range(len(dataset.classes))
-        self.donors = {label: [name for name in self.objects if self.samples[name].label == label] for label in labels}
+    context: Context
+    settings: InpaintConfig
+    tables: Tables
+    generator: Generator
+    tokens: Mapping[int, str]
+    batch_size: int
 
-    def __call__(self, ids: list[str]) -> list[Row]:
-        tasks: dict[str, Task] = {}
-        rows: dict[str, Row] = {}
-        for name in ids:
-            try:
-                tasks[name] = self._task(*split_id(name))
-            except DataError as error:
-                rows[name] = {"id": name, "status": ERROR, "error": str(error)}
-        painted = self.generator.paint(list(tasks.values()))
-        for (name, task), result in zip(tasks.items(), painted, strict=True):
-            rows[name] = self._row(name, task, result)
-        return [rows[name] for name in ids]
+    def __call__(self, batch: Batch) -> list[Row]:
+        tasks, failed = filled(batch, lambda name: self._task(*split_id(name)))
+        painted = self.generator.paint(given(tasks), self.batch_size)
+        return rows_of(batch, failed, lambda slot, name: self._row(name, tasks[slot], painted[slot]))
+
+    @property
+    def dataset(self) -> Dataset:
+        return self.context.dataset
+
+    @cached_property
+    def _labels(self) -> list[int]:
+        labels: list[int] = self.dataset.samples["label"].to_pylist()
+        return labels
+
+    @cached_property
+    def _donors(self) -> dict[int, list[str]]:
+        """Sources of each class with a usable object mask."""
+        table = self.tables.table("segment", ["id", "status"])
+        usable = table.filter(pc.equal(table["status"], OK))["id"].to_pylist()
+        donors: dict[int, list[str]] = {label: [] for label in range(len(self.dataset.classes))}
+        for name in usable:
+            donors[self._label(name)].append(name)
+        return donors
+
+    def _label(self, source: str) -> int:
+        return self._labels[self.dataset.rows[source]]
 
     def _task(self, source: str, to_label: int, variant: int) -> Task:
-        seed = seed_of(self.seed, source, to_label, variant)
+        seed = seed_of(self.context.seed, source, to_label, variant)
+        settings = self.settings
+        away = isinstance(settings, LatentDiffusionConfig) and settings.against == "source"
         return Task(
             image=self._image(source),
-            mask=read_mask(self.masks[source]),
+            mask=self._mask("mask", source),
             to_label=to_label,
-            prompt=self._prompt(to_label, self._word(source, to_label)),
+            prompt=prompt(settings, self.tokens, self.dataset, to_label, self._word(source, to_label)),
             seed=seed,
             donor=self._donor(to_label, seed) if self.generator.wants_donor else None,
-            old=read_mask(self.objects[source]),
-            against=self._prompt(self.samples[source].label) if self.settings.against == "source" else "",
+            old=self._mask("object_mask", source),
+            against=prompt(settings, self.tokens, self.dataset, self._label(source)) if away else "",
         )
 
     def _word(self, source: str, to_label: int) -> str:
         """The word of `variety` for a counterfactual, the same for all its variants."""
         variety = self.settings.variety
-        return variety[seed_of(self.seed, "variety", source, to_label) % len(variety)] if variety else ""
-
-    def _prompt(self, label: int, word: str = "") -> str:
-        return prompt(self.settings, self.tokens.get(label, ""), self.dataset, label, word)
+        return variety[seed_of(self.context.seed, "variety", source, to_label) % len(variety)] if variety else ""
 
     def _donor(self, label: int, seed: int) -> tuple[Image, Mask]:
-        pool = self.donors[label]
+        pool = self._donors[label]
         if not pool:
             name = self.dataset.classes[label]
             raise DataError(f"no image of class {name} has a usable object mask to copy from; look at stage segment.")
         chosen = pool[int(np.random.default_rng(seed).integers(len(pool)))]
-        return self._image(chosen), read_mask(self.objects[chosen])
+        return self._image(chosen), self._mask("object_mask", chosen)
 
     def _image(self, name: str) -> Image:
-        return read_image(self.dataset.root, self.samples[name].path)
+        return read_image(self.dataset.root, self.dataset.samples["image"][self.dataset.rows[name]].as_py())
 
-    def _row(self, name: str, task: Task, result: Painted) -> Row:
+    def _mask(self, column: str, name: str) -> Mask:
+        return read_mask(next(iter(self.tables.payload("segment", column, [name]))))
+
+    def _row(self, name: str, task: Task | None, result: Painted | Failed) -> Row:
         source, to_label, variant = split_id(name)
+        if isinstance(result, Failed):
+            return failed_row(name, result)
+        assert task is not None, "an empty slot has no result"
+        box, patch = patch_of(task.image, result.image, result.changed)
+        height, width = task.mask.shape
         return {
             "id": name,
             "source_id": source,
-            "from_label": self.samples[source].label,
+            "source_sha256": self.dataset.sha256(source),
+            "from_label": self._label(source),
             "to_label": to_label,
             "variant": variant,
             "seed": task.seed,
-            "image": png_bytes(result.image),
-            "changed": mask_png(result.changed),
+            "box": list(box),
+            "height": height,
+            "width": width,
+            "patch": patch,
             "prompt": task.prompt,
             "model": self.generator.identity,
             "status": OK,
@@ -191,13 +194,14 @@ class _Painter:
         }
 
 
-def prompt(settings: InpaintConfig, token: str, dataset: Dataset, label: int, word: str = "") -> str:
+def prompt(settings: InpaintConfig, tokens: Mapping[int, str], dataset: Dataset, label: int, word: str = "") -> str:
     """The prompt of a class: with its token, or with its name where none was learned; `word` (of `variety`) first."""
     name = re.sub(r"[<>_\s]+", " ", dataset.classes[label]).strip()
-    return settings.template.format(token=f"{word} {token or name}".strip(), phrase=dataset.phrase)
+    token = f"{word} {tokens.get(label, '') or name}".strip()
+    return settings.template.format(token=token, phrase=dataset.phrase)
 
 
 def _tokens(tables: Tables) -> dict[int, tuple[str, str]]:
     """Label -> token and its file ("" where none was learned)."""
-    rows: list[dict[str, Any]] = tables.table("invert").to_pylist()
+    rows = tables.table("invert", ["label", "token", "file", "status"]).to_pylist()
     return {row["label"]: (row["token"], row["file"]) for row in rows if row["status"] == OK}

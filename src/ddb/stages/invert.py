@@ -7,81 +7,58 @@ Artefacts: `token-<label>.safetensors`, diffusers' format.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ddb.backends import Generator, Image, Inverter, Learned, Lesson, Mask, Segmenter, Task
-from ddb.backends.registry import (
-    generator_identity,
-    inversion_facts,
-    open_generator,
-    open_inverter,
-    open_segmenter,
-    segmentation_facts,
-    segmenter_identity,
-)
+from ddb.backends import Failed, Image, Inverter, Learned, Lesson, Mask, Segmenter
+from ddb.backends.registry import model_names, open_inverter, open_segmenter
 from ddb.config import InpaintConfig, InvertConfig, SegmentConfig
-from ddb.data.images import mask_png, png_bytes, read_image
+from ddb.context import Context, Models
+from ddb.data.images import mask_png, read_image
 from ddb.data.masks import region
-from ddb.data.table import Dataset
 from ddb.errors import DataError
 from ddb.learn.seeds import seed_of
 from ddb.learn.selection import representatives
 from ddb.records import OK, TOKENS
-from ddb.stage import Row, Stage, Tables, Worker
+from ddb.stage import Batch, Fixed, Need, Row, Stage, Tables, Worker
 
-PREVIEWS = 4
+SEGMENTED_AT_ONCE = 16
+"""Representatives in a batch of the segmenter: a constant, since last bits depend on it."""
 
 
-def stage(
-    dataset: Dataset,
-    settings: InvertConfig,
-    segmentation: SegmentConfig,
-    painting: InpaintConfig,
-    seed: int,
-    device: str,
-    precision: str,
-) -> Stage:
+@dataclass(frozen=True)
+class Learning:
+    """Settings of the sections that inversion reads."""
+
+    invert: InvertConfig
+    segment: SegmentConfig
+    inpaint: InpaintConfig
+
+
+def stage(context: Context, settings: Learning, content: Mapping[str, object]) -> Stage:
     """A row per class. With copy-paste or without representatives no token is learned and nothing is loaded."""
 
-    def open_worker(tables: Tables, folder: Path) -> Worker:
-        inverter = open_inverter(settings, painting, device, precision)
-        studio = None
-        if inverter is not None:
-            generator = open_generator(painting, device, precision)
-            studio = _Studio(inverter, generator, open_segmenter(segmentation, device, precision))
-        work = _Inversion(dataset, settings, segmentation, painting, seed, tables, folder, studio)
-        return lambda ids: [work.row(int(name)) for name in ids]
+    def open_worker(models: Models, tables: Tables, folder: Path, fixed: Fixed) -> Worker:
+        inverter = open_inverter(settings.invert, settings.inpaint, context, models)
+        segmenter = None if inverter is None else open_segmenter(settings.segment, context, models)
+        work = _Inversion(context, settings, tables, folder, inverter, segmenter)
+
+        def rows(batch: Batch) -> list[Row]:
+            return [work.row(int(name)) for name in batch if name is not None]
+
+        return rows
 
     return Stage(
         name="invert",
         schema=TOKENS,
-        needs=("erm",),
-        settings={
-            "invert": inversion_facts(settings, dataset.classes),
-            "segment": segmentation_facts(segmentation),
-            "segmenter": segmenter_identity(segmentation, dataset.split("train")["image"].to_pylist()),
-            "inpaint": painting.model_dump(
-                mode="json", exclude={"per_class", "batch_size", "weights", "against", "variety", "paste"}
-            ),
-            "generator": generator_identity(painting),
-            "phrase": dataset.phrase,
-            "seed": seed,
-            "precision": precision,
-            "data": dataset.fingerprint,
-        },
-        plan=lambda tables: [str(label) for label in range(len(dataset.classes))],
+        needs={"erm": Need.TABLE},
+        content={**content, "data": context.dataset.identity(["train"])},
+        plan=lambda tables: [str(label) for label in range(len(context.dataset.classes))],
         open=open_worker,
         batch_size=1,
+        models=(*model_names(settings.inpaint), *model_names(settings.segment)),
     )
-
-
-@dataclass(frozen=True)
-class _Studio:
-    inverter: Inverter
-    generator: Generator
-    segmenter: Segmenter
 
 
 @dataclass(frozen=True)
@@ -95,85 +72,68 @@ class _Example:
 
 @dataclass(frozen=True)
 class _Inversion:
-    dataset: Dataset
-    settings: InvertConfig
-    segmentation: SegmentConfig
-    painting: InpaintConfig
-    seed: int
+    context: Context
+    settings: Learning
     tables: Tables
     folder: Path
-    studio: _Studio | None
+    inverter: Inverter | None
+    segmenter: Segmenter | None
 
     def row(self, label: int) -> Row:
-        given = self.settings.tokens.get(self.dataset.classes[label])
+        given = self.settings.invert.tokens.get(self.context.dataset.classes[label])
         chosen = [] if given else self._representatives(label)
         row: Row = {"id": str(label), "label": label, "token": "", "file": "", "representatives": chosen}
-        row |= {"masks": [b""] * len(chosen), "losses": [], "previews": [], "status": OK, "error": ""}
-        if self.studio is None:
+        row |= {"masks": [b""] * len(chosen), "losses": [], "status": OK, "error": ""}
+        if self.inverter is None:
             return row
         if given:
-            learned = self.studio.inverter.adopt(label, Path(given).expanduser(), self.folder)
-            return row | self._token(self.studio, label, learned)
-        if self.settings.representatives == 0:
+            return row | _token(self.inverter.adopt(label, Path(given).expanduser(), self.folder))
+        if self.settings.invert.representatives == 0:
             return row
-        examples = self._examples(self.studio, chosen)
+        examples = self._examples(chosen)
         if not examples:
-            raise DataError(f"class {self.dataset.classes[label]}: no representative can be read; look at stage erm.")
-        learned = self._learn(self.studio, label, list(examples.values()))
+            name = self.context.dataset.classes[label]
+            raise DataError(f"class {name}: no representative can be read; look at stage erm.")
+        learned = self._learn(self.inverter, label, list(examples.values()))
         masks = [mask_png(examples[name].object_mask) if name in examples else b"" for name in chosen]
-        return row | {"masks": masks} | self._token(self.studio, label, learned)
-
-    def _token(self, studio: _Studio, label: int, learned: Learned) -> Row:
-        return {
-            "token": learned.token,
-            "file": learned.file.name,
-            "losses": learned.losses,
-            "previews": self._previews(studio, label, learned.token),
-        }
+        return row | {"masks": masks} | _token(learned)
 
     def _representatives(self, label: int) -> list[str]:
-        predictions = self.tables.table("erm")
-        return representatives(predictions, label, self.settings.representatives, self.settings.noise_quantile)
+        predictions, settings = self.tables.table("erm"), self.settings.invert
+        return representatives(predictions, label, settings.representatives, settings.noise_quantile)
 
-    def _examples(self, studio: _Studio, ids: Sequence[str]) -> dict[str, _Example]:
-        """Readable images by id, segmented."""
-        if not ids:
-            return {}
-        images: dict[str, Image] = {}
-        paths = {name: self.dataset.samples["image"][self.dataset.rows[name]].as_py() for name in ids}
+    def _examples(self, ids: Sequence[str]) -> dict[str, _Example]:
+        """Readable images by id, segmented; what cannot be read or segmented is left out."""
+        dataset, images = self.context.dataset, {}
+        paths = {name: dataset.samples["image"][dataset.rows[name]].as_py() for name in ids}
         for name in ids:
             try:
-                images[name] = read_image(self.dataset.root, paths[name])
+                images[name] = read_image(dataset.root, paths[name])
             except DataError:  # listed with its reason by stage erm, which reads every training image
                 continue
-        found = studio.segmenter.segment([paths[name] for name in images], list(images.values()), self.dataset.phrase)
+        assert self.segmenter is not None, "opened with the inverter"
+        names = [paths[name] for name in images]
+        found = self.segmenter.segment(names, list(images.values()), dataset.phrase, SEGMENTED_AT_ONCE)
         examples = {}
         for (name, image), one in zip(images.items(), found, strict=True):
-            area = region(one.mask, self.segmentation, self.dataset.phrase)
-            examples[name] = _Example(image, one.mask, area.mask if area.status == OK else None)
+            if not isinstance(one, Failed):
+                area = region(one.mask, self.settings.segment, dataset.phrase)
+                examples[name] = _Example(image, one.mask, area.mask if area.status == OK else None)
         return examples
 
-    def _learn(self, studio: _Studio, label: int, examples: Sequence[_Example]) -> Learned:
+    def _learn(self, inverter: Inverter, label: int, examples: Sequence[_Example]) -> Learned:
         """Learn from the examples with a usable region; from whole images only if none has one."""
         masked = [example for example in examples if example.region is not None]
         lesson = Lesson(
             label=label,
             images=[example.image for example in masked or examples],
             masks=[example.region for example in masked or examples],
-            phrase=self.dataset.phrase,
-            seed=seed_of(self.seed, "invert", label),
+            phrase=self.context.dataset.phrase,
+            seed=seed_of(self.context.seed, "invert", label),
             objects=[example.object_mask for example in masked],
         )
-        return studio.inverter.learn(lesson, self.folder)
+        return inverter.learn(lesson, self.folder)
 
-    def _previews(self, studio: _Studio, label: int, token: str) -> list[bytes]:
-        """The token painted into hard images of the next class: what it brings with it, not what was there."""
-        other = (label + 1) % len(self.dataset.classes)
-        examples = self._examples(studio, self._representatives(other)[: 2 * PREVIEWS])
-        usable = [(example.image, example.region) for example in examples.values() if example.region is not None]
-        text = self.painting.template.format(token=token, phrase=self.dataset.phrase)
-        tasks = [
-            Task(image, mask, label, text, seed_of(self.seed, "preview", label, number))
-            for number, (image, mask) in enumerate(usable[:PREVIEWS])
-        ]
-        return [png_bytes(painted.image) for painted in studio.generator.paint(tasks)]
+
+def _token(learned: Learned) -> Row:
+    return {"token": learned.token, "file": learned.file.name, "losses": learned.losses}

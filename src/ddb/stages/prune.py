@@ -12,6 +12,7 @@ import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +22,23 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ddb.config import PruneConfig
+from ddb.context import Models
+from ddb.errors import StageFailed
 from ddb.learn import selection
 from ddb.learn.selection import Direction, PerClass
 from ddb.records import OK, VERDICTS
-from ddb.stage import Row, Stage, Tables, Worker
+from ddb.stage import Fixed, Need, Row, Stage, Tables, Worker, error_row
 
 log = logging.getLogger("ddb")
 Flags = npt.NDArray[np.bool_]
+Inputs = tuple[pa.Table, pa.Table, Mapping[int, float], PruneConfig, Mapping[Direction, int]]
+"""What `decide` and `summary` take."""
+Places = npt.NDArray[np.int64]
 SUMMARY = "summary.json"
+SCORED = ("psi_from", "psi_to", "psi_from_source", "rho")
+"""Columns of the score table that the rules read."""
+LEAST_CELL = 10
+"""Candidates of one direction and prompt below which a rule looks at the whole direction."""
 
 
 @dataclass(frozen=True)
@@ -45,21 +55,21 @@ class Judged:
     rho_rules: Mapping[str, str]
 
 
-def stage(settings: PruneConfig, classes: int, per_class: PerClass) -> Stage:
+def stage(settings: PruneConfig, classes: int, per_class: PerClass, content: Mapping[str, object]) -> Stage:
     """`classes` and `per_class` (config.inpaint) give the budget of kept images in every direction."""
 
-    def judge(tables: Tables) -> list[Judged]:
+    def inputs(tables: Tables) -> Inputs:
         predictions = tables.table("erm")
-        budgets = selection.budgets(predictions, classes, per_class)
         means = selection.mean_probabilities(predictions)
-        return _judge(_ok(tables.table("score")), tables.table("inpaint"), means, settings, budgets)
+        budgets = selection.budgets(predictions, classes, per_class)
+        return tables.table("score"), tables.table("inpaint"), means, settings, budgets
 
-    def open_worker(tables: Tables, folder: Path) -> Worker:
-        verdicts = {row["id"]: row for row in _rows(_ok(tables.table("score")), judge(tables))}
-        return lambda ids: [verdicts[item] for item in ids]
+    def open_worker(models: Models, tables: Tables, folder: Path, fixed: Fixed) -> Worker:
+        verdicts = {row["id"]: row for row in decide(*inputs(tables))}
+        return lambda batch: [verdicts[name] for name in batch if name is not None]
 
     def finish(tables: Tables, folder: Path) -> None:
-        rows = [_summary(direction, settings) for direction in judge(tables)]
+        rows = summary(*inputs(tables))
         for row in rows:
             for head in row["fallback"]:
                 log.warning(
@@ -68,17 +78,29 @@ def stage(settings: PruneConfig, classes: int, per_class: PerClass) -> Stage:
                     *(100 * settings.max_pruned, row[f"{head}_rule"]),
                 )
         (folder / SUMMARY).write_text(json.dumps(rows, indent=1) + "\n")
+        _some_kept(rows)
 
     return Stage(
         name="prune",
         schema=VERDICTS,
-        needs=("erm", "inpaint", "score"),
-        settings={"prune": settings.model_dump(mode="json"), "classes": classes, "per_class": per_class},
+        needs={"erm": Need.TABLE, "inpaint": Need.TABLE, "score": Need.TABLE},
+        content={**content, "classes": classes, "per_class": per_class},
         plan=lambda tables: _ok(tables.table("score"))["id"].to_pylist(),
         open=open_worker,
         batch_size=4096,
         finish=finish,
     )
+
+
+def _some_kept(rows: Sequence[Mapping[str, Any]]) -> None:
+    """StageFailed where every candidate was rejected: there is nothing to retrain with."""
+    total = {name: sum(row[name] for row in rows) for name in ("generated", "pruned_psi", "pruned_rho", "kept")}
+    if total["generated"] and not total["kept"]:
+        raise StageFailed(
+            f"stage prune: all {total['generated']} candidates are rejected ({total['pruned_psi']} by psi, "
+            f"{total['pruned_rho']} by rho). Look at them in report.html (`ddb report`); then change prune.psi, "
+            "prune.rho or prune.max_pruned, or how they are painted (data.phrase, segment, inpaint)."
+        )
 
 
 def decide(
@@ -88,12 +110,19 @@ def decide(
     settings: PruneConfig,
     budgets: Mapping[Direction, int] | None = None,
 ) -> list[Row]:
-    """A verdict row for every row of `scores` with status ok, in its order.
+    """A verdict row for every row of `scores` with status ok, in its order. A row whose scores are not finite is an
+    error row: no rule can judge it.
 
     mean_probability: Psi of every class. budgets: most images to keep in each direction (missing: no limit).
     """
     scores = _ok(scores)
-    return _rows(scores, _judge(scores, candidates, mean_probability, settings, budgets or {}))
+    finite = _finite(scores)
+    judged = scores.filter(finite)
+    rows = iter(_rows(judged, _judge(judged, candidates, mean_probability, settings, budgets or {})))
+    return [
+        next(rows) if usable else error_row(name, StageFailed("its scores are not finite: score it again"))
+        for name, usable in zip(scores["id"].to_pylist(), finite.to_pylist(), strict=True)
+    ]
 
 
 def summary(
@@ -105,7 +134,8 @@ def summary(
 ) -> list[dict[str, Any]]:
     """Per direction: from_label, to_label, generated, pruned_psi, pruned_rho (both heads may prune the same image),
     over_budget, kept, and the rule that each head used (it differs from the setting after a fallback)."""
-    judged = _judge(_ok(scores), candidates, mean_probability, settings, budgets or {})
+    scores = _ok(scores)
+    judged = _judge(scores.filter(_finite(scores)), candidates, mean_probability, settings, budgets or {})
     return [_summary(direction, settings) for direction in judged]
 
 
@@ -154,14 +184,27 @@ def _judge(
         part = {name: column[rows] for name, column in table.items()}
         psi, rho = np.zeros(len(rows), bool), np.zeros(len(rows), bool)
         psi_rules, rho_rules = {}, {}
-        for prompt in dict.fromkeys(part["prompt"].tolist()):
-            own = np.flatnonzero(part["prompt"] == prompt)
-            cell = {name: column[own] for name, column in part.items()}
-            psi[own], psi_rules[prompt] = _psi_head(cell, mean_probability[direction[0]], settings)
-            rho[own], rho_rules[prompt] = _rho_head(cell, settings)
+        mean = mean_probability[direction[0]]
+        for prompt, own, judged_with in _cells(part):
+            cell = {name: column[judged_with] for name, column in part.items()}
+            inside = np.isin(judged_with, own)
+            flags, psi_rules[prompt] = _psi_head(cell, mean, settings)
+            psi[own] = flags[inside]
+            flags, rho_rules[prompt] = _rho_head(cell, settings)
+            rho[own] = flags[inside]
         over = _over_budget(part, ~(psi | rho), budgets.get(direction))
         judged.append(Judged(direction, rows, psi, rho, over, psi_rules, rho_rules))
     return judged
+
+
+def _cells(part: Mapping[str, npt.NDArray[Any]]) -> list[tuple[str, Places, Places]]:
+    """(prompt, its rows, the rows that it is judged with) of a direction: its own, or where these are fewer than
+    `LEAST_CELL`, so that a quantile or a share of them means little, all of the direction."""
+    everything, cells = np.arange(len(part["prompt"])), []
+    for prompt in dict.fromkeys(part["prompt"].tolist()):
+        own = np.flatnonzero(part["prompt"] == prompt)
+        cells.append((prompt, own, own if len(own) >= LEAST_CELL else everything))
+    return cells
 
 
 def _psi_head(part: Mapping[str, npt.NDArray[Any]], mean: float, settings: PruneConfig) -> tuple[Flags, str]:
@@ -228,13 +271,19 @@ def _rows(scores: pa.Table, judged: Sequence[Judged]) -> list[Row]:
     ]
 
 
+def _finite(scores: pa.Table) -> pa.ChunkedArray:
+    """Bool for every row: whether all that the rules read is a finite number."""
+    flags = [pc.fill_null(pc.is_finite(scores[name]), False) for name in SCORED]
+    return reduce(pc.and_, flags)
+
+
 def _joined(scores: pa.Table, candidates: pa.Table) -> dict[str, npt.NDArray[Any]]:
     """Score columns (float64) with each candidate's labels and variant, in the order of `scores`."""
     where = {item: row for row, item in enumerate(candidates["id"].to_pylist())}
     rows = pa.array([where[item] for item in scores["id"].to_pylist()], pa.int64())
     own = candidates.select(["from_label", "to_label", "variant", "prompt"]).take(rows)
     table = {name: own[name].to_numpy() for name in own.column_names}
-    for name in ("psi_from", "psi_to", "psi_from_source", "rho"):
+    for name in SCORED:
         table[name] = scores[name].to_numpy().astype(np.float64)
     table["id"] = np.array(scores["id"].to_pylist(), dtype=np.str_)
     return table

@@ -6,16 +6,13 @@ their source) is never trained on: it takes the place of group labels in choosin
 
 from __future__ import annotations
 
-import hashlib
 import logging
-import tempfile
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from ddb.backends.classifiers.timm_classifier import (
     CARD,
@@ -25,17 +22,18 @@ from ddb.backends.classifiers.timm_classifier import (
     save_classifier,
 )
 from ddb.config import ErmConfig, RetrainConfig
-from ddb.data.images import pixel_store, read_png, square
-from ddb.data.table import Dataset
+from ddb.context import Context, Models
+from ddb.data.counterfactuals import Counterfactuals, Rows
+from ddb.data.images import Pixels
+from ddb.data.pixel_store import pixel_store
 from ddb.learn import processes
-from ddb.learn.classifier import Pixels
 from ddb.learn.device import Runtime, open_accelerator
 from ddb.learn.fit import CHECKPOINT, Images, Material, Term, fit, read_history, write_history
 from ddb.learn.seeds import seed_of
 from ddb.learn.selection import loss_weights
 from ddb.learn.validation import Held, group_cells, holdout, validator
 from ddb.records import FITS, OK
-from ddb.stage import Row, Stage, Tables, Worker
+from ddb.stage import Fixed, Need, Row, Stage, Tables, Worker
 
 log = logging.getLogger("ddb")
 
@@ -44,28 +42,33 @@ CLASSIFIER = "classifier"
 PREDICT_BATCH = 128
 
 
+@dataclass(frozen=True)
+class Retraining:
+    """What retraining reads. `gammas`: a weight for every class; `groups` (columns id, attribute; validation ids) is
+    for selection "worst_group" alone."""
+
+    context: Context
+    settings: RetrainConfig
+    erm: ErmConfig
+    gammas: Sequence[float]
+    groups: pa.Table | None
+
+
 def stage(
-    dataset: Dataset,
+    context: Context,
     settings: RetrainConfig,
     erm: ErmConfig,
-    seed: int,
-    device: str,
-    precision: str,
+    content: Mapping[str, object],
     group_labels: pa.Table | None = None,
 ) -> Stage:
     """`group_labels` (columns id, attribute; validation ids) is for selection "worst_group" alone."""
-    gammas = loss_weights(settings.gammas, len(dataset.classes))
+    gammas = loss_weights(settings.gammas, len(context.dataset.classes))
+    work = Retraining(context, settings, erm, gammas, group_labels)
 
-    def open_worker(tables: Tables, folder: Path) -> Worker:
+    def open_worker(models: Models, tables: Tables, folder: Path, fixed: Fixed) -> Worker:
         if not (folder / CLASSIFIER / CARD).exists():
-            runtime = open_accelerator(device, precision)
-            loaded = _start(tables, dataset, settings, erm, seed)
-            material = _material(tables, dataset, settings, loaded, gammas, runtime, group_labels, folder)
-            progress = fit(loaded.classifier, material, settings, runtime, seed_of(seed, "retrain"), folder)
-            if processes.leads():
-                write_history(folder, progress, settings.selection)
-                save_classifier(loaded, folder / CLASSIFIER)
-        return lambda ids: [_row(folder, settings) for _ in ids]
+            _train(work, tables, folder)
+        return lambda batch: [_row(folder, settings) for name in batch if name is not None]
 
     def finish(tables: Tables, folder: Path) -> None:
         (folder / CHECKPOINT).unlink(missing_ok=True)
@@ -73,13 +76,10 @@ def stage(
     return Stage(
         name="retrain",
         schema=FITS,
-        needs=("erm", "inpaint", "prune"),
-        settings={
-            "retrain": settings.model_dump(mode="json"),
-            "erm": erm.model_dump(mode="json"),
-            "seed": seed,
-            "precision": precision,
-            "data": dataset.fingerprint,
+        needs={"erm": Need.TABLE, "inpaint": Need.TABLE, "prune": Need.TABLE},
+        content={
+            **content,
+            "data": context.dataset.identity(["train", "val"]),
             "groups": None if group_labels is None else group_labels.to_pydict(),
         },
         plan=lambda tables: [ROW],
@@ -89,15 +89,22 @@ def stage(
     )
 
 
-def held_out(source_id: str) -> bool:
-    """True for a fixed fifth of the sources; all counterfactuals of a source fall on the same side."""
-    return hashlib.sha256(source_id.encode()).digest()[0] % 5 == 0
+def _train(work: Retraining, tables: Tables, folder: Path) -> None:
+    """Retrain, and write the classifier and the fit's history into `folder`."""
+    runtime = open_accelerator(work.context.device, work.context.precision)
+    loaded = _start(work, tables)
+    material = _material(work, tables, loaded, runtime)
+    seed = seed_of(work.context.seed, "retrain")
+    progress = fit(loaded.classifier, material, work.settings, runtime, seed, folder)
+    if processes.leads():
+        write_history(folder, progress, work.settings.selection)
+        save_classifier(loaded, folder / CLASSIFIER)
 
 
-def _start(tables: Tables, dataset: Dataset, settings: RetrainConfig, erm: ErmConfig, seed: int) -> LoadedClassifier:
-    if settings.start == "erm":
+def _start(work: Retraining, tables: Tables) -> LoadedClassifier:
+    if work.settings.start == "erm":
         return load_classifier(tables.folder("erm") / CLASSIFIER)
-    return create_classifier(erm, dataset.classes, seed_of(seed, "retrain", "head"))
+    return create_classifier(work.erm, work.context.dataset.classes, seed_of(work.context.seed, "retrain", "head"))
 
 
 def _row(folder: Path, settings: RetrainConfig) -> Row:
@@ -114,71 +121,62 @@ def _row(folder: Path, settings: RetrainConfig) -> Row:
     }
 
 
-def _material(
-    tables: Tables,
-    dataset: Dataset,
-    settings: RetrainConfig,
-    loaded: LoadedClassifier,
-    gammas: Sequence[float],
-    runtime: Runtime,
-    groups: pa.Table | None,
-    folder: Path,
-) -> Material:
-    side, cache = loaded.card.image_size, folder.parent / "cache"
+def _material(work: Retraining, tables: Tables, loaded: LoadedClassifier, runtime: Runtime) -> Material:
+    dataset, cache = work.context.dataset, work.context.cache
+    preprocessing = loaded.card.preprocessing
     train, val = dataset.split("train"), dataset.split("val")
-    kept = _kept(tables)
+    candidates = Counterfactuals(tables, dataset)
+    parts = _Parts.of(candidates, work)
     with processes.leader_first():
-        held = holdout(val, pixel_store(dataset, val["id"].to_pylist(), side, cache))
-    if settings.selection == "worst_group":
-        held = replace(held, cells=group_cells(val, groups, "retrain"))
-    parts = [held]
-    if settings.selection == "counterfactual":
-        apart = pa.array([held_out(source) for source in kept["source_id"].to_pylist()], pa.bool_())
-        parts.append(_held_pairs(kept.filter(apart), len(gammas), side))
-        kept = kept.filter(pc.invert(apart))
+        held = holdout(val, pixel_store(dataset, val["id"].to_pylist(), preprocessing, cache))
+        pixels = candidates.at_input(preprocessing, parts.rows, cache / f"kept-{tables.folder('prune').name}.npy")
+    if work.settings.selection == "worst_group":
+        held = replace(held, cells=group_cells(val, work.groups, "retrain"))
     return Material(
         train=Images(
-            pixel_store(dataset, train["id"].to_pylist(), side, cache), train["label"].to_numpy().astype(np.int64)
+            pixel_store(dataset, train["id"].to_pylist(), preprocessing, cache),
+            train["label"].to_numpy().astype(np.int64),
         ),
-        terms=_terms(kept, gammas, settings.generated_batch, side),
-        validate=validator(settings.selection, parts, runtime, PREDICT_BATCH),
-        last_layer_only=settings.last_layer_only,
+        terms=parts.terms(pixels, work),
+        validate=validator(work.settings.selection, [held, parts.held(pixels)], runtime, PREDICT_BATCH),
+        last_layer_only=work.settings.last_layer_only,
     )
 
 
-def _held_pairs(rows: pa.Table, classes: int, side: int) -> Held:
-    """Counterfactuals that choose the epoch: a cell for every (class, made-from class)."""
-    labels = rows["to_label"].to_numpy().astype(np.int64)
-    return Held(_decode(rows, side), labels, classes * (1 + rows["from_label"].to_numpy().astype(np.int64)) + labels)
+@dataclass(frozen=True)
+class _Parts:
+    """The kept counterfactuals as retraining takes them: `rows` of `candidates`, first those that choose the epoch,
+    then class by class those that are learned from; a part ends where `ends` says."""
 
+    candidates: Counterfactuals
+    rows: Rows
+    ends: tuple[int, ...]
 
-def _terms(kept: pa.Table, gammas: Sequence[float], batch: int, side: int) -> tuple[Term, ...]:
-    """One loss term for every class that has counterfactuals and a weight."""
-    terms = []
-    for label, gamma in enumerate(gammas):
-        rows = kept.filter(pc.equal(kept["to_label"], label))
-        if not len(rows):
-            log.warning("Retraining: no counterfactual of class %d to learn from, so its loss term is missing.", label)
-        elif gamma > 0:
-            terms.append(Term(Images(_decode(rows, side), np.full(len(rows), label, np.int64)), gamma, batch))
-    return tuple(terms)
+    @staticmethod
+    def of(candidates: Counterfactuals, work: Retraining) -> _Parts:
+        apart = candidates.held_out if work.settings.selection == "counterfactual" else np.zeros(len(candidates), bool)
+        own = candidates.kept & ~apart
+        parts = [np.flatnonzero(candidates.kept & apart)]
+        parts += [np.flatnonzero(own & (candidates.to_labels == label)) for label in range(len(work.gammas))]
+        ends = np.cumsum([len(part) for part in parts]).tolist()
+        return _Parts(candidates, np.concatenate(parts), tuple(ends))
 
+    def held(self, pixels: Pixels) -> Held:
+        """Counterfactuals that choose the epoch: a cell for every (class, made-from class)."""
+        rows, classes = self.rows[: self.ends[0]], len(self.ends) - 1
+        labels = self.candidates.to_labels[rows]
+        return Held(pixels[: self.ends[0]], labels, classes * (1 + self.candidates.from_labels[rows]) + labels)
 
-def _kept(tables: Tables) -> pa.Table:
-    """The candidates with a verdict to keep, in the order of the verdicts."""
-    verdicts = tables.table("prune")
-    keep = verdicts.filter(verdicts["keep"])["id"].to_pylist()
-    candidates = tables.table("inpaint")
-    columns = candidates.select(["id", "source_id", "from_label", "to_label", "image"])
-    return columns.take(pc.index_in(pa.array(keep, pa.string()), columns["id"].combine_chunks()))
-
-
-def _decode(rows: pa.Table, side: int) -> Pixels:
-    """The images at the classifier's input size, in an unnamed file on disk: [N, side, side, 3]."""
-    if not len(rows):
-        return np.empty((0, side, side, 3), np.uint8)
-    with tempfile.TemporaryFile() as file:
-        pixels = np.memmap(file, np.uint8, "w+", shape=(len(rows), side, side, 3))
-    for row, image in enumerate(rows["image"]):
-        pixels[row] = square(read_png(image.as_py()), side)
-    return pixels
+    def terms(self, pixels: Pixels, work: Retraining) -> tuple[Term, ...]:
+        """One loss term for every class that has counterfactuals and a weight."""
+        terms = []
+        for label, gamma in enumerate(work.gammas):
+            part = slice(self.ends[label], self.ends[label + 1])
+            count = part.stop - part.start
+            if not count:
+                name = work.context.dataset.classes[label]
+                log.warning("Retraining: no counterfactual of class %s to learn from: its loss term is missing.", name)
+            elif gamma > 0:
+                images = Images(pixels[part], np.full(count, label, np.int64))
+                terms.append(Term(images, gamma, work.settings.generated_batch))
+        return tuple(terms)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,126 +20,176 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ddb.backends.classifiers.timm_classifier import load_classifier
-from ddb.config import ErmConfig, ScoreConfig
-from ddb.data.images import pixel_store, png_bytes, read_mask, read_png, square
-from ddb.data.table import Dataset
+from ddb.backends.classifiers.timm_classifier import LoadedClassifier, load_classifier
+from ddb.config import ScoreConfig
+from ddb.context import Context, Models
+from ddb.data.counterfactuals import Counterfactuals, Rebuilt
+from ddb.data.images import Mask, Pixels, png_bytes
+from ddb.data.preprocessing import Preprocessing
 from ddb.learn import predict
-from ddb.learn.attribution import Masks, integrated_gradients, mask_at_input, output_change
-from ddb.learn.classifier import Classifier, Pixels
+from ddb.learn.attribution import Integral, Masks, integrated_gradients, output_change
+from ddb.learn.classifier import Classifier
 from ddb.learn.device import Runtime, open_accelerator
+from ddb.learn.halving import BatchSize
 from ddb.records import OK, SCORES
-from ddb.stage import Row, Stage, Tables, Worker
+from ddb.stage import Batch, Fixed, Need, Row, Stage, Tables, Worker
+from ddb.stages.slots import filled, rows_of, stacked
+
+CLASSIFIER = "erm classifier"
+SMALLER = "lower erm.image_size, or free the device"
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A source and its counterfactual at the classifier's input size [S, S, 3], `mask` [S, S]: what may differ there;
+    `area`: share of the image that does, at its own size."""
+
+    source: Pixels
+    image: Pixels
+    mask: Mask
+    area: float
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """A chunk at the classifier's input size: sources and counterfactuals [N, S, S, 3], labels [N], `masks` [N, S, S]:
-    what may differ, `areas` [N]: share of the image that does, at its own size."""
+    """A batch of them, black in empty slots: sources and images [N, S, S, 3], masks [N, S, S], labels [N]."""
 
     sources: Pixels
     images: Pixels
     masks: Masks
-    areas: list[float]
     from_labels: npt.NDArray[np.int64]
     to_labels: npt.NDArray[np.int64]
 
 
-def stage(dataset: Dataset, settings: ScoreConfig, erm: ErmConfig, device: str, precision: str) -> Stage:
+@dataclass(frozen=True)
+class Scorer:
+    """What scores are computed with."""
+
+    loaded: LoadedClassifier
+    settings: ScoreConfig
+    runtime: Runtime
+    batch_size: int
+    integral: Integral
+
+    @property
+    def classifier(self) -> Classifier:
+        return self.loaded.classifier
+
+
+def stage(context: Context, settings: ScoreConfig, content: Mapping[str, object]) -> Stage:
     """Rows for all candidates with status ok. Scores are computed in float32 whatever `precision` says."""
 
-    def open_worker(tables: Tables, folder: Path) -> Worker:
-        classifier = load_classifier(tables.folder("erm") / "classifier").classifier
-        runtime = open_accelerator(device, precision).exact()
-        candidates = _painted(tables)
-        return _worker(dataset, settings, classifier, runtime, candidates, folder.parent / "cache")
+    def open_worker(models: Models, tables: Tables, folder: Path, fixed: Fixed) -> Worker:
+        loaded = models.open(CLASSIFIER, lambda: load_classifier(tables.folder("erm") / "classifier"))
+        runtime = open_accelerator(context.device, context.precision).exact()
+        batch = BatchSize(fixed.batch_size, "score.batch_size", SMALLER)
+        integral = Integral(settings.ig_steps, settings.output, batch)
+        scorer = Scorer(loaded, settings, runtime, fixed.batch_size, integral)
+        return _worker(Counterfactuals(tables, context.dataset), scorer)
 
     return Stage(
         name="score",
         schema=SCORES,
-        needs=("erm", "inpaint"),
-        settings={"score": settings.model_dump(mode="json"), "image_size": erm.image_size, "data": dataset.fingerprint},
-        plan=lambda tables: _painted(tables)["id"].to_pylist(),
+        needs={"erm": Need.TABLE, "inpaint": Need.ROWS},
+        content={**content, "data": context.dataset.identity(["train"])},
+        plan=painted,
         open=open_worker,
         batch_size=settings.batch_size,
-        row_needs=("inpaint",),
+        models=(CLASSIFIER,),
     )
 
 
-def _painted(tables: Tables) -> pa.Table:
-    rows = tables.table("inpaint")
-    return rows.filter(pc.equal(rows["status"], OK))
+def painted(tables: Tables) -> list[str]:
+    """Ids of the candidates that were painted."""
+    rows = tables.table("inpaint", ["id", "status"])
+    ids: list[str] = rows.filter(pc.equal(rows["status"], OK))["id"].to_pylist()
+    return ids
 
 
-def _worker(
-    dataset: Dataset, settings: ScoreConfig, classifier: Classifier, runtime: Runtime, candidates: pa.Table, cache: Path
-) -> Worker:
-    ids = candidates["id"].to_pylist()
-    where = {item: row for row, item in enumerate(ids)}
-    shown = _shown(candidates, settings.maps)
+def _worker(candidates: Counterfactuals, scorer: Scorer) -> Worker:
+    shown = _shown(candidates.columns, scorer.settings.maps)
+    preprocessing = scorer.loaded.card.preprocessing
 
-    def compute(rows: list[int]) -> list[Row]:
-        own = candidates.take(rows).to_pylist()
-        pairs = _load(dataset, own, classifier.image_size, cache)
-        mapped = np.array([row["id"] in shown for row in own])
-        return _score(own, pairs, mapped, settings, classifier, runtime)
+    def work(batch: Batch) -> list[Row]:
+        ids = [name for name in batch if name is not None]
+        rows = candidates.rows_of(ids)
+        found = dict(zip(ids, candidates.outcomes(rows, lambda one: _pair(one, preprocessing)), strict=True))
+        slots, failed = filled(batch, lambda name: _raised(found[name]))
+        pairs = _stacked(slots, batch, candidates, preprocessing.size)
+        mapped = np.array([slot is not None and name in shown for slot, name in zip(slots, batch, strict=True)])
+        columns = _scores(pairs, mapped, scorer)
 
-    item = predict.in_fixed_chunks(compute, len(ids), settings.batch_size)
-    return lambda asked: [item(where[name]) for name in asked]
+        def row(slot: int, name: str) -> Row:
+            pair = slots[slot]
+            assert pair is not None, "what failed has its own row"
+            values = {key: column[slot] for key, column in columns.items()}
+            return {"id": name, "status": OK, "error": "", "area": pair.area, **values}
+
+        return rows_of(batch, failed, row)
+
+    return work
 
 
-def _score(
-    rows: list[Row],
-    pairs: Pairs,
-    mapped: npt.NDArray[np.bool_],
-    settings: ScoreConfig,
-    classifier: Classifier,
-    runtime: Runtime,
-) -> list[Row]:
-    both = np.concatenate([pairs.sources, pairs.images])
-    outputs = predict.logits(classifier, both, runtime, settings.batch_size)
-    before, after = outputs[: len(rows)], outputs[len(rows) :]
+def _pair(one: Rebuilt, preprocessing: Preprocessing) -> Pair:
+    return Pair(
+        source=preprocessing.square(one.source),
+        image=preprocessing.square(one.image),
+        mask=preprocessing.mask(one.changed),
+        area=float(one.changed.mean()),
+    )
+
+
+def _raised(outcome: Pair | Exception) -> Pair:
+    if isinstance(outcome, Exception):
+        raise outcome
+    return outcome
+
+
+def _stacked(slots: Sequence[Pair | None], batch: Batch, candidates: Counterfactuals, side: int) -> Pairs:
+    rows = [0 if name is None else int(candidates.rows_of([name])[0]) for name in batch]
+    return Pairs(
+        sources=stacked([None if pair is None else pair.source for pair in slots], (side, side, 3)),
+        images=stacked([None if pair is None else pair.image for pair in slots], (side, side, 3)),
+        masks=np.stack([np.zeros((side, side), bool) if pair is None else pair.mask for pair in slots]),
+        from_labels=candidates.from_labels[rows],
+        to_labels=candidates.to_labels[rows],
+    )
+
+
+def _scores(pairs: Pairs, mapped: npt.NDArray[np.bool_], scorer: Scorer) -> dict[str, list[Any]]:
+    """The columns of `records.SCORES` that the model gives, a value a slot."""
+    settings, count = scorer.settings, len(pairs.sources)
+    before, after = (
+        predict.logits(scorer.classifier, pixels, scorer.runtime, scorer.batch_size)
+        for pixels in (pairs.sources, pairs.images)
+    )
     kept_outside = ((pairs.sources == pairs.images).all(axis=3) | pairs.masks).all(axis=(1, 2))
-    closed = kept_outside if settings.method == "auto" else np.full(len(rows), settings.method == "exact")
+    closed = kept_outside if settings.method == "auto" else np.full(count, settings.method == "exact")
     rho = output_change(before, after, pairs.to_labels, settings.output)
-    integrate = np.flatnonzero(~closed | mapped)
-    maps: dict[int, npt.NDArray[np.float32]] = {}
-    if len(integrate):
-        found = integrated_gradients(
-            classifier, pairs.sources[integrate], pairs.images[integrate], pairs.to_labels[integrate], runtime,
-            settings.ig_steps, settings.output,
-        )  # fmt: skip
-        maps = dict(zip(integrate.tolist(), found, strict=True))
+    maps = _maps(pairs, np.flatnonzero(~closed | mapped), scorer)
     for i in np.flatnonzero(~closed).tolist():
         rho[i] = float(maps[i][pairs.masks[i]].sum(dtype=np.float64))
+    slots = np.arange(count)
     psi, psi_source = predict.softmax(after), predict.softmax(before)
-    return [
-        {
-            "id": row["id"],
-            "psi_from": float(psi[i, pairs.from_labels[i]]),
-            "psi_to": float(psi[i, pairs.to_labels[i]]),
-            "psi_from_source": float(psi_source[i, pairs.from_labels[i]]),
-            "rho": float(rho[i]),
-            "exact": bool(closed[i] and kept_outside[i]),
-            "area": pairs.areas[i],
-            "attribution": _map_png(maps[i]) if mapped[i] else None,
-            "status": OK,
-            "error": "",
-        }
-        for i, row in enumerate(rows)
-    ]
+    return {
+        "psi_from": psi[slots, pairs.from_labels].tolist(),
+        "psi_to": psi[slots, pairs.to_labels].tolist(),
+        "psi_from_source": psi_source[slots, pairs.from_labels].tolist(),
+        "rho": rho.tolist(),
+        "exact": (closed & kept_outside).tolist(),
+        "attribution": [_map_png(maps[i]) if mapped[i] else None for i in range(count)],
+    }
 
 
-def _load(dataset: Dataset, rows: list[Row], side: int, cache: Path) -> Pairs:
-    changed = [read_mask(row["changed"]) for row in rows]
-    return Pairs(
-        sources=pixel_store(dataset, [row["source_id"] for row in rows], side, cache),
-        images=np.stack([square(read_png(row["image"]), side) for row in rows]),
-        masks=np.stack([mask_at_input(mask, side) for mask in changed]),
-        areas=[float(mask.mean()) for mask in changed],
-        from_labels=np.array([row["from_label"] for row in rows], np.int64),
-        to_labels=np.array([row["to_label"] for row in rows], np.int64),
-    )
+def _maps(pairs: Pairs, rows: npt.NDArray[np.intp], scorer: Scorer) -> dict[int, npt.NDArray[np.float32]]:
+    """Integrated gradients of these slots."""
+    if not len(rows):
+        return {}
+    found = integrated_gradients(
+        scorer.classifier, pairs.sources[rows], pairs.images[rows], pairs.to_labels[rows], scorer.runtime,
+        scorer.integral,
+    )  # fmt: skip
+    return dict(zip(rows.tolist(), found, strict=True))
 
 
 def _shown(candidates: pa.Table, count: int) -> set[str]:

@@ -5,58 +5,50 @@ Planned: the majority of each class (lowest ERM loss), as many as its largest bu
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 
-from ddb.backends import Found, Image
-from ddb.backends.registry import open_segmenter, segmentation_facts, segmenter_identity
-from ddb.backends.segmenters.given_masks import check_complete, open_given_masks
+from ddb.backends import Failed, Found
+from ddb.backends.registry import model_names, open_segmenter
 from ddb.config import InpaintConfig, SegmentConfig
+from ddb.context import Context, Models
 from ddb.data.images import mask_png, read_image
 from ddb.data.masks import region
-from ddb.data.table import Dataset
-from ddb.errors import DataError
+from ddb.errors import StageFailed
 from ddb.learn.selection import PerClass, budgets, majority
-from ddb.records import ERROR, MASKS
-from ddb.stage import Row, Stage, Tables, Worker
+from ddb.records import MASKS, OK
+from ddb.stage import Batch, Fixed, Need, Row, Stage, Tables, Worker
+from ddb.stages.slots import failed_row, filled, given, rows_of
 
 
-def stage(dataset: Dataset, settings: SegmentConfig, painting: InpaintConfig, device: str, precision: str) -> Stage:
+def stage(context: Context, settings: SegmentConfig, painting: InpaintConfig, content: Mapping[str, object]) -> Stage:
     """`painting` says how many sources each class gives (`per_class`)."""
+    dataset = context.dataset
     paths = dict(zip(dataset.samples["id"].to_pylist(), dataset.samples["image"].to_pylist(), strict=True))
 
-    def plan(tables: Tables) -> list[str]:
-        ids = sources(tables, len(dataset.classes), painting.per_class)
-        if settings.backend == "given":
-            check_complete(open_given_masks(settings.masks), [paths[name] for name in ids])
-        return ids
+    def open_worker(models: Models, tables: Tables, folder: Path, fixed: Fixed) -> Worker:
+        segmenter = open_segmenter(settings, context, models)
 
-    def open_worker(tables: Tables, folder: Path) -> Worker:
-        segmenter = open_segmenter(settings, device, precision)
-
-        def work(ids: list[str]) -> list[Row]:
-            rows, images = _read(dataset, [paths[name] for name in ids], ids)
-            names = [paths[name] for name in images]
-            found = segmenter.segment(names, list(images.values()), dataset.phrase)
-            rows |= {name: _row(name, one, settings, dataset.phrase) for name, one in zip(images, found, strict=True)}
-            return [rows[name] for name in ids]
+        def work(batch: Batch) -> list[Row]:
+            slots, failed = filled(batch, lambda name: read_image(dataset.root, paths[name]))
+            names = ["" if name is None else paths[name] for name in batch]
+            found = segmenter.segment(names, given(slots), dataset.phrase, fixed.batch_size)
+            return rows_of(batch, failed, lambda slot, name: _row(name, found[slot], settings, dataset.phrase))
 
         return work
 
     return Stage(
         name="segment",
         schema=MASKS,
-        needs=("erm",),
-        settings={
-            "segment": segmentation_facts(settings),
-            "segmenter": segmenter_identity(settings, dataset.split("train")["image"].to_pylist()),
-            "phrase": dataset.phrase,
-            "precision": precision,
-            "data": dataset.fingerprint,
-        },
-        plan=plan,
+        needs={"erm": Need.PLAN},
+        content={**content, "data": dataset.identity(["train"])},
+        extent={"per_class": painting.per_class},
+        plan=lambda tables: sources(tables, len(dataset.classes), painting.per_class),
         open=open_worker,
         batch_size=settings.batch_size,
+        finish=_some_usable,
+        models=model_names(settings),
     )
 
 
@@ -68,19 +60,20 @@ def sources(tables: Tables, classes: int, per_class: PerClass) -> list[str]:
     return [name for label, count in enumerate(counts) for name in majority(predictions, label, count)]
 
 
-def _read(dataset: Dataset, paths: Sequence[str], ids: Sequence[str]) -> tuple[dict[str, Row], dict[str, Image]]:
-    """Images by id, and an error row for each that cannot be read."""
-    rows: dict[str, Row] = {}
-    images: dict[str, Image] = {}
-    for name, path in zip(ids, paths, strict=True):
-        try:
-            images[name] = read_image(dataset.root, path)
-        except DataError as error:
-            rows[name] = {"id": name, "status": ERROR, "error": str(error)}
-    return rows, images
+def _some_usable(tables: Tables, folder: Path) -> None:
+    """StageFailed where no image has a usable region: nothing could be painted."""
+    states = Counter(tables.table("segment", ["status"])["status"].to_pylist())
+    if states and not states[OK]:
+        found = ", ".join(f"{count} {status}" for status, count in states.most_common())
+        raise StageFailed(
+            f"stage segment: none of {states.total()} images has a usable region ({found}). Look at some with "
+            "`ddb segment --preview 12`; then change data.phrase, segment's thresholds and areas, or its backend."
+        )
 
 
-def _row(name: str, found: Found, settings: SegmentConfig, phrase: str) -> Row:
+def _row(name: str, found: Found | Failed, settings: SegmentConfig, phrase: str) -> Row:
+    if isinstance(found, Failed):
+        return failed_row(name, found)
     shape = region(found.mask, settings, phrase)
     return {
         "id": name,

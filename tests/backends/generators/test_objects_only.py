@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy.spatial.distance import cdist
 
-from ddb.backends import Found, Image, Mask, Painted, Task
+from ddb.backends import Failed, Found, Image, Mask, Painted, Task
 from ddb.backends.generators.objects_only import ObjectsOnly
 
 SIDE, SOFT = 40, 2
@@ -33,7 +33,7 @@ class Painter:
     identity = "painter@1"
     wants_donor = False
 
-    def paint(self, tasks: Sequence[Task]) -> list[Painted]:
+    def paint(self, tasks: Sequence[Task], batch_size: int) -> list[Painted]:
         return [Painted(np.where(task.mask[..., None], CANVAS, task.image), task.mask) for task in tasks]
 
 
@@ -45,7 +45,7 @@ class Finder:
     identity: str = "finder"
     asked: tuple[int, str] = (0, "")
 
-    def segment(self, ids: Sequence[str], images: Sequence[Image], phrase: str) -> list[Found]:
+    def segment(self, ids: Sequence[str], images: Sequence[Image], phrase: str, batch_size: int) -> list[Found]:
         self.asked = (len(images), phrase)
         assert all((image[REGION] == CANVAS[REGION]).all() for image in images)
         return [Found(self.mask, 1.0) for _ in images]
@@ -53,7 +53,7 @@ class Finder:
 
 def painted(found: Mask, old: Mask | None = OLD, soft: int = SOFT) -> Painted:
     task = Task(image=SOURCE, mask=REGION, to_label=1, prompt="", seed=0, old=old)
-    [result] = ObjectsOnly(Painter(), Finder(found), "bird", soft).paint([task])
+    [result] = ObjectsOnly(Painter(), Finder(found), "bird", soft).paint([task], 4)
     return result
 
 
@@ -99,7 +99,39 @@ def test_it_is_the_generator_that_it_wraps() -> None:
     finder = Finder(NEW)
     own = ObjectsOnly(Painter(), finder, "bird", SOFT)
     assert (own.identity, own.wants_donor) == ("painter@1", False)
-    assert own.paint([]) == []
+    assert own.paint([], 4) == []
     assert finder.asked == (0, "")
-    own.paint([Task(image=SOURCE, mask=REGION, to_label=1, prompt="", seed=0, old=OLD)] * 3)
+    own.paint([Task(image=SOURCE, mask=REGION, to_label=1, prompt="", seed=0, old=OLD)] * 3, 4)
     assert finder.asked == (3, "bird")
+
+
+def test_failures_of_either_model_are_passed_on_and_stay_alone() -> None:
+    """The painter fails at the second task, the finder in the third painting; the fourth was unreadable before."""
+
+    class Half(Painter):
+        def paint(self, tasks: Sequence[Task | Failed], batch_size: int) -> list[Painted | Failed]:
+            made = super().paint([one for one in tasks if isinstance(one, Task)], batch_size)
+            return [made[0], Failed("not finite"), made[2], Failed("unreadable")]
+
+    class Blind(Finder):
+        def segment(
+            self, ids: Sequence[str], images: Sequence[Image | Failed], phrase: str, batch_size: int
+        ) -> list[Found | Failed]:
+            assert [isinstance(one, Failed) for one in images] == [False, True, False, True]
+            return [Found(NEW, 1.0), images[1], Failed("no map"), images[3]]  # type: ignore[list-item]
+
+    task = Task(image=SOURCE, mask=REGION, to_label=1, prompt="", seed=0, old=OLD)
+    own = ObjectsOnly(Half(), Blind(NEW), "bird", SOFT)
+    first, *others = own.paint([task, task, task, Failed("unreadable")], 4)
+    assert isinstance(first, Painted)
+    assert np.array_equal(first.image, painted(NEW).image)
+    assert others == [Failed("not finite"), Failed("no map"), Failed("unreadable")]
+
+
+def test_what_is_called_changed_is_what_may_differ() -> None:
+    """A painting that differs from the source in every pixel of the region: it changes all that is called changed but
+    at the faintest edge, and nothing else."""
+    task = Task(image=np.zeros_like(SOURCE), mask=REGION, to_label=1, prompt="", seed=0, old=OLD)
+    (result,) = ObjectsOnly(Painter(), Finder(NEW), "bird", SOFT).paint([task], 1)
+    assert isinstance(result, Painted)
+    assert np.array_equal((result.image != 0).any(axis=2), result.changed)

@@ -12,7 +12,8 @@ from PIL import Image
 from transformers import CLIPSegForImageSegmentation, CLIPSegProcessor
 
 from ddb.backends.segmenters.clipseg import ClipSeg, open_clipseg
-from ddb.config import SegmentConfig
+from ddb.config import ClipsegConfig
+from ddb.context import Models
 from ddb.errors import ModelError
 from ddb.learn.device import Runtime
 
@@ -25,8 +26,8 @@ def images(count: int) -> list[np.ndarray]:
     return [rng.integers(0, 256, (30 + 7 * i, 50 - 5 * i, 3), dtype=np.uint8) for i in range(count)]
 
 
-def opened(folder: Path, threshold: float = 0.5, batch_size: int = 8) -> ClipSeg:
-    return open_clipseg(SegmentConfig(weights=str(folder), threshold=threshold, batch_size=batch_size), CPU)
+def opened(folder: Path, threshold: float = 0.5) -> ClipSeg:
+    return open_clipseg(ClipsegConfig(weights=str(folder), threshold=threshold), CPU, Models())
 
 
 def test_masks_equal_those_of_the_library_used_one_image_at_a_time(segmenter_folder: Path) -> None:
@@ -38,7 +39,7 @@ def test_masks_equal_those_of_the_library_used_one_image_at_a_time(segmenter_fol
             model(**processor(text=["a bird"], images=[picture], return_tensors="pt")).logits for picture in pictures
         ]
     threshold = float(torch.cat(logits).sigmoid().median())  # random weights: half of the pixels above
-    found = opened(segmenter_folder, threshold, batch_size=2).segment(["a", "b", "c"], pictures, "a bird")
+    found = opened(segmenter_folder, threshold).segment(["a", "b", "c"], pictures, "a bird", 2)
     for one, picture, logit in zip(found, pictures, logits, strict=True):
         height, width = picture.shape[:2]
         scaled = Image.fromarray(logit[0].numpy()).resize((width, height), Image.Resampling.BILINEAR)
@@ -50,14 +51,16 @@ def test_masks_equal_those_of_the_library_used_one_image_at_a_time(segmenter_fol
 
 
 def test_nothing_above_the_threshold_is_an_empty_mask_with_a_score(segmenter_folder: Path) -> None:
-    (found,) = opened(segmenter_folder, threshold=1.0).segment(["a"], images(1), "a bird")
+    (found,) = opened(segmenter_folder, threshold=1.0).segment(["a"], images(1), "a bird", 1)
     assert not found.mask.any()
     assert 0 < found.score < 1
 
 
 def test_the_phrase_decides(segmenter_folder: Path) -> None:
     segmenter = opened(segmenter_folder)
-    scores = {phrase: segmenter.segment(["a"], images(1), phrase)[0].score for phrase in ("a bird", "zebra", "a bird")}
+    scores = {
+        phrase: segmenter.segment(["a"], images(1), phrase, 1)[0].score for phrase in ("a bird", "zebra", "a bird")
+    }
     assert scores["a bird"] != scores["zebra"]
 
 
@@ -76,5 +79,5 @@ def test_the_identity_follows_the_weights(segmenter_folder: Path, tmp_path: Path
     shutil.copytree(segmenter_folder, other)
     CLIPSegForImageSegmentation(CLIPSegForImageSegmentation.from_pretrained(other).config).save_pretrained(other)
     first, second = opened(segmenter_folder).identity, opened(other).identity
-    assert first.startswith("clipseg:clipseg@")
-    assert first.split("@")[1] != second.split("@")[1]
+    assert first.startswith("clipseg:sha256:")
+    assert first != second

@@ -3,11 +3,13 @@ processors used one image at a time."""
 
 from __future__ import annotations
 
+import re
 import shutil
+import weakref
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -25,14 +27,15 @@ from transformers import (
 )
 
 import tiny_segmenters as tiny
-from ddb.backends import Detected, Found
-from ddb.backends.registry import open_segmenter
+from ddb.backends import Detected, Failed, Found
+from ddb.backends.registry import model_names, open_segmenter
 from ddb.backends.segmenters.detect_and_segment import DetectAndSegment, open_detect_and_segment
 from ddb.backends.segmenters.grounding_dino import open_grounding_dino
 from ddb.backends.segmenters.owlv2 import open_owlv2
-from ddb.config import SegmentConfig
+from ddb.config import GroundedSamConfig, Owlv2SamConfig, segment_config
+from ddb.context import Context, Models
+from ddb.data.table import Dataset
 from ddb.errors import ModelError
-from ddb.learn import halving
 from ddb.learn.device import Runtime
 
 CPU = Runtime(torch.device("cpu"), torch.float32)
@@ -72,20 +75,24 @@ def opened(
     runtime: Runtime = CPU,
     **more: Any,
 ) -> DetectAndSegment:
-    settings = SegmentConfig(
-        backend=backend, detector=str(folders[DETECTORS[backend]]), mask_model=str(folders[masks]),  # type: ignore[arg-type]
-        box_threshold=box, text_threshold=text, **more,
+    if backend == "grounded_sam":
+        more["text_threshold"] = text
+    settings = segment_config(
+        backend=backend, detector=str(folders[DETECTORS[backend]]), mask_model=str(folders[masks]),
+        box_threshold=box, **more,
     )  # fmt: skip
-    return open_detect_and_segment(settings, runtime)
+    return open_detect_and_segment(settings, runtime, Models())
 
 
 @cache
 def scored(detector: Path, backend: str) -> list[Detected]:
-    settings = SegmentConfig(backend=backend, detector=str(detector), box_threshold=0, text_threshold=0)  # type: ignore[arg-type]
     with torch.no_grad():
         if backend == "grounded_sam":
-            return open_grounding_dino(settings, CPU.device).detect(pictures(), "bird")
-        return open_owlv2(settings, CPU.device).detect(pictures(), "bird")
+            dino = GroundedSamConfig(detector=str(detector), box_threshold=0, text_threshold=0)
+            return open_grounding_dino(dino, CPU.device, Models()).detect(pictures(), "bird")
+        return open_owlv2(Owlv2SamConfig(detector=str(detector), box_threshold=0), CPU.device, Models()).detect(
+            pictures(), "bird"
+        )
 
 
 def threshold(folders: dict[str, Path], backend: str, of: str) -> float:
@@ -96,9 +103,11 @@ def threshold(folders: dict[str, Path], backend: str, of: str) -> float:
     return float(np.median([box.score for one in found for box in one.boxes]))
 
 
-def segmented(segmenter: DetectAndSegment, images: list[np.ndarray] | None = None) -> list[Found]:
+def segmented(segmenter: DetectAndSegment, images: list[np.ndarray] | None = None, size: int = 7) -> list[Found]:
     images = images or pictures()
-    return segmenter.segment([str(n) for n in range(len(images))], images, "bird")
+    found = segmenter.segment([str(n) for n in range(len(images))], images, "bird", size)
+    assert not [one for one in found if isinstance(one, Failed)]
+    return [one for one in found if isinstance(one, Found)]
 
 
 @cache
@@ -166,7 +175,7 @@ def test_a_batch_equals_single_images(folders: dict[str, Path], backend: str, ma
         (alone,) = segmented(segmenter, [image])
         assert np.array_equal(alone.mask, one.mask)
         assert alone.score == pytest.approx(one.score, abs=1e-5)
-    assert segmenter.segment([], [], "bird") == []
+    assert segmenter.segment([], [], "bird", 7) == []
 
 
 def test_the_score_is_the_best_boxs_even_where_none_is_good_enough(folders: dict[str, Path]) -> None:
@@ -192,7 +201,7 @@ def test_a_box_needs_a_word_above_the_text_threshold(folders: dict[str, Path]) -
 def test_the_phrase_decides(folders: dict[str, Path]) -> None:
     for backend in DETECTORS:
         segmenter = opened(folders, backend, "sam", 0.5)
-        bird, zebra = (segmenter.segment(["a"], pictures()[:1], phrase)[0].score for phrase in ("bird", "zebra"))
+        bird, zebra = (segmenter.segment(["a"], pictures()[:1], phrase, 1)[0].score for phrase in ("bird", "zebra"))
         assert bird != zebra
 
 
@@ -208,8 +217,7 @@ def test_half_precision_is_for_the_image_encoder_alone(folders: dict[str, Path])
 def test_a_batch_that_does_not_fit_is_halved_and_the_size_is_remembered(
     folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(halving, "_fits", {})
-    segmenter = opened(folders, "grounded_sam", "sam", threshold(folders, "grounded_sam", "images"), batch_size=7)
+    segmenter = opened(folders, "grounded_sam", "sam", threshold(folders, "grounded_sam", "images"))
     expected, sizes, detect = segmented(segmenter), [], type(segmenter.detector).detect
 
     def small(self: Any, images: Any, phrase: str) -> Any:
@@ -256,9 +264,17 @@ def test_a_part_without_its_processor_is_named(folders: dict[str, Path], tmp_pat
 
 
 def test_the_registry_opens_it_and_names_both_parts(folders: dict[str, Path]) -> None:
-    settings = SegmentConfig(
+    settings = segment_config(
         backend="grounded_sam", detector=str(folders["grounding_dino"]), mask_model=str(folders["sam2"])
     )
-    identity = open_segmenter(settings, "cpu", "fp32").identity
-    assert identity.startswith("grounded_sam:grounding_dino@")
-    assert ":sam2@" in identity
+    context = Context(cast(Dataset, None), 0, "cpu", "fp32", Path())
+    models = Models()
+    segmenter = open_segmenter(settings, context, models)
+    assert re.fullmatch("grounded_sam:sha256:[0-9a-f]{12}:sha256:[0-9a-f]{12}", segmenter.identity)
+    again = open_segmenter(settings.model_copy(update={"box_threshold": 0.1}), context, models)
+    assert again.detector.model is segmenter.detector.model and again.masker.model is segmenter.masker.model  # type: ignore[attr-defined]
+    assert len(model_names(settings)) == 2
+    gone = [weakref.ref(one) for one in (segmenter.detector.model, segmenter.masker.model)]  # type: ignore[attr-defined]
+    del segmenter, again
+    models.keep(model_names(settings)[1:])
+    assert gone[0]() is None and gone[1]() is not None

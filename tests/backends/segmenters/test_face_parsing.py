@@ -12,7 +12,8 @@ from transformers import SegformerForSemanticSegmentation, SegformerImageProcess
 
 import tiny_segmenters as tiny
 from ddb.backends.segmenters.face_parsing import FaceParsing, open_face_parsing, part_numbers
-from ddb.config import SegmentConfig
+from ddb.config import FaceParsingConfig
+from ddb.context import Models
 from ddb.errors import ConfigError
 from ddb.learn.device import Runtime
 
@@ -34,9 +35,8 @@ def pictures() -> list[np.ndarray]:
     return made
 
 
-def opened(folder: Path, labels: tuple[str, ...], runtime: Runtime = CPU, batch_size: int = 3) -> FaceParsing:
-    settings = SegmentConfig(backend="face_parsing", weights=str(folder), labels=labels, batch_size=batch_size)
-    return open_face_parsing(settings, runtime)
+def opened(folder: Path, labels: tuple[str, ...], runtime: Runtime = CPU) -> FaceParsing:
+    return open_face_parsing(FaceParsingConfig(weights=str(folder), labels=labels), runtime, Models())
 
 
 @torch.no_grad()
@@ -58,30 +58,32 @@ def test_masks_equal_the_processors_one_image_at_a_time(folder: Path) -> None:
     assert 0 in seen[rare]
     for labels in ((common,), (rare,), (rare, common)):
         numbers = [names.index(label) for label in labels]
-        found = opened(folder, labels).segment(["a"] * 4, pictures(), "person")
+        found = opened(folder, labels).segment(["a"] * 4, pictures(), "person", 3)
         for one, part in zip(found, parts, strict=True):
             assert np.array_equal(one.mask, np.isin(part, numbers))
             assert 0 < one.score <= 1
 
 
 def test_the_score_is_the_mean_probability_or_the_highest(folder: Path) -> None:
-    everything = opened(folder, ("background", "skin", "nose", "hair", "hat")).segment(["a"], pictures()[:1], "person")
+    everything = opened(folder, ("background", "skin", "nose", "hair", "hat")).segment(
+        ["a"], pictures()[:1], "person", 3
+    )
     assert everything[0].mask.all()
     assert everything[0].score == pytest.approx(1)
 
 
 def test_a_batch_equals_single_images(folder: Path) -> None:
     segmenter = opened(folder, ("hair", "nose"))
-    together = segmenter.segment(["a"] * 4, pictures(), "person")
+    together = segmenter.segment(["a"] * 4, pictures(), "person", 3)
     for one, image in zip(together, pictures(), strict=True):
-        (alone,) = segmenter.segment(["a"], [image], "person")
+        (alone,) = segmenter.segment(["a"], [image], "person", 3)
         assert np.array_equal(alone.mask, one.mask)
         assert alone.score == pytest.approx(one.score, abs=1e-5)
 
 
 def test_half_precision_changes_few_pixels(folder: Path) -> None:
-    half = opened(folder, ("hair",), Runtime(CPU.device, torch.bfloat16)).segment(["a"] * 4, pictures(), "person")
-    full = opened(folder, ("hair",)).segment(["a"] * 4, pictures(), "person")
+    half = opened(folder, ("hair",), Runtime(CPU.device, torch.bfloat16)).segment(["a"] * 4, pictures(), "person", 3)
+    full = opened(folder, ("hair",)).segment(["a"] * 4, pictures(), "person", 3)
     assert np.mean([(a.mask == b.mask).mean() for a, b in zip(half, full, strict=True)]) > 0.9
 
 

@@ -14,7 +14,8 @@ from transformers import Sam3Model, Sam3Processor
 
 import tiny_segmenters as tiny
 from ddb.backends.segmenters.sam3 import Sam3, open_sam3
-from ddb.config import SegmentConfig
+from ddb.config import Sam3Config
+from ddb.context import Models
 from ddb.learn.device import Runtime
 
 CPU = Runtime(torch.device("cpu"), torch.float32)
@@ -36,7 +37,7 @@ def pictures() -> list[np.ndarray]:
 
 
 def opened(folder: Path, runtime: Runtime = CPU, **more: Any) -> Sam3:
-    return open_sam3(SegmentConfig(backend="sam3", weights=str(folder), **more), runtime)
+    return open_sam3(Sam3Config(weights=str(folder), **more), runtime, Models())
 
 
 @cache
@@ -60,7 +61,7 @@ def test_the_union_of_objects_equals_the_processors(folder: Path, quantile: floa
     """Quantile 0: every image but the poorest has objects; 0.5: half of the images have none."""
     limit = float(np.quantile(best_scores(folder), quantile))
     processor = Sam3Processor.from_pretrained(folder)
-    found = opened(folder, box_threshold=limit, batch_size=3).segment(["a"] * 4, pictures(), "bird")
+    found = opened(folder, box_threshold=limit).segment(["a"] * 4, pictures(), "bird", 3)
     for one, (outputs, size), best in zip(found, outputs_by_the_library(folder), best_scores(folder), strict=True):
         (expected,) = processor.post_process_instance_segmentation(outputs, threshold=limit, target_sizes=size)
         assert len(one.boxes) == len(expected["boxes"])
@@ -75,14 +76,14 @@ def test_the_union_of_objects_equals_the_processors(folder: Path, quantile: floa
 
 def test_the_semantic_map_equals_the_processors(folder: Path) -> None:
     processor = Sam3Processor.from_pretrained(folder)
-    found = opened(folder, concept="semantic", threshold=0.52).segment(["a"] * 4, pictures(), "bird")
+    found = opened(folder, concept="semantic", threshold=0.52).segment(["a"] * 4, pictures(), "bird", 3)
     for one, (outputs, size) in zip(found, outputs_by_the_library(folder), strict=True):
         (expected,) = processor.post_process_semantic_segmentation(outputs, threshold=0.52, target_sizes=size)
         assert np.array_equal(one.mask, expected.bool().numpy())
         assert 0 < one.mask.mean() < 1
         assert 0.52 < one.score < 1
         assert one.boxes == ()
-    (nothing,) = opened(folder, concept="semantic", threshold=0.99).segment(["a"], pictures()[:1], "bird")
+    (nothing,) = opened(folder, concept="semantic", threshold=0.99).segment(["a"], pictures()[:1], "bird", 3)
     assert not nothing.mask.any()
     assert 0 < nothing.score < 0.99
 
@@ -90,9 +91,9 @@ def test_the_semantic_map_equals_the_processors(folder: Path) -> None:
 @pytest.mark.parametrize("concept", ["instances", "semantic"])
 def test_a_batch_equals_single_images(folder: Path, concept: str) -> None:
     segmenter = opened(folder, concept=concept, box_threshold=float(np.median(best_scores(folder))))
-    together = segmenter.segment(["a"] * 4, pictures(), "bird")
+    together = segmenter.segment(["a"] * 4, pictures(), "bird", 3)
     for one, image in zip(together, pictures(), strict=True):
-        (alone,) = segmenter.segment(["a"], [image], "bird")
+        (alone,) = segmenter.segment(["a"], [image], "bird", 3)
         assert np.array_equal(alone.mask, one.mask)
         assert alone.score == pytest.approx(one.score, abs=1e-5)
 
@@ -101,15 +102,15 @@ def test_the_phrase_decides_and_is_encoded_once(folder: Path, monkeypatch: pytes
     segmenter, encoded = opened(folder), []
     inner = segmenter.model.get_text_features
     monkeypatch.setattr(segmenter.model, "get_text_features", lambda **text: encoded.append(1) or inner(**text))
-    scores = [segmenter.segment(["a"], pictures()[:1], phrase)[0].score for phrase in ("bird", "zebra", "bird")]
+    scores = [segmenter.segment(["a"], pictures()[:1], phrase)[0].score for phrase in ("bird", "zebra", "bird", 3)]
     assert scores[0] == scores[2] != scores[1]
     assert len(encoded) == 2
 
 
 def test_half_precision_is_for_the_image_encoder(folder: Path) -> None:
     more: dict[str, Any] = {"concept": "semantic", "threshold": 0.52}
-    half = opened(folder, Runtime(CPU.device, torch.bfloat16), **more).segment(["a"] * 4, pictures(), "bird")
-    full = opened(folder, **more).segment(["a"] * 4, pictures(), "bird")
+    half = opened(folder, Runtime(CPU.device, torch.bfloat16), **more).segment(["a"] * 4, pictures(), "bird", 3)
+    full = opened(folder, **more).segment(["a"] * 4, pictures(), "bird", 3)
     assert np.mean([(a.mask == b.mask).mean() for a, b in zip(half, full, strict=True)]) > 0.9
 
 
@@ -119,6 +120,6 @@ def test_the_published_form_a_video_model_is_the_same(folder: Path, tmp_path: Pa
     for one in segmenters:  # the files' headers differ, and how mapped weights are aligned moves a last bit
         for tensor in (*one.model.parameters(), *one.model.buffers()):
             tensor.data = tensor.data.clone()
-    pairs = [one.segment(["a"], pictures()[:1], "bird")[0] for one in segmenters]
+    pairs = [one.segment(["a"], pictures()[:1], "bird", 3)[0] for one in segmenters]
     assert pairs[0].score == pairs[1].score
     assert np.array_equal(pairs[0].mask, pairs[1].mask)

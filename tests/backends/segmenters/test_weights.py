@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,10 +17,11 @@ from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError, Repo
 from safetensors.torch import load_file, save_file
 
 import tiny_segmenters as tiny
-from ddb.backends.registry import segmentation_facts, segmenter_identity
 from ddb.backends.segmenters.face_parsing import open_face_parsing
-from ddb.backends.segmenters.weights import KINDS, check_local
-from ddb.config import SegmentConfig
+from ddb.backends.segmenters.weights import KINDS, weights_identity
+from ddb.config import SegmentConfig, segment_config
+from ddb.config.run import BACKENDS
+from ddb.context import Models
 from ddb.errors import ConfigError, ModelError
 from ddb.learn.device import Runtime
 from ddb.preflight import check
@@ -32,12 +35,12 @@ def folder(tmp_path: Path) -> Path:
 
 
 def settings(weights: Path | str, **more: Any) -> SegmentConfig:
-    return SegmentConfig(backend="face_parsing", weights=str(weights), **more)
+    return segment_config(backend="face_parsing", weights=str(weights), **more)
 
 
 def fault(weights: Path | str) -> str:
     with pytest.raises(ModelError) as caught:
-        open_face_parsing(settings(weights), CPU)
+        open_face_parsing(settings(weights), CPU, Models())
     assert len(str(caught.value).splitlines()) == 1
     return str(caught.value)
 
@@ -68,7 +71,13 @@ def test_weights_of_another_width(folder: Path) -> None:
 def test_pickled_weights_are_not_read(folder: Path) -> None:
     torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
     (folder / "model.safetensors").unlink()
-    assert "faces: cannot be loaded" in fault(folder)
+    words = fault(folder)
+    assert "faces: cannot be loaded, it holds pickled weights alone (pytorch_model.bin)" in words
+    command = words[words.index("-c ") + 4 : words.index('" ')]
+    source, target = folder / "pytorch_model.bin", folder / "model.safetensors"
+    assert words.split('" ')[1].startswith(f"{source} {target}.")
+    subprocess.run([sys.executable, "-c", command, str(source), str(target)], check=True)
+    open_face_parsing(settings(folder), CPU, Models())
 
 
 def test_a_folder_that_is_none_or_holds_no_model(folder: Path, tmp_path: Path) -> None:
@@ -96,45 +105,21 @@ def test_hub_weights_that_cannot_be_had(monkeypatch: pytest.MonkeyPatch) -> None
     assert "somebody/faces: not in the hub's cache here" in fault("somebody/faces")
 
 
-def test_local_weights_are_checked_without_loading_them(folder: Path, tmp_path: Path) -> None:
-    check_local(settings(folder), "weights")
-    check_local(settings("somebody/faces"), "weights")
-    check_local(SegmentConfig(weights="pocket"), "weights")
-    with pytest.raises(ModelError, match="no such folder"):
-        check_local(settings(tmp_path / "nowhere"), "weights")
-    with pytest.raises(ModelError, match=r"holds a segformer model; segment\.detector"):
-        check_local(SegmentConfig(backend="grounded_sam", detector=str(folder)), "detector")
-    with pytest.raises(ModelError, match="no pocket weights for segment.backend owlv2_sam"):
-        check_local(SegmentConfig(backend="owlv2_sam", detector="pocket"), "detector")
-
-
 def test_a_check_of_the_whole_run_tells_it(folder: Path) -> None:
     with pytest.raises(ConfigError, match=r"holds a segformer model; segment\.mask_model"):
         check("pocket-waterbirds", ["segment.backend=grounded_sam", f"segment.mask_model={folder}", "device=cpu"])
 
 
 def test_the_identity_follows_content_and_backend(folder: Path, tmp_path: Path) -> None:
-    other = Path(shutil.copytree(folder, tmp_path / "faces2"))
-    first = segmenter_identity(settings(folder), [])
-    assert first.startswith("face_parsing:faces@")
-    assert segmenter_identity(settings(other), []).split("@")[1] == first.split("@")[1]
-    both = SegmentConfig(backend="grounded_sam")
-    assert segmenter_identity(both, []) == "grounded_sam:IDEA-Research/grounding-dino-base:facebook/sam-vit-huge"
-
-
-def test_settings_that_a_backend_does_not_read_are_no_facts() -> None:
-    plain = {"backend", "masks", "threshold", "shape", "expand", "min_side", "min_area", "max_area"}
-    assert set(segmentation_facts(SegmentConfig())) == plain
-    assert segmentation_facts(SegmentConfig(box_threshold=0.5, labels=("hat",))) == segmentation_facts(SegmentConfig())
-    assert set(segmentation_facts(SegmentConfig(max_border=0.2))) == plain | {"max_border"}
-    grounded = SegmentConfig(backend="grounded_sam")
-    assert set(segmentation_facts(grounded)) == plain | {"box_threshold", "text_threshold"}
-    given = SegmentConfig(backend="given", masks="masks")
-    assert set(segmentation_facts(given)) == plain - {"masks"}  # they count by their content
+    first = weights_identity(settings(folder))
+    assert first.startswith("face_parsing:sha256:")
+    moved = Path(shutil.copytree(folder, tmp_path / "elsewhere" / "other name"))
+    assert weights_identity(settings(moved)) == first
+    (moved / "config.json").write_text((moved / "config.json").read_text() + " ")
+    assert weights_identity(settings(moved)) != first
 
 
 def test_every_backend_has_its_weights() -> None:
-    field = SegmentConfig.model_fields["backend"].annotation
-    assert set(KINDS) == set(field.__args__)  # type: ignore[union-attr]
+    assert set(KINDS) == set(BACKENDS["segment"])
     for backend, parts in KINDS.items():
-        assert set(parts) <= set(SegmentConfig.model_fields), backend
+        assert set(parts) <= set(BACKENDS["segment"][backend].model_fields), backend

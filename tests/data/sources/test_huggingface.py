@@ -217,18 +217,6 @@ def test_imagefolders_are_read_in_place(tmp_path: Path, draw: Draw, kind: str, s
     assert [path.name for path in (tmp_path / "cache").iterdir()] == ["files.parquet"]
 
 
-def test_the_product_of_a_run_is_such_a_folder(tmp_path: Path, folder: Path) -> None:
-    """balanced/, written by ddb, read by ddb: a ClassLabel in Parquet metadata keeps its names."""
-    from ddb.data.export import export_balanced
-    from ddb.records import CANDIDATES, MASKS, SCORES, VERDICTS
-
-    origin = load_dataset(DataConfig(root=str(folder)))
-    nothing = (schema.empty_table() for schema in (CANDIDATES, VERDICTS, SCORES, MASKS))
-    out = export_balanced(origin, *nothing, tmp_path / "balanced")
-    dataset = load(out, tmp_path / "cache")
-    assert dataset.classes == ("cat", "dog") and dataset.samples.num_rows == origin.split("train").num_rows
-
-
 def test_bad_imagefolders(tmp_path: Path, draw: Draw) -> None:
     draw(tmp_path / "a.png")
     lines = [

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from ddb.data.sources.load import restricted_unpickler
+from ddb.data.sources import restricted_unpickler
 from ddb.data.sources.restricted_unpickler import read_plain_pickle
 from ddb.errors import DataError
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from PIL import Image as PillowImage
 from scipy import ndimage
 
-from ddb.backends import Image, Mask, Painted, Task
+from ddb.backends import Failed, Image, Mask, Painted, Task
 from ddb.data.masks import blended, bounding_box, feather
 
 Floats = npt.NDArray[np.float32]
@@ -31,13 +31,14 @@ class CopyPaste:
     identity: str = "copy_paste"
     wants_donor: bool = True
 
-    def paint(self, tasks: Sequence[Task]) -> list[Painted]:
-        """One result a task. ValueError if a task has no donor, or its mask or its donor's object is empty."""
-        return [self._paint(task) for task in tasks]
+    def paint(self, tasks: Sequence[Task | Failed], batch_size: int) -> list[Painted | Failed]:
+        """One result a task. A task fails if it has no donor, or if its mask or its donor's object is empty. Tasks are
+        done one by one, whatever `batch_size` is."""
+        return [task if isinstance(task, Failed) else self._paint(task) for task in tasks]
 
-    def _paint(self, task: Task) -> Painted:
+    def _paint(self, task: Task) -> Painted | Failed:
         if task.donor is None or not task.donor[1].any() or not task.mask.any():
-            raise ValueError("copy-paste needs a mask and a donor whose object mask is not empty")
+            return Failed("copy-paste needs a mask and a donor whose object mask is not empty")
         pixels, cover = cut_out(*task.donor)
         if np.random.default_rng(task.seed).random() < 0.5:
             pixels, cover = pixels[:, ::-1], cover[:, ::-1]

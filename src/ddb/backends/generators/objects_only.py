@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from scipy import ndimage
 
-from ddb.backends import Generator, Mask, Painted, Segmenter, Task
+from ddb.backends import Failed, Found, Generator, Painted, Segmenter, Task
 from ddb.data.masks import blended, feather
 
 EIGHT = ndimage.generate_binary_structure(2, 2)
@@ -37,16 +37,24 @@ class ObjectsOnly:
     def wants_donor(self) -> bool:
         return self.generator.wants_donor
 
-    def paint(self, tasks: Sequence[Task]) -> list[Painted]:
-        """As `Generator.paint`; `changed` is the objects with their soft edge."""
-        painted = self.generator.paint(tasks)
-        names = [str(number) for number in range(len(tasks))]
-        found = self.segmenter.segment(names, [one.image for one in painted], self.phrase) if tasks else []
-        return [self._cut(*three) for three in zip(tasks, painted, (one.mask for one in found), strict=True)]
-
-    def _cut(self, task: Task, painted: Painted, new: Mask) -> Painted:
-        if task.old is None or not (new & painted.changed).any():
+    def paint(self, tasks: Sequence[Task | Failed], batch_size: int) -> list[Painted | Failed]:
+        """As `Generator.paint`; `changed` is where pixels may differ from the source: the objects with their soft edge.
+        A painting in which the segmenter fails is a failure. Both models work in batches of `batch_size`."""
+        painted = self.generator.paint(tasks, batch_size)
+        if all(isinstance(one, Failed) for one in painted):
             return painted
-        objects = (task.old | new) & painted.changed
+        names = [str(number) for number in range(len(tasks))]
+        images = [one if isinstance(one, Failed) else one.image for one in painted]
+        found = self.segmenter.segment(names, images, self.phrase, batch_size)
+        return [self._cut(*three) for three in zip(tasks, painted, found, strict=True)]
+
+    def _cut(self, task: Task | Failed, painted: Painted | Failed, found: Found | Failed) -> Painted | Failed:
+        if isinstance(task, Failed) or isinstance(painted, Failed):
+            return painted
+        if isinstance(found, Failed):
+            return found
+        if task.old is None or not (found.mask & painted.changed).any():
+            return painted
+        objects = (task.old | found.mask) & painted.changed
         grown = ndimage.binary_dilation(objects, EIGHT, iterations=self.soft + 1)
         return Painted(blended(task.image, painted.image, feather(grown, self.soft)), grown & painted.changed)

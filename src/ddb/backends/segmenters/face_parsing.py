@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 from transformers import SegformerForSemanticSegmentation, SegformerImageProcessor
 
-from ddb.backends import Found, Image
-from ddb.backends.segmenters.weights import kind_of, load_model, part_folder, readable, weights_identity
-from ddb.config import SegmentConfig
+from ddb.backends import Failed, Found, Image
+from ddb.backends.batches import Rooms, first_fault, in_fixed_batches
+from ddb.backends.segmenters.weights import BLANK, SETTING, load_model, open_part, weights_identity
+from ddb.backends.weights import readable
+from ddb.config import FaceParsingConfig
+from ddb.context import Models
 from ddb.errors import ConfigError
 from ddb.learn.device import Runtime
-from ddb.learn.halving import in_halves
 
 
 @dataclass(frozen=True)
@@ -25,18 +28,19 @@ class FaceParsing:
     model: Any
     processor: Any
     parts: tuple[int, ...]
-    batch_size: int
     runtime: Runtime
     identity: str
+    rooms: Rooms = field(default_factory=lambda: Rooms(SETTING, "take a smaller segment.weights, or smaller images"))
 
     @torch.no_grad()
-    def segment(self, ids: Sequence[str], images: Sequence[Image], phrase: str) -> list[Found]:
+    def segment(
+        self, ids: Sequence[str], images: Sequence[Image | Failed], phrase: str, batch_size: int
+    ) -> list[Found | Failed]:
         """Pixels whose likeliest part is one of `parts`. Score: the parts' mean probability there; the highest anywhere
         if there are none."""
-        remedy = "take a smaller segment.weights, or smaller images"
-        return in_halves(self._batch, images, self.batch_size, "segment.batch_size", remedy)
+        return in_fixed_batches(self._batch, images, BLANK, self.rooms.of(batch_size))
 
-    def _batch(self, images: Sequence[Image]) -> list[Found]:
+    def _batch(self, images: Sequence[Image]) -> list[Found | Failed]:
         copies = [image.copy() for image in images]  # torch warns of arrays that cannot be written to
         inputs = self.processor(copies, return_tensors="pt", input_data_format="channels_last")
         with self.runtime.autocast():
@@ -45,7 +49,11 @@ class FaceParsing:
         results = self.processor.post_process_semantic_segmentation(
             outputs, [image.shape[:2] for image in images], return_segmentation_scores=True
         )
-        return [self._found(result.segmentation, result.segmentation_scores) for result in results]
+        checks = [("the segmenter's output", self.runtime.dtype, outputs.logits)]
+        return [
+            first_fault(checks, row) or self._found(result.segmentation, result.segmentation_scores)
+            for row, result in enumerate(results)
+        ]
 
     def _found(self, segmentation: Tensor, logits: Tensor) -> Found:
         """`segmentation` HW, the likeliest part; `logits` parts x HW."""
@@ -55,15 +63,19 @@ class FaceParsing:
         return Found(mask.cpu().numpy(), float(score))
 
 
-def open_face_parsing(settings: SegmentConfig, runtime: Runtime) -> FaceParsing:
-    """Load it. ModelError if the weights are missing, gated, damaged or another architecture's; ConfigError if they
+def open_face_parsing(settings: FaceParsingConfig, runtime: Runtime, models: Models) -> FaceParsing:
+    """Open it. ModelError if the weights are missing, gated, damaged or another architecture's; ConfigError if they
     know none of `labels`."""
-    folder = part_folder(settings, "weights")
-    kind_of(folder, settings, "weights")
-    model = load_model(SegformerForSemanticSegmentation, folder, runtime.device)
-    processor = readable(folder, lambda: SegformerImageProcessor.from_pretrained(folder))
+
+    def load(folder: Path, kind: str) -> tuple[Any, Any]:
+        return (
+            load_model(SegformerForSemanticSegmentation, folder, runtime.device),
+            readable(folder, lambda: SegformerImageProcessor.from_pretrained(folder)),
+        )
+
+    model, processor = open_part(settings, "weights", models, load)
     parts = part_numbers(settings.labels, model.config.id2label)
-    return FaceParsing(model, processor, parts, settings.batch_size, runtime, weights_identity(settings))
+    return FaceParsing(model, processor, parts, runtime, weights_identity(settings))
 
 
 def part_numbers(labels: Sequence[str], known: Mapping[int, str]) -> tuple[int, ...]:

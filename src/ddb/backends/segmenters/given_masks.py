@@ -13,13 +13,14 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from PIL import Image as PillowImage
 
-from ddb.backends import Found, Image, Mask
+from ddb.backends import Failed, Found, Image, Mask
 from ddb.backends.content import file_hash
 from ddb.data.images import resolve_inside
 from ddb.errors import DataError
 
 LISTED = 5
 """Faults that a message lists."""
+REMEDY = "Give one PNG of the image's size for every image, or choose another segment.backend."
 CHUNK = 256
 """Files that are hashed in one go."""
 
@@ -31,18 +32,23 @@ class GivenMasks:
     folder: Path
     identity: str
 
-    def segment(self, ids: Sequence[str], images: Sequence[Image], phrase: str) -> list[Found]:
-        """DataError lists the first masks that are missing, unreadable or of another size than their image."""
-        masks: list[Mask] = []
-        faults: list[str] = []
-        for name, image in zip(ids, images, strict=True):
-            try:
-                masks.append(self._read(name, image.shape[:2]))
-            except DataError as error:
-                faults.append(str(error))
-        if faults:
-            raise DataError(_listing(self.folder, faults))
-        return [Found(mask, 1.0) for mask in masks]
+    def segment(
+        self, ids: Sequence[str], images: Sequence[Image | Failed], phrase: str, batch_size: int
+    ) -> list[Found | Failed]:
+        """An image fails if its mask is missing, unreadable or of another size, or if it has no id. Masks are read one
+        by one, whatever `batch_size` is."""
+        return [
+            image if isinstance(image, Failed) else self._found(name, image)
+            for name, image in zip(ids, images, strict=True)
+        ]
+
+    def _found(self, name: str, image: Image) -> Found | Failed:
+        if not name:
+            return Failed("an image without a path has no given mask")
+        try:
+            return Found(self._read(name, image.shape[:2]), 1.0)
+        except DataError as error:
+            return Failed(f"{self.folder}: {error}. {REMEDY}")
 
     def missing(self, ids: Sequence[str]) -> list[str]:
         """Mask files that these images lack, relative to the folder."""
@@ -108,5 +114,4 @@ def _digests(root: str, images: Sequence[str]) -> list[str]:
 
 def _listing(folder: Path, faults: Sequence[str]) -> str:
     more = f" and {len(faults) - LISTED} more" if len(faults) > LISTED else ""
-    remedy = "Give one PNG of the image's size for every image, or choose another segment.backend."
-    return f"{folder}: {len(faults)} mask(s) unusable: {', '.join(faults[:LISTED])}{more}. {remedy}"
+    return f"{folder}: {len(faults)} mask(s) unusable: {', '.join(faults[:LISTED])}{more}. {REMEDY}"

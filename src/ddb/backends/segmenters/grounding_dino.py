@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 from transformers import GroundingDinoForObjectDetection, GroundingDinoProcessor
 
-from ddb.backends import Detected, Detection, Image
-from ddb.backends.segmenters.weights import kind_of, load_model, part_folder, readable
-from ddb.config import SegmentConfig
+from ddb.backends import Detected, Detection, Failed, Image
+from ddb.backends.batches import first_fault
+from ddb.backends.segmenters.weights import load_model, open_part, words_of
+from ddb.backends.weights import readable
+from ddb.config import GroundedSamConfig
+from ddb.context import Models
 
 
 @dataclass(frozen=True)
@@ -25,38 +28,39 @@ class GroundingDino:
     text_threshold: float
     device: torch.device
 
-    def detect(self, images: Sequence[Image], phrase: str) -> list[Detected]:
+    def detect(self, images: Sequence[Image], phrase: str) -> list[Detected | Failed]:
         """Boxes whose score exceeds `box_threshold` and whose label is not empty at `text_threshold`; there is no
         suppression of overlaps (as in LangSAM, whose masks are united anyway).
 
-        Images go through the model with those of the same size after scaling: padding to a common size would let an
-        image's boxes depend on its neighbours (the backbone sees the padding)."""
-        inputs = [self.processor.image_processor(image, **self._options()) for image in images]
-        text = self.processor(text=[[phrase]], return_tensors="pt").to(self.device)
-        found: dict[int, Detected] = {}
-        for members in _by_shape([one.pixel_values for one in inputs]):
-            pixels = torch.cat([inputs[n].pixel_values for n in members]).to(self.device)
-            repeated = {name: value.expand(len(members), -1) for name, value in text.items()}
-            outputs = self.model(pixel_values=pixels, **repeated)
-            sizes = [images[n].shape[:2] for n in members]
-            results = self.processor.post_process_grounded_object_detection(
-                outputs, repeated["input_ids"], self.box_threshold, self.text_threshold, sizes
-            )
-            best = outputs.logits.sigmoid().amax((1, 2)).tolist()
-            found |= {n: _detected(*pair) for n, *pair in zip(members, results, best, strict=True)}
-        return [found[n] for n in range(len(images))]
+        Images go through the model one by one: they differ in size after scaling, and padding to a common size would
+        let an image's boxes depend on its neighbours (the backbone sees the padding). ConfigError if the phrase holds
+        no word."""
+        text = self.processor(text=[[words_of(phrase)]], return_tensors="pt").to(self.device)
+        return [self._detected(image, text) for image in images]
 
-    @staticmethod
-    def _options() -> dict[str, str]:
-        return {"return_tensors": "pt", "input_data_format": "channels_last"}
+    def _detected(self, image: Image, text: Any) -> Detected | Failed:
+        inputs = self.processor.image_processor(image, return_tensors="pt", input_data_format="channels_last")
+        outputs = self.model(pixel_values=inputs.pixel_values.to(self.device), **text)
+        scores = outputs.logits.sigmoid()  # the logits of words that are not there are minus infinity
+        checks = [("the detector's output", torch.float32, tensor) for tensor in (scores, outputs.pred_boxes)]
+        if (failed := first_fault(checks, 0)) is not None:
+            return failed
+        (result,) = self.processor.post_process_grounded_object_detection(
+            outputs, text["input_ids"], self.box_threshold, self.text_threshold, [image.shape[:2]]
+        )
+        return _detected(result, float(scores.max()))
 
 
-def open_grounding_dino(settings: SegmentConfig, device: torch.device) -> GroundingDino:
-    """Load it. ModelError if the weights are missing, gated, damaged or another architecture's."""
-    folder = part_folder(settings, "detector")
-    kind_of(folder, settings, "detector")
-    model = load_model(GroundingDinoForObjectDetection, folder, device)
-    processor = readable(folder, lambda: GroundingDinoProcessor.from_pretrained(folder))
+def open_grounding_dino(settings: GroundedSamConfig, device: torch.device, models: Models) -> GroundingDino:
+    """Open it. ModelError if the weights are missing, gated, damaged or another architecture's."""
+
+    def load(folder: Path, kind: str) -> tuple[Any, Any]:
+        return (
+            load_model(GroundingDinoForObjectDetection, folder, device),
+            readable(folder, lambda: GroundingDinoProcessor.from_pretrained(folder)),
+        )
+
+    model, processor = open_part(settings, "detector", models, load)
     return GroundingDino(model, processor, settings.box_threshold, settings.text_threshold, device)
 
 
@@ -65,11 +69,3 @@ def _detected(result: dict[str, Any], best: float) -> Detected:
     kept = zip(result["boxes"].tolist(), result["scores"].tolist(), result["text_labels"], strict=False)
     boxes = tuple(Detection(tuple(box), score) for box, score, label in kept if label.strip())
     return Detected(boxes, max((one.score for one in boxes), default=best))
-
-
-def _by_shape(tensors: Sequence[Tensor]) -> list[list[int]]:
-    """Numbers of the tensors of each shape."""
-    groups: dict[tuple[int, ...], list[int]] = {}
-    for number, tensor in enumerate(tensors):
-        groups.setdefault(tuple(tensor.shape), []).append(number)
-    return list(groups.values())

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 from transformers import Owlv2ForObjectDetection, Owlv2Processor
 
-from ddb.backends import Detected, Detection, Image
-from ddb.backends.segmenters.weights import kind_of, load_model, part_folder, readable
-from ddb.config import SegmentConfig
+from ddb.backends import Detected, Detection, Failed, Image
+from ddb.backends.batches import first_fault
+from ddb.backends.segmenters.weights import load_model, open_part, words_of
+from ddb.backends.weights import readable
+from ddb.config import Owlv2SamConfig
+from ddb.context import Models
 
 TEMPLATE = "a photo of a {}"
 """How the model's authors ask for a class."""
@@ -26,10 +30,11 @@ class Owlv2:
     box_threshold: float
     device: torch.device
 
-    def detect(self, images: Sequence[Image], phrase: str) -> list[Detected]:
-        """Boxes whose score exceeds `box_threshold`. The processor pads every image to a square of the same size."""
+    def detect(self, images: Sequence[Image], phrase: str) -> list[Detected | Failed]:
+        """Boxes whose score exceeds `box_threshold`. The processor pads every image to a square of the same size.
+        ConfigError if the phrase holds no word."""
         inputs = self.processor(
-            text=[[TEMPLATE.format(phrase)]] * len(images),
+            text=[[TEMPLATE.format(words_of(phrase))]] * len(images),
             images=list(images),
             return_tensors="pt",
             input_data_format="channels_last",
@@ -37,16 +42,22 @@ class Owlv2:
         outputs = self.model(**inputs)
         sizes = [image.shape[:2] for image in images]
         results = self.processor.post_process_grounded_object_detection(outputs, self.box_threshold, sizes)
-        best = outputs.logits.sigmoid().amax((1, 2)).tolist()
-        return [_detected(result, top) for result, top in zip(results, best, strict=True)]
+        scores = outputs.logits.sigmoid()
+        checks = [("the detector's output", torch.float32, tensor) for tensor in (scores, outputs.pred_boxes)]
+        best = scores.amax((1, 2)).tolist()
+        return [first_fault(checks, row) or _detected(result, best[row]) for row, result in enumerate(results)]
 
 
-def open_owlv2(settings: SegmentConfig, device: torch.device) -> Owlv2:
-    """Load it. ModelError if the weights are missing, gated, damaged or another architecture's."""
-    folder = part_folder(settings, "detector")
-    kind_of(folder, settings, "detector")
-    model = load_model(Owlv2ForObjectDetection, folder, device)
-    processor = readable(folder, lambda: Owlv2Processor.from_pretrained(folder))
+def open_owlv2(settings: Owlv2SamConfig, device: torch.device, models: Models) -> Owlv2:
+    """Open it. ModelError if the weights are missing, gated, damaged or another architecture's."""
+
+    def load(folder: Path, kind: str) -> tuple[Any, Any]:
+        return (
+            load_model(Owlv2ForObjectDetection, folder, device),
+            readable(folder, lambda: Owlv2Processor.from_pretrained(folder)),
+        )
+
+    model, processor = open_part(settings, "detector", models, load)
     return Owlv2(model, processor, settings.box_threshold, device)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,11 +12,15 @@ from torch import Tensor
 from transformers import Sam3Model, Sam3Processor
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
-from ddb.backends import Detection, Found, Image
-from ddb.backends.segmenters.weights import kind_of, load_model, part_folder, readable, weights_identity
-from ddb.config import SegmentConfig
+from ddb.backends import Detection, Failed, Found, Image
+from ddb.backends.batches import Rooms, first_fault, in_fixed_batches
+from ddb.backends.segmenters.weights import BLANK, SETTING, check_length, load_model, open_part, weights_identity
+from ddb.backends.weights import readable
+from ddb.config import Sam3Config
+from ddb.context import Models
 from ddb.learn.device import Runtime
-from ddb.learn.halving import in_halves
+
+REMEDY = "choose another segment.backend; this one works at 1008 pixels whatever the image's size"
 
 
 @dataclass(frozen=True)
@@ -25,25 +30,29 @@ class Sam3:
 
     model: Any
     processor: Any
-    settings: SegmentConfig
+    settings: Sam3Config
     runtime: Runtime
     identity: str
     _phrases: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict)
+    rooms: Rooms = field(default_factory=lambda: Rooms(SETTING, REMEDY))
 
     @torch.no_grad()
-    def segment(self, ids: Sequence[str], images: Sequence[Image], phrase: str) -> list[Found]:
+    def segment(
+        self, ids: Sequence[str], images: Sequence[Image | Failed], phrase: str, batch_size: int
+    ) -> list[Found | Failed]:
         """`concept` instances: the union of the objects above `box_threshold`, score: the best one's (the best of all
         where none is above). semantic: the pixels above `threshold`, score: their mean, or the highest."""
 
-        def work(batch: Sequence[Image]) -> list[Found]:
+        def work(batch: Sequence[Image]) -> list[Found | Failed]:
             outputs = self._outputs(batch, phrase)
             sizes = [image.shape[:2] for image in batch]
-            return (
-                self._semantic(outputs, sizes) if self.settings.concept == "semantic" else self._union(outputs, sizes)
-            )
+            semantic = self.settings.concept == "semantic"
+            found = self._semantic(outputs, sizes) if semantic else self._union(outputs, sizes)
+            names = ("semantic_seg",) if semantic else ("pred_masks", "pred_logits", "presence_logits", "pred_boxes")
+            checks = [("the segmenter's output", self.runtime.dtype, outputs[name]) for name in names]
+            return [first_fault(checks, row) or one for row, one in enumerate(found)]
 
-        remedy = "choose another segment.backend; this one works at 1008 pixels whatever the image's size"
-        return in_halves(work, images, self.settings.batch_size, "segment.batch_size", remedy)
+        return in_fixed_batches(work, images, BLANK, self.rooms.of(batch_size))
 
     def _outputs(self, images: Sequence[Image], phrase: str) -> Any:
         copies = [image.copy() for image in images]  # torch warns of arrays that cannot be written to
@@ -62,6 +71,7 @@ class Sam3:
     def _encoded(self, phrase: str) -> tuple[Tensor, Tensor]:
         """Features [1, words, width] and attention mask [1, words]."""
         if phrase not in self._phrases:
+            check_length(self.processor.tokenizer, phrase)
             text = self.processor(text=phrase, return_tensors="pt").to(self.runtime.device)
             self._phrases[phrase] = self.model.get_text_features(**text).pooler_output, text["attention_mask"]
         return self._phrases[phrase]
@@ -91,10 +101,14 @@ class Sam3:
         return found
 
 
-def open_sam3(settings: SegmentConfig, runtime: Runtime) -> Sam3:
-    """Load it. ModelError if the weights are missing, gated, damaged or another architecture's."""
-    folder = part_folder(settings, "weights")
-    kind_of(folder, settings, "weights")
-    model = load_model(Sam3Model, folder, runtime.device)
-    processor = readable(folder, lambda: Sam3Processor.from_pretrained(folder))
+def open_sam3(settings: Sam3Config, runtime: Runtime, models: Models) -> Sam3:
+    """Open it. ModelError if the weights are missing, gated, damaged or another architecture's."""
+
+    def load(folder: Path, kind: str) -> tuple[Any, Any]:
+        return (
+            load_model(Sam3Model, folder, runtime.device),
+            readable(folder, lambda: Sam3Processor.from_pretrained(folder)),
+        )
+
+    model, processor = open_part(settings, "weights", models, load)
     return Sam3(model, processor, settings, runtime, weights_identity(settings))

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
-from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+import numpy as np
 import torch
-from safetensors import SafetensorError
 
-from ddb.backends.weights import find_folder, identity, is_local
+from ddb.backends.weights import Weights, parse_weights, read_json, readable
 from ddb.config import SegmentConfig
-from ddb.errors import ModelError
+from ddb.context import Models
+from ddb.errors import ConfigError, ModelError
 from ddb.pocket.models import segmenter_folder
 
+T = TypeVar("T")
 PATTERNS = ("*.json", "*.txt", "model*.safetensors")
 KINDS: dict[str, dict[str, tuple[str, ...]]] = {
     "clipseg": {"weights": ("clipseg",)},
@@ -27,26 +27,42 @@ KINDS: dict[str, dict[str, tuple[str, ...]]] = {
 }
 """Backend -> setting that names weights -> `model_type`s of config.json that it takes (SAM 2.1 and SAM 3 are published
 as their video models, which hold the image models)."""
+SETTING = "segment.batch_size"
+BLANK = np.full((64, 64, 3), 127, np.uint8)
+"""A grey image: it takes the place of an image that failed, and fills the last batch up."""
+
+
+def part_weights(settings: SegmentConfig, name: str) -> Weights:
+    """The setting `name`, which names weights, parsed. Pocket weights are a CLIPSeg's."""
+    return parse_weights(getattr(settings, name), segmenter_folder if settings.backend == "clipseg" else None)
+
+
+def part_name(settings: SegmentConfig, name: str) -> str:
+    """The name under which the model of the setting `name` is opened: one for each architecture and weights."""
+    return f"{KINDS[settings.backend][name][0]} {getattr(settings, name)}"
 
 
 def weights_identity(settings: SegmentConfig) -> str:
-    """Name and content hash of every part, "backend:weights"; the id alone of hub weights. Nothing is loaded.
+    """Backend and identity of the weights of every part, "backend:weights". Nothing is loaded or downloaded.
 
     ModelError if local weights are missing."""
-    parts = [identity(getattr(settings, name), pocket_of(settings)) for name in KINDS[settings.backend]]
-    return ":".join([settings.backend, *parts])
+    return ":".join([settings.backend, *(part_weights(settings, name).identity for name in KINDS[settings.backend])])
 
 
-def check_local(settings: SegmentConfig, name: str) -> None:
-    """ModelError if the setting `name` names local or pocket weights that are missing or another architecture's. Hub
-    weights are not looked at."""
-    if getattr(settings, name) == "pocket" or is_local(getattr(settings, name)):
-        kind_of(find_folder(getattr(settings, name), pocket_of(settings), ()), settings, name)
+def open_part(settings: SegmentConfig, name: str, models: Models, load: Callable[[Path, str], T]) -> T:
+    """What `load` makes of the folder that the setting `name` names and of its `model_type`, once a run. The folder is
+    downloaded if need be. ModelError if the weights are missing, gated or another architecture's."""
+    weights = part_weights(settings, name)
 
+    def opened() -> T:
+        if weights.kind == "pocket" and weights.pocket is None:
+            raise ModelError(
+                f"there are no pocket weights for segment.backend {settings.backend}; they are a CLIPSeg's."
+            )
+        folder = weights.folder(PATTERNS)
+        return load(folder, kind_of(folder, settings, name))
 
-def part_folder(settings: SegmentConfig, name: str) -> Path:
-    """The folder with the weights that the setting `name` names, downloaded if need be. ModelError as `find_folder`."""
-    return find_folder(getattr(settings, name), pocket_of(settings), PATTERNS)
+    return models.open(part_name(settings, name), opened)
 
 
 def kind_of(folder: Path, settings: SegmentConfig, name: str) -> str:
@@ -54,51 +70,46 @@ def kind_of(folder: Path, settings: SegmentConfig, name: str) -> str:
     wanted = KINDS[settings.backend][name]
     words = f"segment.{name} of backend {settings.backend} takes {wanted[0]} weights in transformers' layout"
     try:
-        kind = json.loads((folder / "config.json").read_text("utf-8")).get("model_type")
-    except (OSError, ValueError, AttributeError) as error:
+        kind = read_json(folder / "config.json").get("model_type")
+    except ModelError as error:
         raise ModelError(f"{folder}: no readable config.json there; {words}.") from error
     if kind not in wanted:
         raise ModelError(f"{folder}: holds a {kind} model; {words}.")
     return str(kind)
 
 
-@lru_cache(maxsize=2)
 def load_model(model_class: Any, folder: Path, device: torch.device) -> Any:
-    """A frozen model in float32, from safetensors alone; the last two stay in memory (a segmenter has two at most).
+    """A frozen model in float32, from safetensors alone. On the device "meta" no weights are read: their names and
+    shapes are checked against config.json, without memory.
 
     ModelError if weights are damaged, or lack a part of the model (transformers would fill it with random numbers)."""
     from transformers.utils import logging
 
     logging.disable_progress_bar()
     logging.set_verbosity_error()  # what it warns of is checked here, in words of ours
-    model, info = readable(
-        folder,
-        lambda: model_class.from_pretrained(
-            folder, use_safetensors=True, dtype=torch.float32, output_loading_info=True
-        ),
-    )
+    options: dict[str, Any] = {"device_map": "meta"} if device.type == "meta" else {}
+    options |= {"use_safetensors": True, "dtype": torch.float32, "output_loading_info": True, "local_files_only": True}
+    model, info = readable(folder, lambda: model_class.from_pretrained(folder, **options))
     if info["missing_keys"]:
         first = sorted(info["missing_keys"])[0]
         raise ModelError(
             f"{folder}: the weights lack {len(info['missing_keys'])} tensors of the model, such as {first}. "
             "They are incomplete, or not trained for this task."
         )
-    return model.eval().requires_grad_(False).to(device)
+    return readable(folder, lambda: model.eval().requires_grad_(False).to(device))
 
 
-def readable(folder: Path, load: Callable[[], Any]) -> Any:
-    """What `load` reads from a folder, or a ModelError that names the folder and the reason."""
-    try:
-        return load()
-    except (OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ModelError(f"{folder}: cannot be loaded, download it again. ({reason[:200]})") from error
+def words_of(phrase: str) -> str:
+    """The phrase as detectors take it: small letters, single spaces, and none of the signs that part one phrase from
+    the next (full stop and question mark). ConfigError if nothing is left."""
+    words = " ".join(phrase.lower().replace(".", " ").replace("?", " ").split())
+    if not words:
+        raise ConfigError(f"data.phrase: {phrase!r} holds no word; give the noun of what is looked for, such as bird.")
+    return words
 
 
-def pocket_of(settings: SegmentConfig) -> Callable[[], Path]:
-    """Where the pocket weights lie: there are some for CLIPSeg alone."""
-
-    def none() -> Path:
-        raise ModelError(f"there are no pocket weights for segment.backend {settings.backend}; they are a CLIPSeg's.")
-
-    return segmenter_folder if settings.backend == "clipseg" else none
+def check_length(tokenizer: Any, text: str) -> None:
+    """ConfigError if a text has more tokens than the model takes."""
+    count, most = len(tokenizer(text).input_ids), int(tokenizer.model_max_length)
+    if count > most:
+        raise ConfigError(f"data.phrase: {text[:40]!r}... has {count} tokens, the segmenter takes {most}; shorten it.")

@@ -20,8 +20,10 @@ from ddb.bench.fits.variants import run_stages, take_over, upto
 from ddb.bench.folder import Folder, Key, Record, fingerprint
 from ddb.bench.options import DDB
 from ddb.engine.progress import Progress
+from ddb.engine.workspace import Workspace
 from ddb.errors import StageFailed
 from ddb.learn.fit import Figures
+from ddb.pipeline import STAGES
 from ddb.rivals import RIVALS, Settings, TrainingSettings, fit_rival
 
 
@@ -67,7 +69,7 @@ class Fits:
 
     def classifier_folder(self, method: Method, values: Mapping[str, Any]) -> Path:
         if method.name == DDB:
-            return self._run_folder(_checked(method, values)) / "7-retrain" / "classifier"
+            return _classifier(self._run_folder(_checked(method, values)))
         key = self.key(method, values)
         return self.folder.path(key).with_suffix("")
 
@@ -110,7 +112,7 @@ class Fits:
         validate = trial.problem.validate()
         assert validate is not None, 'the rule "last" is not offered'
         kept = workspace.table("prune")["keep"].to_pylist().count(True)
-        return validate(load_classifier(folder / "7-retrain" / "classifier").classifier), {
+        return validate(load_classifier(_classifier(folder)).classifier), {
             "epoch": row["epoch"],
             "kept": kept,
         }
@@ -127,6 +129,11 @@ class Fits:
 
 def _checked(method: Method, values: Mapping[str, Any]) -> Settings:
     return method.settings(**values)
+
+
+def _classifier(run: Path) -> Path:
+    """The retrained classifier of a run folder."""
+    return Workspace(run, STAGES).folder("retrain") / "classifier"
 
 
 def _emptied(folder: Path) -> Path:

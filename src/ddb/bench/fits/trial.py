@@ -13,13 +13,19 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from ddb import pipeline
-from ddb.backends.classifiers.timm_classifier import LoadedClassifier, create_classifier, load_classifier
+from ddb.backends.classifiers.timm_classifier import (
+    LoadedClassifier,
+    create_classifier,
+    load_classifier,
+    preprocessing_of,
+)
 from ddb.bench.options import Options
 from ddb.config import FitConfig, RunConfig
-from ddb.data.images import pixel_store, read_png, square
+from ddb.data.counterfactuals import Counterfactuals, Rows
+from ddb.data.pixel_store import pixel_store
+from ddb.data.preprocessing import Preprocessing
 from ddb.data.sources.load import load_dataset
 from ddb.data.table import Dataset
 from ddb.engine.progress import Progress
@@ -30,7 +36,6 @@ from ddb.learn.fit import Images
 from ddb.learn.seeds import seed_of
 from ddb.learn.validation import Held
 from ddb.rivals import Generated, Groups, Problem
-from ddb.stages.retrain import held_out
 
 log = logging.getLogger("ddb")
 PREDICT_BATCH = 128
@@ -62,8 +67,13 @@ class Trial:
 
     def made_from(self, stage: str) -> str:
         """What a finished stage of the run contributes to fingerprints; "" where it is not finished."""
-        done = self.workspace.done(stage)
-        return f"{done.fingerprint}:{done.digest}" if done else ""
+        current, done = self.workspace.current(stage), self.workspace.done(stage)
+        return f"{current.fingerprint}:{done.digest}" if current and done else ""
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """How pictures become the input of the classifiers of all methods."""
+        return preprocessing_of(self.config.erm)
 
     @cached_property
     def painted(self) -> bool:
@@ -74,16 +84,17 @@ class Trial:
     def problem(self) -> Problem:
         """All that any method may see; `fit_rival` takes away what a rival does not declare."""
         train, val = (self.dataset.split(name) for name in ("train", "val"))
-        pairs = _kept(self.workspace) if self.painted else None
         generated, val_pairs = None, None
-        if pairs is not None and self.select == "counterfactual":
-            apart = pa.array([held_out(source) for source in pairs["source_id"].to_pylist()], pa.bool_())
-            val_pairs = self._held(pairs.filter(apart))
-            pairs = pairs.filter(pc.invert(apart))
-            if not len(val_pairs.labels):
-                log.warning("Seed %d: no kept counterfactual is held out, so classes alone select.", self.config.seed)
-        if pairs is not None and len(pairs):
-            generated = self._generated(pairs, train["id"].to_pylist())
+        if self.painted:
+            found = Counterfactuals(self.workspace, self.dataset)
+            apart = found.held_out if self.select == "counterfactual" else np.zeros(len(found), bool)
+            own = np.flatnonzero(found.kept & ~apart)
+            if self.select == "counterfactual":
+                val_pairs = self._held(found, np.flatnonzero(found.kept & apart))
+                if not len(val_pairs.labels):
+                    log.warning("Seed %d: no kept counterfactual is held out: classes alone select.", self.config.seed)
+            if len(own):
+                generated = self._generated(found, own, train["id"].to_pylist())
         return Problem(
             train=self._images(train),
             val=self._images(val),
@@ -104,20 +115,23 @@ class Trial:
         )
 
     def _images(self, samples: pa.Table) -> Images:
-        pixels = pixel_store(self.dataset, samples["id"].to_pylist(), self.config.erm.image_size, self.run / "cache")
+        pixels = pixel_store(self.dataset, samples["id"].to_pylist(), self.preprocessing, self.run / "cache")
         return Images(pixels, samples["label"].to_numpy().astype(np.int64))
 
-    def _generated(self, pairs: pa.Table, train_ids: Sequence[str]) -> Generated:
+    def _generated(self, found: Counterfactuals, rows: Rows, train_ids: Sequence[str]) -> Generated:
         place = {name: row for row, name in enumerate(train_ids)}
-        labels, backgrounds = (pairs[name].to_numpy().astype(np.int64) for name in ("to_label", "from_label"))
-        sources = np.array([place[name] for name in pairs["source_id"].to_pylist()], np.int64)
-        return Generated(Images(decoded(pairs, self.config.erm.image_size), labels), backgrounds, sources)
+        sources = np.array([place[found.source_ids[row]] for row in rows.tolist()], np.int64)
+        pixels = self._at_input(found, rows, "generated")
+        return Generated(Images(pixels, found.to_labels[rows]), found.from_labels[rows], sources)
 
-    def _held(self, pairs: pa.Table) -> Held:
+    def _held(self, found: Counterfactuals, rows: Rows) -> Held:
         """Counterfactuals to select with: a cell for every (class, made-from class), apart from the classes' own."""
-        labels, made_from = (pairs[name].to_numpy().astype(np.int64) for name in ("to_label", "from_label"))
-        cells = len(self.dataset.classes) * (1 + made_from) + labels
-        return Held(decoded(pairs, self.config.erm.image_size), labels, cells)
+        labels = found.to_labels[rows]
+        cells = len(self.dataset.classes) * (1 + found.from_labels[rows]) + labels
+        return Held(self._at_input(found, rows, "held"), labels, cells)
+
+    def _at_input(self, found: Counterfactuals, rows: Rows, name: str) -> Pixels:
+        return found.at_input(self.preprocessing, rows, self.run / "cache" / f"bench-{name}.npy")
 
 
 def config_of(config: RunConfig, number: int, select: str) -> RunConfig:
@@ -155,17 +169,3 @@ def group_numbers(samples: pa.Table, attributes: int) -> Groups | None:
         return None
     numbers: Groups = samples["label"].to_numpy().astype(np.int64) * attributes + samples["attribute"].to_numpy()
     return numbers
-
-
-def decoded(rows: pa.Table, side: int) -> Pixels:
-    """The column `image` at the classifier's input size: uint8 [N, side, side, 3]."""
-    images = [square(read_png(image.as_py()), side) for image in rows["image"]]
-    return np.stack(images) if images else np.empty((0, side, side, 3), np.uint8)
-
-
-def _kept(workspace: Workspace) -> pa.Table:
-    """Candidates with a verdict to keep, in the order of the verdicts."""
-    verdicts, candidates = workspace.table("prune"), workspace.table("inpaint")
-    keep = verdicts.filter(verdicts["keep"])["id"]
-    columns = candidates.select(["id", "source_id", "from_label", "to_label", "image"])
-    return columns.take(pc.index_in(keep.combine_chunks(), columns["id"].combine_chunks()))

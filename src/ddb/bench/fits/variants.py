@@ -4,35 +4,37 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from ddb import pipeline
 from ddb.bench.fits.trial import Trial
 from ddb.config import RunConfig
+from ddb.engine import journal
 from ddb.engine.progress import Progress
-from ddb.engine.runner import Policy, run_stage
 from ddb.engine.workspace import Workspace
-from ddb.stage import Stage
+from ddb.pipeline import Change
 
-Change = Callable[[dict[str, Stage]], dict[str, Stage]]
 TAKEN = ".taken"
 
 
 def take_over(base: Path, out: Path, stages: Sequence[str]) -> Path:
-    """Give `out` the finished stages of `base` (as links: a stage's files are replaced, never written into) and its
-    cache. A stage that `base` has made again since is taken over again. A kill leaves no half of a stage."""
+    """Give `out` the present results of finished stages of `base` (as links: a result's files are replaced, never
+    written into) and its cache. A kill leaves no half of a result."""
     out.mkdir(parents=True, exist_ok=True)
     if not (out / "cache").exists():
         (out / "cache").unlink(missing_ok=True)
         (out / "cache").symlink_to(os.path.relpath((base / "cache").resolve(), out.resolve()), target_is_directory=True)
-    for number, name in enumerate(pipeline.STAGES, start=1):
-        folder = f"{number}-{name}"
-        if name in stages and not _same(base / folder, out / folder):
+    workspace = Workspace(base, pipeline.STAGES)
+    for name in stages:
+        folder = workspace.folder(name)
+        target = out / folder.relative_to(base)
+        if workspace.done(name) is not None and not _same(folder, target):
             shutil.rmtree(out / TAKEN, ignore_errors=True)
-            shutil.rmtree(out / folder, ignore_errors=True)
-            shutil.copytree(base / folder, out / TAKEN, copy_function=os.link)
-            os.replace(out / TAKEN, out / folder)
+            shutil.rmtree(target, ignore_errors=True)
+            target.parent.mkdir(exist_ok=True)
+            shutil.copytree(folder, out / TAKEN, copy_function=os.link)
+            os.replace(out / TAKEN, target)
     return out
 
 
@@ -46,16 +48,15 @@ def run_stages(
     trial: Trial,
     config: RunConfig,
     folder: Path,
-    names: Sequence[str],
+    names: tuple[str, ...],
     progress: Progress,
-    change: Change = lambda stages: stages,
+    change: Change = pipeline.unchanged,
 ) -> Workspace:
     """Run these stages alone, as `config` says and as `change` changes them; those before them must be there."""
-    workspace = Workspace(folder, pipeline.STAGES)
-    with workspace.locked():
-        stages = change(pipeline.build_stages(config, trial.dataset, workspace))
-        for name in names:
-            run_stage(workspace, stages[name], progress, Policy(config.max_error_rate))
+    with journal.locked(folder):
+        workspace = Workspace(folder, pipeline.STAGES)
+        setup = pipeline.set_up(config, trial.dataset, workspace, progress, change)
+        pipeline.run_stages(workspace, names, setup, config.prune.max_rounds)
     return workspace
 
 

@@ -11,18 +11,18 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.compute as pc
+import numpy as np
 
 from ddb import pipeline
 from ddb.backends.classifiers.timm_classifier import LoadedClassifier, load_classifier
-from ddb.bench.fits.trial import Trial, decoded
+from ddb.bench.fits.trial import Trial
 from ddb.bench.fits.variants import run_stages, take_over, upto
 from ddb.bench.folder import Folder, Key, Record, fingerprint
 from ddb.bench.scores import score
 from ddb.bench.studies import counts
 from ddb.bench.studies.oracle import answers_of
 from ddb.config import RunConfig
+from ddb.data.counterfactuals import Counterfactuals, Rows
 from ddb.engine.progress import Progress
 from ddb.engine.workspace import Workspace
 from ddb.stage import Stage
@@ -95,21 +95,24 @@ class Studies:
     def _quality(self, workspace: Workspace, direction: Mapping[str, Any], of_a_part: bool) -> dict[str, float | None]:
         """Shares of a direction's candidates that show what they should, before and after pruning. `of_a_part`: what
         is over budget does not count as painted."""
-        verdicts, candidates = workspace.table("prune"), workspace.table("inpaint")
-        painted = verdicts.filter(pc.not_equal(verdicts["reason"], "over_budget")) if of_a_part else verdicts
-        shares = {}
-        for name, rows in (("oracle_before", painted), ("oracle_after", verdicts.filter(verdicts["keep"]))):
-            own = candidates.filter(pc.is_in(candidates["id"], rows["id"].combine_chunks()))
-            for side in ("from_label", "to_label"):
-                own = own.filter(pc.equal(own[side], direction[side]))
-            shares[name] = self._share_right(own)
-        return shares
+        found = Counterfactuals(workspace, self.trial.dataset)
+        verdicts = workspace.table("prune", ["id", "keep", "reason"]).to_pylist()
+        own = (found.from_labels == direction["from_label"]) & (found.to_labels == direction["to_label"])
+        left_out = {row["id"] for row in verdicts if of_a_part and row["reason"] == "over_budget"}
+        judged = {row["id"] for row in verdicts} - left_out
+        painted = own & np.array([name in judged for name in found.ids], bool)
+        return {
+            "oracle_before": self._share_right(found, np.flatnonzero(painted)),
+            "oracle_after": self._share_right(found, np.flatnonzero(own & found.kept)),
+        }
 
-    def _share_right(self, candidates: pa.Table) -> float | None:
-        if self.oracle is None or not len(candidates):
+    def _share_right(self, found: Counterfactuals, rows: Rows) -> float | None:
+        if self.oracle is None or not len(rows):
             return None
-        found = answers_of(self.oracle, decoded(candidates, self.oracle.card.image_size), self.trial.runtime)
-        return float((found == candidates["to_label"].to_numpy()).mean())
+        square = self.oracle.card.preprocessing.square
+        images = np.stack(list(found.each(rows, lambda one: square(one.image))))
+        answers = answers_of(self.oracle, images, self.trial.runtime)
+        return float((answers == found.to_labels[rows]).mean())
 
     def _arms(self, study: str) -> Sequence[Arm]:
         return {PRUNING: self._pruning, INVERSION: self._inversion, COUNTS: self._counts}[study]()
@@ -153,10 +156,11 @@ class Studies:
         """Prune a part of the pool and retrain on it."""
         folder = take_over(self._pool, self._home(f"counts-{amount:g}"), upto("score"))
 
-        def change(stages: dict[str, Stage]) -> dict[str, Stage]:
-            return stages | {
-                "prune": counts.pruned_part(stages["prune"], config.prune, len(self.trial.dataset.classes), amount)
-            }
+        classes = len(self.trial.dataset.classes)
+
+        def change(stages: list[Stage]) -> list[Stage]:
+            part = partial(counts.pruned_part, settings=config.prune, classes=classes, amount=amount)
+            return [part(stage) if stage.name == "prune" else stage for stage in self._pooled(stages)]
 
         run_stages(self.trial, config, folder, ("prune", "retrain"), self.progress, change)
         return folder
@@ -172,9 +176,13 @@ class Studies:
             folder,
             ("segment", "inpaint", "score"),
             self.progress,
-            lambda stages: stages | {"inpaint": counts.pool_stage(stages["inpaint"], self.trial)},
+            self._pooled,
         )
         return folder
+
+    def _pooled(self, stages: list[Stage]) -> list[Stage]:
+        """The stages with the pool's own plan of what is painted."""
+        return [counts.pool_stage(stage, self.trial) if stage.name == "inpaint" else stage for stage in stages]
 
     def _home(self, name: str) -> Path:
         return self.trial.folder / "variants" / name

@@ -17,9 +17,10 @@ import pyarrow.compute as pc
 
 from ddb.bench.fits.trial import Trial
 from ddb.config import PruneConfig, RunConfig
+from ddb.context import Models
 from ddb.learn.selection import Direction, budgets, majority, mean_probabilities, targets
 from ddb.records import OK, candidate_id
-from ddb.stage import Row, Stage, Tables, Worker
+from ddb.stage import Batch, Fixed, Row, Stage, Tables, Worker
 from ddb.stages import prune
 from ddb.stages.inpaint import split_id
 
@@ -52,20 +53,28 @@ def pool_stage(stage: Stage, trial: Trial) -> Stage:
             if name in usable and to in targets(predictions, label, classes)
         ]
 
-    def open_worker(tables: Tables, folder: Path) -> Worker:
-        candidates = trial.workspace.table("inpaint")
-        painted = candidates.filter(pc.equal(candidates["status"], OK))
-        place = {name: row for row, name in enumerate(painted["id"].to_pylist())}
-        paint = stage.open(tables, folder)
+    def open_worker(models: Models, tables: Tables, folder: Path, fixed: Fixed) -> Worker:
+        painted = _painted(trial.workspace)
+        paint = stage.open(models, tables, folder, fixed)
 
-        def rows(ids: list[str]) -> list[Row]:
-            new = [name for name in ids if name not in place]
-            made = dict(zip(new, paint(new), strict=True)) if new else {}
-            return [made[name] if name in made else painted.slice(place[name], 1).to_pylist()[0] for name in ids]
+        def rows(batch: Batch) -> list[Row]:
+            new = [None if name in painted else name for name in batch]
+            made = {row["id"]: row for row in paint(new)} if any(new) else {}
+            return [made.get(name) or _taken(trial.workspace, painted[name]) for name in batch if name is not None]
 
         return rows
 
-    return replace(stage, plan=plan, open=open_worker)
+    return replace(stage, plan=plan, open=open_worker, extent={**stage.extent, "pool": VARIANTS})
+
+
+def _painted(tables: Tables) -> dict[str, Row]:
+    """The run's candidates by id, without their pixels."""
+    return {row["id"]: row for row in tables.table("inpaint").to_pylist() if row["status"] == OK}
+
+
+def _taken(tables: Tables, row: Row) -> Row:
+    """A candidate of the run with its pixels."""
+    return {**row, "patch": next(iter(tables.payload("inpaint", "patch", [row["id"]])))}
 
 
 def part(candidates: pa.Table, units: dict[Direction, int], amount: float) -> set[str]:
@@ -89,16 +98,16 @@ def pruned_part(stage: Stage, settings: PruneConfig, classes: int, amount: float
         chosen = part(candidates, budgets(predictions, classes, None), amount)
         return _of(scores, chosen), candidates, mean_probabilities(predictions)
 
-    def open_worker(tables: Tables, folder: Path) -> Worker:
+    def open_worker(models: Models, tables: Tables, folder: Path, fixed: Fixed) -> Worker:
         scores, candidates, means = inside(tables)
         verdicts = {row["id"]: row for row in prune.decide(scores, candidates, means, settings)}
-        return lambda ids: [verdicts.get(name) or _left_out(name) for name in ids]
+        return lambda batch: [verdicts.get(name) or _left_out(name) for name in batch if name is not None]
 
     def finish(tables: Tables, folder: Path) -> None:
         rows = prune.summary(*inside(tables), settings)
         (folder / prune.SUMMARY).write_text(json.dumps(rows, indent=1) + "\n")
 
-    return replace(stage, open=open_worker, finish=finish, settings={**stage.settings, "amount": amount})
+    return replace(stage, open=open_worker, finish=finish, content={**stage.content, "amount": amount})
 
 
 def _of(rows: pa.Table, ids: set[str]) -> pa.Table:

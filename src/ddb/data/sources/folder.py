@@ -1,76 +1,244 @@
-"""Class folders: ROOT/<class>/..., or ROOT/{train,val,test}/<class>/... (val also as valid or validation).
+"""Class folders: ROOT/<class>/..., ROOT/<split>/<class>/..., or ROOT/<class>/<split>/...
 
-ROOT/masks beside the splits may hold given masks: it is no split and is passed over.
+Names of splits: `split_names`. ROOT/images may stand between ROOT and the classes. Folders of masks, annotations and
+the like are no classes; what is no class and no split is passed over with a note, or refused by name where nothing else
+is there.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from ddb.data.images import SUFFIXES
 from ddb.data.sources.listing import Entry, Listing, existing_folder
+from ddb.data.sources.split_names import USUAL, split_named
+from ddb.data.sources.tree import Tree, read_tree
 from ddb.data.table import Quarantined
 
-SPLIT_NAMES = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
-MASKS = "masks"
-_OTHER_IMAGES = (".gif", ".bmp", ".tif", ".tiff", ".heic", ".heif", ".avif", ".jp2", ".jfif", ".ppm")
+_TABLES = (".csv", ".tsv", ".parquet", ".json", ".jsonl", ".xlsx", ".txt")
+HOLDERS = {"images", "image", "imgs", "img", "jpegimages"}
+"""Folders that hold images of all classes, compared without case."""
+ASIDE = {
+    *("masks", "mask", "annotations", "annotation", "labels", "label", "bboxes", "boxes", "depth"),
+    *("segmentations", "segmentation", "segmentationclass", "segmentationobject", "gt", "groundtruth", "ground_truth"),
+}
+"""Folders that belong to images and are none of their classes."""
 
 
-def list_folder(root: str, names: Mapping[str, str] = SPLIT_NAMES) -> Listing:
-    """Every image below the class folders, sorted by path; a folder "train" at the top makes it a split layout.
-    `names`: folder of a split -> split.
+@dataclass(frozen=True)
+class Layout:
+    """`classes`: folder of a class -> its name and split (None: the layout has none, or the folder inside decides).
+    `passed`: folders that are passed over. `faults`: why this is no such layout. `notes`: for people. `reversed`: the
+    splits are folders inside the classes'. `inner`: below the data folder, what paths count from."""
+
+    classes: Mapping[Path, tuple[str, str | None]]
+    passed: frozenset[Path] = frozenset()
+    faults: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    reversed: bool = False
+    inner: Path = Path()
+
+
+def list_folder(root: str, extra: Mapping[str, str] | None = None, chosen: Collection[str] = ()) -> Listing:
+    """Every image below the class folders, sorted by path. `extra`: further names of splits -> split. `chosen`: classes
+    that the user named; they are classes even where they are called like a split.
 
     Hidden files and files that are no images are passed over; images of other formats, and images outside the class
     folders, are quarantined.
     """
     folder = existing_folder(root)
-    files, folders, faults = _walk(folder)
-    depth = 1 if (folder / "train").is_dir() else 0
-    if depth:
-        tops = sorted({path.parts[0] for path in folders})
-        known = ", ".join(names)
-        faults += [f"folder {t!r} beside 'train' is no split: use {known}" for t in tops if t not in (*names, MASKS)]
-        folders = [path for path in folders if path.parts[0] in names]
-        files = [path for path in files if len(path.parts) == 1 or path.parts[0] in names]
-    classes = sorted({path.parts[depth] for path in folders if len(path.parts) > depth})
-    if not classes:
-        faults.append("no class folders there: put the images of each class into a folder of their own")
+    tree = read_tree(folder)
+    layout = find_layout(tree, extra or {}, frozenset(chosen))
     entries, quarantined = [], []
-    for path in files:
-        if len(path.parts) < depth + 2:
-            quarantined.append(Quarantined(path.as_posix(), None, "lies in no class folder"))
+    for path in tree.images:
+        if not path.is_relative_to(layout.inner) or not layout.passed.isdisjoint(path.parents):
+            continue
+        home = next((parent for parent in path.parents if parent in layout.classes), None)
+        name, split = ("", None) if home is None else layout.classes[home]
+        if home is not None and layout.reversed:
+            split = _split(path.relative_to(home).parts[0], extra or {})
+        told = path.relative_to(layout.inner).as_posix()
+        if home is None:
+            quarantined.append(Quarantined(told, None, "lies in no class folder"))
+        elif layout.reversed and split is None:
+            quarantined.append(Quarantined(told, None, "lies in no split folder of its class"))
         elif not path.name.lower().endswith(SUFFIXES):
-            quarantined.append(Quarantined(path.as_posix(), None, "not a JPEG, PNG or WebP image: convert it"))
+            quarantined.append(Quarantined(told, None, "not a JPEG, PNG or WebP image: convert it"))
         else:
-            split = names[path.parts[0]] if depth else None
-            entries.append(Entry(path.as_posix(), path.parts[depth], split=split))
-    return Listing(folder, str(folder), entries, faults, tuple(classes), quarantined=tuple(quarantined))
+            entries.append(Entry(told, name, split=split))
+    classes = tuple(sorted({name for name, _ in layout.classes.values()}))
+    faults = [*tree.faults, *layout.faults]
+    notes = layout.notes
+    return Listing(folder / layout.inner, str(folder), entries, faults, classes, (), tuple(quarantined), notes)
 
 
-def _walk(root: Path) -> tuple[list[Path], list[Path], list[str]]:
-    """Image files and folders below `root`, relative to it and sorted, and faults. Linked folders are not entered."""
-    files: list[Path] = []
-    folders: list[Path] = []
-    faults: list[str] = []
+def find_layout(tree: Tree, extra: Mapping[str, str], chosen: frozenset[str] = frozenset()) -> Layout:
+    """Which folders are classes and which splits."""
+    tops = tree.inside(Path())
+    full = [path for path in tops if tree.below[path] and (path.name in chosen or _kind(path.name) != "aside")]
+    if len(full) == 1 and full[0].name not in chosen and _holds_folders(tree, full[0]):
+        return _below(tree, full[0], extra, chosen)
+    at_top = chosen if chosen <= {path.name for path in tops} else frozenset()
+    named = {path: split for path in tops if (split := _split(path.name, extra)) and path.name not in at_top}
+    bases = {path: _base(tree, path, extra) for path in named}
+    if any(tree.below[path] for base in bases.values() for path in _Sorted(tree, base, chosen).classes):
+        return _split_layout(tree, named, bases, chosen)
+    return _class_layout(tree, named, extra, chosen)
 
-    def unreadable(error: OSError) -> None:
-        faults.append(f"folder {error.filename} cannot be read: {error.strerror}")
 
-    for name, children, images in os.walk(root, onerror=unreadable):
-        here = Path(name)
-        children[:] = sorted(child for child in children if not child.startswith("."))
-        for child in children:
-            relative = (here / child).relative_to(root)
-            if (here / child).is_symlink():
-                faults.append(f"folder {relative.as_posix()!r} is a link: copy what it points to into the data folder")
+def _holds_folders(tree: Tree, path: Path) -> bool:
+    """Whether it is a folder "images" with nothing but folders of images in it."""
+    return _kind(path.name) == "holder" and bool(tree.holding(path)) and not tree.directly[path]
+
+
+class _Sorted:
+    """The folders in `base`: `classes` (with images, or altogether empty), what is `passed` over, `notes` on it."""
+
+    def __init__(self, tree: Tree, base: Path, chosen: frozenset[str]) -> None:
+        self.classes: list[Path] = []
+        self.passed: list[Path] = []
+        self.notes: list[str] = []
+        for path in tree.inside(base):
+            kind = "" if path.name in chosen else _kind(path.name)
+            if kind:
+                self.passed.append(path)
+                if kind == "holder" and tree.below[path]:
+                    self.notes.append(
+                        f"folder {path.as_posix()!r} ({tree.below[path]} images) is no class: passed over"
+                    )
+            elif not tree.below[path] and path in tree.foreign:
+                self.notes.append(f"folder {path.as_posix()!r} holds no images: passed over")
             else:
-                folders.append(relative)
-        suffixes = SUFFIXES + _OTHER_IMAGES
-        files += [
-            (here / image).relative_to(root)
-            for image in images
-            if image.lower().endswith(suffixes) and not image.startswith(".")
-        ]
-    return sorted(files), sorted(folders), faults
+                self.classes.append(path)
+
+
+def _below(tree: Tree, holder: Path, extra: Mapping[str, str], chosen: frozenset[str]) -> Layout:
+    """The layout of the folder "images", whose paths count from there."""
+    found = find_layout(read_tree(tree.root / holder), extra, chosen)
+    return Layout(
+        {holder / path: value for path, value in found.classes.items()},
+        frozenset(holder / path for path in found.passed),
+        found.faults,
+        (f"the class folders are those in {(tree.root / holder).as_posix()}", *found.notes),
+        found.reversed,
+        holder / found.inner,
+    )
+
+
+def _split_layout(tree: Tree, named: Mapping[Path, str], bases: Mapping[Path, Path], chosen: frozenset[str]) -> Layout:
+    """ROOT/<split>/<class>/..."""
+    inside = {top: _Sorted(tree, bases[top], chosen) for top in named}
+    classes = {path: (path.name, split) for top, split in named.items() for path in inside[top].classes}
+    notes = [note for found in inside.values() for note in found.notes]
+    passed = {path for found in inside.values() for path in found.passed}
+    others = [path for path in tree.holding(Path()) if path not in named]
+    strange = [path for path in others if not _kind(path.name)]
+    faults = []
+    if "train" not in named.values():
+        beside = f"; {_listed(strange)} beside it may be what belongs into it" if strange else ""
+        faults.append(f"no folder 'train' beside {_listed(named)}: the training images are missing{beside}")
+    for split in ("train", "val", "test"):
+        several = [path for path, own in named.items() if own == split and tree.below[path]]
+        if len(several) > 1:
+            notes.append(f"the folders {_listed(several)} are all read as {split} images")
+    notes += [
+        f"folder {path.name!r} ({tree.below[path]} images) beside {_listed(named)} has no split's name: passed over "
+        f"(splits: {USUAL})"
+        for path in strange
+    ]
+    return Layout(classes, frozenset(passed.union(others)), tuple(faults), tuple(notes))
+
+
+def _class_layout(tree: Tree, named: Mapping[Path, str], extra: Mapping[str, str], chosen: frozenset[str]) -> Layout:
+    """ROOT/<class>/... or ROOT/<class>/<split>/..."""
+    found = _Sorted(tree, Path(), chosen)
+    notes, passed = found.notes, set(found.passed)
+    splits = [path for path in found.classes if path in named and tree.below[path]]
+    classes = [path for path in found.classes if path not in named]
+    if splits and classes and chosen:
+        notes.append(f"{_listed(splits)} is none of data.classes: passed over")
+        passed |= set(splits)
+    elif fault := _misplaced(tree, splits, classes) or _one_folder(tree, classes):
+        return Layout({}, frozenset(tree.inside(Path())), (fault,), tuple(notes))
+    owner: dict[Path, tuple[str, str | None]] = {path: (path.name, None) for path in classes}
+    inner = {path: [child for child in tree.holding(path) if _split(child.name, extra)] for path in classes}
+    if not any(inner.values()):
+        return Layout(owner, frozenset(passed), (), tuple(notes))
+    trained = {path for path in classes if "train" in {_split(child.name, extra) for child in inner[path]}}
+    without = [path for path in classes if tree.below[path] and path not in trained]
+    faults = [
+        f"class folder {path.name!r} holds no training folder, others hold folders of splits "
+        f"({_listed(next(filter(None, inner.values())))}): use <split>/<class> or <class>/<split> for all"
+        for path in without
+    ]
+    return Layout(
+        owner, frozenset(passed), tuple(faults), (*notes, "splits are the folders inside the class folders"), True
+    )
+
+
+def _misplaced(tree: Tree, splits: Sequence[Path], classes: Sequence[Path]) -> str:
+    """What is wrong where there are no class folders, or folders with names of splits beside them; else ""."""
+    if splits and classes:
+        return (
+            f"{_listed(splits)} has the name of a split but lies beside the class folders {_listed(classes)}: move "
+            "those into a folder 'train', or name the classes that are meant (data.classes)"
+        )
+    if splits:
+        number = sum(tree.below[path] for path in splits)
+        what = f"the {number} images in {_listed(splits)} lie in no class folders"
+    elif classes:
+        return ""
+    elif kinds := [path for path in tree.inside(Path()) if _kind(path.name)]:
+        what = f"{_listed(kinds)} are not classes"
+    else:
+        direct = tree.directly[Path()]
+        what = f"{direct} images lie in no folder" if direct else "it holds no folders with images"
+    return f"no class folders there ({what}): put the images of each class into a folder of their own{_hint(tree)}"
+
+
+def _base(tree: Tree, top: Path, extra: Mapping[str, str]) -> Path:
+    """Where the class folders of a split lie: `train`, or `train/train` or `train/images` where that is all."""
+    base = top
+    while not tree.directly[base] and len(tree.holding(base)) == 1:
+        (child,) = tree.holding(base)
+        same = _split(child.name, extra) == _split(top.name, extra)
+        if not tree.holding(child) or not (same or _kind(child.name) == "holder"):
+            break
+        base = child
+    return base
+
+
+def _one_folder(tree: Tree, classes: Sequence[Path]) -> str:
+    """What to say where all images lie in one folder that holds a data set; else ""."""
+    full = [path for path in classes if tree.below[path]]
+    if len(full) != 1 or tree.directly[full[0]]:
+        return ""
+    inner = _listed(tree.holding(full[0]))
+    return f"all images lie in {full[0].name!r}, which holds {inner}: set data.root to {tree.root / full[0]}"
+
+
+def _hint(tree: Tree) -> str:
+    """Which table beside the images may hold their labels."""
+    tables = sorted(path.name for path in tree.root.iterdir() if path.suffix.lower() in _TABLES and path.is_file())
+    if not tables:
+        return ""
+    first = next((name for name in tables if name.lower().endswith((".csv", ".parquet"))), "")
+    way = f": if it holds the labels, name it (--data {tree.root / first})" if first else ""
+    return f"; {', '.join(tables[:3])} lies there{way}"
+
+
+def _kind(name: str) -> str:
+    """ "holder", "aside" or "" for a folder's name."""
+    plain = name.casefold()
+    return "holder" if plain in HOLDERS else "aside" if plain in ASIDE else ""
+
+
+def _split(name: str, extra: Mapping[str, str]) -> str | None:
+    return extra.get(name) or split_named(name)
+
+
+def _listed(paths: Collection[Path]) -> str:
+    names = [repr(path.name) for path in paths]
+    return ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")

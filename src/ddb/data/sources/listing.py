@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ddb.data.file_kinds import what_is
 from ddb.data.table import Quarantined
 from ddb.errors import DataError
 
@@ -40,14 +42,14 @@ class Listing:
     benchmark: str = ""
 
 
-def data_error(where: str, faults: list[str]) -> DataError:
-    """All faults in one error: the first `SHOWN` in full, the rest as a number."""
-    if len(faults) == 1:
-        return DataError(f"{where}: {faults[0]}")
-    lines = [f"{where}: {len(faults)} faults", *(f"  - {fault}" for fault in faults[:SHOWN])]
+def data_error(where: str, faults: Sequence[str], notes: Sequence[str] = ()) -> DataError:
+    """All faults in one error: the first `SHOWN` in full, the rest as a number; below them as many notes."""
+    lines = [f"{where}: {faults[0]}"]
+    if len(faults) > 1:
+        lines = [f"{where}: {len(faults)} faults", *(f"  - {fault}" for fault in faults[:SHOWN])]
     if len(faults) > SHOWN:
         lines.append(f"  - and {len(faults) - SHOWN} more")
-    return DataError("\n".join(lines))
+    return DataError("\n".join([*lines, *(f"  note: {note}" for note in notes[:SHOWN])]))
 
 
 def named(root: str) -> Path:
@@ -63,5 +65,6 @@ def existing_folder(root: str) -> Path:
     if not folder.exists():
         raise DataError(f"data.root: folder {folder} does not exist")
     if not folder.is_dir():
-        raise DataError(f"data.root: {folder} is a file; a CSV or Parquet file needs data.source: table")
+        told = what_is(folder)
+        raise DataError(f"data.root: {folder} is {told or 'a file; a CSV or Parquet file needs data.source: table'}")
     return folder

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path, PurePosixPath
@@ -74,7 +75,7 @@ def _read(config: DataConfig, cache: Path | None) -> Listing:
     if source == "huggingface":
         return list_huggingface(root, *columns, cache)
     if source == "folder":
-        return list_folder(root)
+        return list_folder(root, chosen=config.classes)
     return _WITH_COLUMNS[source](root, *columns)
 
 
@@ -103,22 +104,23 @@ def _assemble(listing: Listing, config: DataConfig, least: Mapping[str, int], ca
         if entry.image in checked and checked[entry.image].reason
     ]
     quarantined = (*listing.quarantined, *broken)
-    usable, made = _complete_splits(usable, config, least)
-    faults += _too_few(usable, classes, least, quarantined)
-    if faults:
-        raise data_error(listing.where, faults)
+    missing = sorted(set(least) - {entry.split for entry in usable} - {"train"})
+    usable, made = _complete_splits(usable, missing, config, least)
+    if few := _too_few(usable, classes, least):
+        few[-1] += _what_to_do(missing, config, quarantined)
+    if faults or few:
+        raise data_error(listing.where, [*faults, *few], listing.notes)
     notes = (*listing.notes, *compare(listing.entries, listing.benchmark), *made)
     dataset = _table(replace(listing, notes=notes), usable, classes, config.phrase, checked)
     return replace(dataset, quarantined=quarantined, decode_once=config.decode_once)
 
 
 def _complete_splits(
-    entries: list[Entry], config: DataConfig, least: Mapping[str, int]
+    entries: list[Entry], missing: Sequence[str], config: DataConfig, least: Mapping[str, int]
 ) -> tuple[list[Entry], list[str]]:
-    """Entries with a split each, and what to say of the splits that were made."""
-    missing = sorted(set(least) - {entry.split for entry in entries} - {"train"})
+    """Entries with a split each, those of `missing` made now, and what to say of these."""
     shares = {"val": config.val_share, "test": config.test_share}
-    source = config.val_from if missing == ["val"] else "train"
+    source = config.val_from if list(missing) == ["val"] else "train"
     entries = make_splits(entries, missing, shares, config.split_seed, least.get(source, 0), source)
     words = {"train": "training", "val": "validation", "test": "test"}
     return entries, [
@@ -130,8 +132,9 @@ def _complete_splits(
 
 def _choose_classes(listing: Listing, wanted: tuple[str, ...], faults: list[str]) -> tuple[str, ...]:
     present = listing.classes or _by_name({entry.label for entry in listing.entries})
+    wanted = tuple(_as_written(name, present) for name in wanted)
     for name in wanted:
-        if name not in present:
+        if name not in present and present:
             close = get_close_matches(name, present, 1)
             hint = f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(present[:8])}"
             faults.append(f"data.classes: class {name!r} is unknown; {hint}")
@@ -141,6 +144,14 @@ def _choose_classes(listing: Listing, wanted: tuple[str, ...], faults: list[str]
     if len(classes) == 1:
         faults.append(f"only one class ({classes[0]!r}): at least two are needed")
     return classes
+
+
+def _as_written(name: str, present: Sequence[str]) -> str:
+    """The one class whose name looks like `name` and may be composed of other characters (macOS writes NFD); else
+    `name` itself."""
+    plain = unicodedata.normalize("NFC", name)
+    alike = [other for other in present if unicodedata.normalize("NFC", other) == plain]
+    return alike[0] if name not in present and len(alike) == 1 else name
 
 
 def resolve_entries(root: Path, entries: Iterable[Entry], faults: list[str]) -> tuple[list[Entry], dict[str, Path]]:
@@ -173,19 +184,26 @@ def _resolve(root: Path, entries: list[Entry], faults: list[str]) -> dict[str, P
     return places
 
 
-def _too_few(
-    entries: list[Entry], classes: tuple[str, ...], least: Mapping[str, int], quarantined: tuple[Quarantined, ...]
-) -> list[str]:
+def _too_few(entries: list[Entry], classes: tuple[str, ...], least: Mapping[str, int]) -> list[str]:
     counts = Counter((entry.label, entry.split) for entry in entries)
     needed = ", ".join(f"{number} {split}" for split, number in least.items())
+    forms = Counter(unicodedata.normalize("NFC", name) for name in classes)
     faults = []
     for name in classes:
         if any(counts[name, split] < number for split, number in least.items()):
             have = ", ".join(f"{counts[name, split]} {split}" for split in least)
             faults.append(f"class {name!r} has too few usable images: {have}; needs {needed}")
-    if faults and quarantined:
-        faults[-1] += f" ({'; '.join(set_aside(quarantined))})"
+            if forms[unicodedata.normalize("NFC", name)] > 1:
+                faults[-1] += f" (another class looks the same; this one is written {name.encode('unicode_escape')!r})"
     return faults
+
+
+def _what_to_do(missing: Sequence[str], config: DataConfig, quarantined: tuple[Quarantined, ...]) -> str:
+    """What to do about classes with too few images, and which files are missing from them."""
+    shares = {"val": f"data.val_share {config.val_share:g}", "test": f"data.test_share {config.test_share:g}"}
+    drawn = f" or change {', '.join(shares[split] for split in missing)}" if missing else ""
+    lost = f" ({'; '.join(set_aside(quarantined))})" if quarantined else ""
+    return f"{lost}: add images, leave classes out (data.classes){drawn}"
 
 
 def _table(
@@ -208,10 +226,11 @@ def _table(
         for entry in entries
     ]
     samples = pa.Table.from_pylist(rows, SAMPLES)
-    digests = [[entry.image, checked[entry.image].sha256] for entry in entries]
+    digests = [(entry.image, checked[entry.image].sha256) for entry in entries]
     content = hashlib.sha256(json.dumps(digests).encode()).hexdigest()
-    mark = fingerprint(content, samples, classes, attributes, phrase)
-    return Dataset(listing.root, samples, classes, attributes, phrase, (), mark, content, listing.notes)
+    mark = fingerprint(content, samples, classes, attributes)
+    dataset = Dataset(listing.root, samples, classes, attributes, phrase, (), mark, content, listing.notes)
+    return replace(dataset, hashes=dict(digests))
 
 
 def _line(entry: Entry) -> str:

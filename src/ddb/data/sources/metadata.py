@@ -4,21 +4,19 @@
     SubpopBench   ROOT/metadata_NAME.csv       filename, y, a, split; paths often absolute, of the machine that wrote it
 
 Which columns are meant is decided by `data.target` and `data.attribute`, else by their usual names. Splits are 0, 1, 2
-or train, val, test; rows of further splits (WILDS's id_val, ImageNetBG's mixed_rand) are passed over, which is said.
+or words; rows of further splits (WILDS's id_val, ImageNetBG's mixed_rand) are passed over, which is said.
 """
 
 from __future__ import annotations
 
-import re
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ddb.data.locate import located
-from ddb.data.sources.folder import SPLIT_NAMES
 from ddb.data.sources.listing import Entry, Listing, named
 from ddb.data.sources.metadata_file import column_names, read_metadata
+from ddb.data.sources.split_names import UnknownSplits
 from ddb.errors import DataError
 
 IMAGES = ("img_filename", "filename", "file_name", "image_path", "path", "image", "image_id")
@@ -26,8 +24,7 @@ TARGETS = ("y", "label")
 ATTRIBUTES = ("place", "a", "attribute", "background")
 FOLDERS = ("img_align_celeba", "waterbird_complete95_forest2water2", "images", "train")
 """Where known layouts keep images whose paths do not say so (SubpopBench's CelebA and Waterbirds, iWildCam)."""
-_SPLITS = {"0": "train", "1": "val", "2": "test", "tr": "train", "va": "val", "te": "test"} | SPLIT_NAMES
-_FURTHER = re.compile(r"(id|ood)_\w+|mixed_rand|only_fg|no_fg|extra\w*")
+_CODES = {"0": "train", "1": "val", "2": "test", "tr": "train", "va": "val", "te": "test"}
 
 
 @dataclass(frozen=True)
@@ -54,23 +51,22 @@ def list_metadata(root: str, target: str = "", attribute: str = "") -> Listing:
     rows, faults = read_metadata(path, (columns.image, columns.target, *chosen), ())
     paths, notes = located(folder, [row.values[columns.image] for row in rows], FOLDERS)
     names = Names({}, {}) if target or attribute else KNOWN.get(path.stem, Names({}, {}))
-    further: Counter[str] = Counter()
+    splits = UnknownSplits(_CODES)
     entries = []
     for row, image in zip(rows, paths, strict=True):
         label = row.values[columns.target].strip()
-        split = row.values[columns.split].strip().lower() if columns.split else ""
+        split = row.values[columns.split].strip() if columns.split else ""
         if not image or not label:
             faults.append(f"line {row.line} has no {columns.target if image else columns.image}")
-        elif columns.split and split not in _SPLITS:
-            if _FURTHER.fullmatch(split):
-                further[split] += 1
-            else:
-                faults.append(f"line {row.line}: split {split!r} is unknown: use 0 (train), 1 (val), 2 (test)")
+        elif columns.split and split not in _CODES and (not split or split.lstrip("-").isdecimal()):
+            faults.append(f"line {row.line}: split {split!r} is unknown: use 0 (train), 1 (val), 2 (test)")
         else:
-            value = row.values[columns.attribute].strip() if columns.attribute else ""
-            known = names.attributes.get(value, value) or None
-            entries.append(Entry(image, names.labels.get(label, label), known, _SPLITS.get(split), row.line))
-    notes += [f"{count} rows of the split {split!r} are passed over" for split, count in sorted(further.items())]
+            known = splits.look_up(split) if columns.split else None
+            if known or not columns.split:
+                value = row.values[columns.attribute].strip() if columns.attribute else ""
+                other = names.attributes.get(value, value) or None
+                entries.append(Entry(image, names.labels.get(label, label), other, known, row.line))
+    notes += splits.notes()
     return Listing(
         folder,
         str(path),

@@ -11,6 +11,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ddb.data.file_kinds import what_is
 from ddb.errors import DataError
 
 PARQUET = (".parquet", ".pq")
@@ -36,7 +37,7 @@ def read_metadata(path: Path, required: Sequence[str], optional: Sequence[str]) 
     elif path.suffix.lower() == ".jsonl":
         rows, faults = _read_jsonl(path, required, optional)
     else:
-        raise DataError(f"{path}: unknown kind of file; use .csv or .parquet")
+        raise DataError(f"{path} is {what_is(path) or 'of an unknown kind'}; a table is a .csv or .parquet file")
     if not rows and not faults:
         raise DataError(f"{path} has a header but no rows")
     return rows, faults

@@ -20,7 +20,7 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from ddb.data.sources.folder import SPLIT_NAMES, list_folder
+from ddb.data.sources.folder import list_folder
 from ddb.data.sources.listing import Entry, Listing, existing_folder
 from ddb.data.sources.restricted_unpickler import read_plain_pickle
 from ddb.data.table import Quarantined
@@ -36,7 +36,7 @@ DOGS = {  # LISA's --dog_group 1 to 4, by growing distance between training and 
 }
 USUAL_DOGS = "bench-bike"
 POOLED = "pooled"
-_SPLIT_NAMES = SPLIT_NAMES | {"val_out_of_domain": "test"}  # the held out images: no training image is like them
+_FURTHER_SPLIT = {"val_out_of_domain": "test"}  # the held out images: no training image is like them
 _PLACES = {"indoor", "outdoor"}
 _CONTEXT = re.compile(r"(?P<label>.+)\((?P<context>.+)\)")
 
@@ -46,7 +46,7 @@ def list_metashift(root: str, variant: str = "") -> Listing:
     forgets the folders' splits, so that they are made by seed, as SubpopBench does."""
     folder = existing_folder(root)
     groups = next((folder / name for name in GROUP_FILES if (folder / name).is_file()), None)
-    listing = list_folder(root, _SPLIT_NAMES)
+    listing = list_folder(root, _FURTHER_SPLIT)
     listing = replace(listing, entries=sorted(listing.entries, key=lambda entry: SPLITS.index(entry.split or "train")))
     if groups is not None:
         if variant:
@@ -117,7 +117,7 @@ def _from_folders(listing: Listing, folder: Path, variant: str) -> Listing:
         entries=entries,
         attributes=places,
         quarantined=(*listing.quarantined, *stray),
-        notes=tuple(notes),
+        notes=(*listing.notes, *notes),
         benchmark=f"metashift-{USUAL_DOGS}" if training == set(DOGS[USUAL_DOGS]) else "",
     )
 

@@ -7,11 +7,14 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from ddb.data.images import SUFFIXES
-from ddb.data.sources import celeba, huggingface, metashift
-from ddb.data.sources.metadata import TARGETS
+from ddb.data.file_kinds import what_is
+from ddb.data.sources import celeba, metashift
+from ddb.data.sources.folder import find_layout
+from ddb.data.sources.hub.imagefolder import metadata_files
+from ddb.data.sources.hub.shards import find_shards, read_columns
+from ddb.data.sources.metadata import IMAGES, TARGETS
 from ddb.data.sources.metadata_file import PARQUET, column_names
-from ddb.data.sources.shards import find_shards
+from ddb.data.sources.tree import read_tree
 from ddb.errors import DataError
 
 _CELEBA_IMAGE = re.compile(r"\d{6}\.(jpg|png)")
@@ -34,22 +37,32 @@ def recognise(path: Path) -> Recognised:
         return _file(path)
     if not path.is_dir():
         raise DataError(f"{path} does not exist")
-    found = _lists(path) or _metadata(path) or _contexts(path) or _hub(path) or _class_folders(path)
+    found = _lists(path) or _metadata(path) or _contexts(path) or _hub(path)
     if found is not None:
         return found
-    inner = [child for child in sorted(path.iterdir()) if child.is_dir() and not child.name.startswith(".")]
+    tree = read_tree(path)
+    layout = find_layout(tree, {})
+    if any(tree.below[folder] for folder in layout.classes) and not layout.faults:
+        names = sorted({name for name, _ in layout.classes.values()})
+        where = "in folders of splits" if any(split for _, split in layout.classes.values()) else "of images"
+        return Recognised("folder", path, f"{len(names)} class folders {where}, {', '.join(names[:4])}")
+    if found := _table_beside(path):
+        return found
+    inner = [child.name for child in sorted(path.iterdir()) if child.is_dir() and not child.name.startswith(".")]
     raise DataError(
-        f"{path} is in no layout that ddb knows (docs/datasets.md): no metadata file, no class folders with images; it "
-        f"holds {', '.join(child.name for child in inner[:5]) or 'no folders'}"
+        f"{path} is in no layout that ddb knows (docs/datasets.md); it holds {', '.join(inner[:5]) or 'no folders'}: "
+        f"{'; '.join(layout.faults) or 'no class folders with images'}"
     )
 
 
 def _file(path: Path) -> Recognised:
     if path.suffix.lower() != ".csv" and path.suffix.lower() not in PARQUET:
-        raise DataError(f"{path}: name a folder, or a .csv or .parquet file")
+        raise DataError(f"{path} is {what_is(path) or 'of an unknown kind'}; name a folder, or a .csv or .parquet file")
     names = set(column_names(path))
     if {"path", "label"} <= names:
         return Recognised("table", path, f"{path.name} has the columns path and label")
+    if path.suffix.lower() in PARQUET and any(column.image for column in read_columns(path)):
+        return Recognised("huggingface", path, f"{path.name} holds images")
     return _by_columns(path, names) or Recognised("table", path, f"{path.name} is a table")
 
 
@@ -66,6 +79,19 @@ def _metadata(folder: Path) -> Recognised | None:
         if path.is_file() and (found := _by_columns(path, set(column_names(path)))):
             return found
     return None
+
+
+def _table_beside(folder: Path) -> Recognised | None:
+    """The one CSV or Parquet file at the top whose columns name images and labels."""
+    paths = [
+        path for path in sorted(folder.iterdir()) if path.suffix.lower() == ".csv" or path.suffix.lower() in PARQUET
+    ]
+    found = [(path, set(column_names(path))) for path in paths if path.is_file()]
+    fitting = [(path, names) for path, names in found if names & set(IMAGES) and names & set(TARGETS)]
+    if len(fitting) != 1:
+        return None
+    (path, names), *_ = fitting
+    return Recognised("table" if {"path", "label"} <= names else "wilds", path, f"{path.name} names images and labels")
 
 
 def _by_columns(path: Path, names: set[str]) -> Recognised | None:
@@ -97,7 +123,7 @@ def _hub(folder: Path) -> Recognised | None:
     for name in ("dataset_dict.json", "state.json"):
         if (folder / name).is_file():
             return Recognised("huggingface", folder, f"{name}: written by save_to_disk of `datasets`")
-    tables = huggingface.metadata_files(folder)
+    tables = metadata_files(folder)
     if tables:
         return Recognised(
             "huggingface", folder, f"{tables[0].relative_to(folder).as_posix()} with file_name: an imagefolder"
@@ -106,19 +132,6 @@ def _hub(folder: Path) -> Recognised | None:
     if shards:
         return Recognised("huggingface", folder, f"{len(shards)} Parquet files, first {shards[0].path.name}")
     return None
-
-
-def _class_folders(folder: Path) -> Recognised | None:
-    names = [child.name for child in sorted(folder.iterdir()) if child.is_dir() and not child.name.startswith(".")]
-    if not names or not _holds_images(folder):
-        return None
-    if "train" in names:
-        return Recognised("folder", folder, f"folders of classes in {', '.join(names[:4])}")
-    return Recognised("folder", folder, f"{len(names)} folders of images, {', '.join(names[:4])}")
-
-
-def _holds_images(folder: Path) -> bool:
-    return any(path.suffix.lower() in SUFFIXES for path in folder.glob("*/**/*"))
 
 
 def _first_value(path: Path, column: str) -> str:

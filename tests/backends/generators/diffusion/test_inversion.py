@@ -20,12 +20,11 @@ from ddb.backends.generators.diffusion.inversion import TextualInversion, denois
 from ddb.backends.generators.diffusion.model import Diffusion
 from ddb.backends.generators.diffusion.tokens import read_token
 from ddb.backends.generators.diffusion.views import BACKGROUND_WEIGHT, encode_views
-from ddb.config import InpaintConfig, InvertConfig
+from ddb.config import InvertConfig, LatentDiffusionConfig
 from ddb.errors import DDBError, StageFailed
-from ddb.learn import halving
 
 Tasks = Callable[..., list[Task]]
-PAINT = InpaintConfig(weights="tiny", image_size=32, steps=2, batch_size=4)
+PAINT = LatentDiffusionConfig(weights="tiny", image_size=32, steps=2, batch_size=4)
 LEARN = InvertConfig(steps=60, batch_size=4, lr=0.05, vectors=2, check_every=20)
 TOKEN = "<ddb-0>"
 
@@ -83,9 +82,8 @@ def test_a_step_equals_diffusers_training_example(
     times, noise = torch.tensor([20, 480, 960]), torch.randn(3, 4, 8, 8, generator=torch.Generator().manual_seed(1))
     draw = torch.Generator().manual_seed(2)
     rows = [torch.randn(2, one.width, generator=draw).requires_grad_() for one in model.prompts.encoders]
-    model.prompts.add(TOKEN, rows)
-    prompt = f"a photo of a {TOKEN} bird"
-    text = model.prompts.embed(model.prompts.ids(prompt), {TOKEN: tuple(rows)})
+    prompt, prompts = f"a photo of a {TOKEN} bird", model.prompts.with_tokens({TOKEN: rows})
+    text = prompts.embed(prompts.ids(prompt), {TOKEN: tuple(rows)})
     loss = denoising_losses(model, text, views, times, noise).mean()
     loss.backward()
     expected, gradients = reference_step(diffusers_pipeline(kind, folders[kind]), prompt, rows, views, times, noise)
@@ -124,7 +122,8 @@ def test_two_encoders_learn_together(model: Diffusion, lesson: Lesson, tmp_path:
     assert min(learned.losses) < learned.losses[0]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["token-0.safetensors", "token-0_2.safetensors"]
     initial = model.prompts.initial("bird", 2)
-    for rows, start in zip(model.prompts.tokens[TOKEN], initial, strict=True):
+    assert not model.prompts.tokens, "the model stays as it is"
+    for rows, start in zip(read_token(TOKEN, learned.file, 2), initial, strict=True):
         assert rows.shape == start.shape
         assert (rows - start).abs().max() > 0.02 * start.abs().max()
 
@@ -229,20 +228,23 @@ def test_out_of_memory_halves_a_step_and_keeps_its_gradient(
     handle = model.unet.register_forward_pre_hook(guard)
     try:
         room = 1
-        assert TextualInversion(model, quick, PAINT).learn(lesson, tmp_path).losses == pytest.approx(whole, rel=1e-4)
-        assert halving._fits == {"invert.batch_size": 1}
+        learner = TextualInversion(model, quick, PAINT)
+        assert learner.learn(lesson, tmp_path).losses == pytest.approx(whole, rel=1e-4)
+        assert learner._room.size == 1
         room = 0
         with pytest.raises(DDBError, match="invert.batch_size 1: lower inpaint.image_size"):
             TextualInversion(model, quick, PAINT).learn(lesson, tmp_path)
     finally:
         handle.remove()
-        halving._fits.clear()
 
 
 def test_a_loss_that_is_not_finite_stops_with_the_step(nine: Diffusion, lesson: Lesson, tmp_path: Path) -> None:
     nine.unet.conv_out.bias.data.fill_(float("nan"))
-    with pytest.raises(StageFailed, match=r"<ddb-0>.*not finite at step"):
+    with pytest.raises(StageFailed, match=r"<ddb-0>: no loss before the first step: .*weights may be damaged"):
         TextualInversion(nine, LEARN, PAINT).learn(lesson, tmp_path)
+    nine.unet.conv_out.bias.data.fill_(0.0)
+    with pytest.raises(StageFailed, match=r"<ddb-0>.*not finite at step 20; lower invert.lr"):
+        TextualInversion(nine, LEARN.model_copy(update={"lr": float("inf")}), PAINT).learn(lesson, tmp_path)
     assert not list(tmp_path.iterdir())
 
 

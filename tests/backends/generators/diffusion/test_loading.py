@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -14,9 +14,11 @@ from safetensors.torch import load_file, save_file
 
 from ddb.backends.generators.diffusion.loading import open_diffusion
 from ddb.backends.generators.diffusion.model import Diffusion
-from ddb.backends.registry import generator_identity, open_generator
-from ddb.backends.weights import found_identity
-from ddb.config import InpaintConfig
+from ddb.backends.registry import open_generator
+from ddb.backends.weights import parse_weights
+from ddb.config import inpaint_config
+from ddb.context import Context, Models
+from ddb.data.table import Dataset
 from ddb.errors import ConfigError, ModelError
 from ddb.learn.device import Runtime
 
@@ -39,9 +41,13 @@ def edit(file: Path, **values: Any) -> None:
     file.write_text(json.dumps({**json.loads(file.read_text()), **values}))
 
 
+def a_context(device: str = "cpu", precision: str = "fp32") -> Context:
+    return Context(cast(Dataset, None), 0, device, precision, Path())
+
+
 def refused(folder: Path, words: str) -> None:
     with pytest.raises(ModelError, match=words):
-        open_diffusion(str(folder), FP32)
+        open_diffusion(parse_weights(str(folder)), FP32)
 
 
 def test_the_configuration_tells_the_kind(kind: str, model: Diffusion) -> None:
@@ -75,7 +81,7 @@ def test_files_in_half_precision_alone_are_read(own: Any) -> None:
             {k: v.half() for k, v in load_file(file).items()}, file.with_suffix(".fp16.safetensors"), {"format": "pt"}
         )
         file.unlink()
-    assert open_diffusion(str(folder), FP32).unet.dtype == torch.float32
+    assert open_diffusion(parse_weights(str(folder)), FP32).unet.dtype == torch.float32
 
 
 @pytest.mark.parametrize("part", WEIGHTS)
@@ -105,7 +111,7 @@ def test_files_with_the_first_releases_names_load_alike(kind: str, own: Any, mod
         tensors = {name if "projection" in name else f"text_model.{name}": tensor for name, tensor in plain.items()}
         tensors["text_model.embeddings.position_ids"] = torch.arange(48)[None]
         save_file(tensors, file, metadata={"format": "pt"})
-    opened = open_diffusion(str(folder), FP32)
+    opened = open_diffusion(parse_weights(str(folder)), FP32)
     assert torch.equal(opened.prompts.encode("a bird").hidden, model.prompts.encode("a bird").hidden)
     ours, theirs = opened.vae.state_dict(), model.vae.state_dict()
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
@@ -153,20 +159,10 @@ def test_hub_weights_that_cannot_be_had_say_what_to_do(monkeypatch: pytest.Monke
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(ModelError, match=r"somebody/model.*folder"):
-        open_diffusion("somebody/model", FP32)
+        open_diffusion(parse_weights("somebody/model"), FP32)
 
 
 def test_cuda_that_is_not_there_is_named(folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(ConfigError, match=r'device: "cuda" was asked for, but torch sees no CUDA device'):
-        open_generator(InpaintConfig(weights=str(folders["nine"])), "cuda", "auto")
-
-
-def test_the_identity_is_known_without_loading_and_names_a_hub_commit(
-    model: Diffusion, folders: Any, kind: str
-) -> None:
-    paint = InpaintConfig(weights=str(folders[kind]))
-    assert generator_identity(paint) == model.identity
-    assert generator_identity(paint.model_copy(update={"weights": "somebody/model"})) == "somebody/model"
-    snapshot = Path("models--somebody--model/snapshots/0123456789abcdef")
-    assert found_identity("somebody/model", Path, snapshot) == "somebody/model@0123456789ab"
+        open_generator(inpaint_config(weights=str(folders["nine"])), a_context("cuda", "auto"), Models(), {})

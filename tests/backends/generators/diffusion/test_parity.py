@@ -22,12 +22,13 @@ from ddb.backends.generators.diffusion.loading import open_diffusion
 from ddb.backends.generators.diffusion.model import Diffusion
 from ddb.backends.generators.diffusion.sampling import SCHEDULERS, build_scheduler, sample
 from ddb.backends.generators.diffusion.text import joined
-from ddb.config import InpaintConfig
+from ddb.backends.weights import parse_weights
+from ddb.config import InpaintConfig, inpaint_config
 from ddb.learn.device import Runtime
 
 Tasks = Callable[..., list[Task]]
 KINDS = ("nine", "four", "xl_nine", "xl_four")
-PAINT = InpaintConfig(weights="tiny", image_size=32, steps=4, guidance=3.0, feather=1, batch_size=8)
+PAINT = inpaint_config(weights="tiny", image_size=32, steps=4, guidance=3.0, feather=1, batch_size=8)
 NEAR = {"atol": 1e-4, "rtol": 1e-4}
 
 
@@ -41,7 +42,7 @@ def pairs(folders: dict[str, Path]) -> dict[str, tuple[Diffusion, Any]]:
         options = {"add_watermarker": False} if paired else {"safety_checker": None}
         pipe = pipeline.from_pretrained(folders[kind], **options)
         pipe.set_progress_bar_config(disable=True)
-        model = open_diffusion.__wrapped__(str(folders[kind]), Runtime(torch.device("cpu"), torch.float32))
+        model = open_diffusion(parse_weights(str(folders[kind])), Runtime(torch.device("cpu"), torch.float32))
         made[kind] = (model, pipe)
     return made
 
@@ -189,7 +190,7 @@ def test_a_batch_equals_its_items_alone(kind: str, scheduler: str, pairs: Any, t
 def test_bfloat16_stays_near_float32(kind: str, pairs: Any, folders: dict[str, Path], tasks: Tasks) -> None:
     exact = ours(pairs[kind][0], PAINT, tasks(2))
     runtime = Runtime(torch.device("cpu"), torch.bfloat16)
-    model = open_diffusion.__wrapped__(str(folders[kind]), runtime)
+    model = open_diffusion(parse_weights(str(folders[kind])), runtime)
     assert model.unet.dtype == torch.bfloat16 and model.vae.dtype == torch.float32
     half = ours(model, PAINT, tasks(2))
     assert half.dtype == torch.float32

@@ -13,13 +13,14 @@ import torch
 from diffusers import StableDiffusionInpaintPipeline, StableDiffusionXLInpaintPipeline
 from safetensors.torch import load_file, save_file
 
-from ddb.backends import Task
+from ddb.backends import Failed, Painted, Task
 from ddb.backends.generators.diffusion.generator import LatentDiffusion
 from ddb.backends.generators.diffusion.inversion import TextualInversion
 from ddb.backends.generators.diffusion.loading import open_diffusion
 from ddb.backends.generators.diffusion.model import Diffusion
 from ddb.backends.generators.diffusion.tokens import read_token, write_token
-from ddb.config import InpaintConfig, InvertConfig
+from ddb.backends.weights import parse_weights
+from ddb.config import InvertConfig, LatentDiffusionConfig
 from ddb.errors import ModelError
 from ddb.learn.device import Runtime
 
@@ -27,7 +28,7 @@ Tasks = Callable[..., list[Task]]
 TOKEN = "<ddb-0>"
 PROMPT = f"a photo of a {TOKEN} bird"
 NEAR = {"atol": 1e-5, "rtol": 1e-5}
-PAINT = InpaintConfig(weights="tiny", image_size=32, steps=2, batch_size=4)
+PAINT = LatentDiffusionConfig(weights="tiny", image_size=32, steps=2, batch_size=4)
 
 
 def vectors(model: Diffusion, count: int = 2) -> list[torch.Tensor]:
@@ -40,11 +41,11 @@ def vectors(model: Diffusion, count: int = 2) -> list[torch.Tensor]:
 def test_diffusers_loads_the_file_and_embeds_the_prompt_alike(
     count: int, kind: str, model: Diffusion, folders: dict[str, Path], tmp_path: Path
 ) -> None:
-    model.prompts.load(TOKEN, write_token(TOKEN, vectors(model, count), tmp_path / "token-0.safetensors"))
+    prompts = model.prompts.read({TOKEN: write_token(TOKEN, vectors(model, count), tmp_path / "token-0.safetensors")})
     pipe = StableDiffusionInpaintPipeline.from_pretrained(folders[kind], safety_checker=None)
     pipe.load_textual_inversion(str(tmp_path), weight_name="token-0.safetensors", use_safetensors=True)
     theirs, _ = pipe.encode_prompt(PROMPT, "cpu", 1, False)
-    torch.testing.assert_close(model.prompts.encode(PROMPT).hidden, theirs, **NEAR)
+    torch.testing.assert_close(prompts.encode(PROMPT).hidden, theirs, **NEAR)
 
 
 def xl_pipeline(folder: Path, token: Path) -> Any:
@@ -67,9 +68,9 @@ def test_diffusers_loads_both_encoders_files(
 ) -> None:
     file = write_token(TOKEN, vectors(model, count), tmp_path / "token-0.safetensors")
     assert [len(load_file(path)) for path in sorted(tmp_path.iterdir())] == [1, 1]
-    model.prompts.load(TOKEN, file)
+    prompts = model.prompts.read({TOKEN: file})
     hidden, _, _, _ = xl_pipeline(folders[kind], file).encode_prompt(PROMPT, do_classifier_free_guidance=False)
-    torch.testing.assert_close(model.prompts.encode(PROMPT).hidden, hidden, **NEAR)
+    torch.testing.assert_close(prompts.encode(PROMPT).hidden, hidden, **NEAR)
 
 
 @pytest.mark.parametrize("kind", ["xl_nine"])
@@ -79,9 +80,8 @@ def test_the_pooled_vector_is_that_of_the_end_of_the_text(
     """The published configurations have the end id 2, so transformers pools at the highest id: a learned token, where
     there is one ("can't work correctly with extra new tokens", its source says). With the true end id it agrees."""
     file = write_token(TOKEN, vectors(model), tmp_path / "token-0.safetensors")
-    model.prompts.load(TOKEN, file)
     pipe = xl_pipeline(folders[kind], file)
-    found = model.prompts.encode(PROMPT).pooled
+    found = model.prompts.read({TOKEN: file}).encode(PROMPT).pooled
     _, _, pooled, _ = pipe.encode_prompt(PROMPT, do_classifier_free_guidance=False)
     assert not torch.allclose(found, pooled, atol=1e-2)
     pipe.text_encoder_2.text_model.eos_token_id = pipe.tokenizer_2.eos_token_id
@@ -93,15 +93,15 @@ def test_the_pooled_vector_is_that_of_the_end_of_the_text(
 def test_the_community_form_is_read(kind: str, model: Diffusion, tmp_path: Path) -> None:
     rows = vectors(model)
     save_file({"clip_g": rows[1], "clip_l": rows[0]}, tmp_path / "style.safetensors")
-    model.prompts.load(TOKEN, tmp_path / "style.safetensors")
-    for found, given in zip(model.prompts.tokens[TOKEN], rows, strict=True):
+    prompts = model.prompts.read({TOKEN: tmp_path / "style.safetensors"})
+    for found, given in zip(prompts.tokens[TOKEN], rows, strict=True):
         assert torch.equal(found, given)
 
 
 def test_bfloat16_and_single_vectors_are_read(nine: Diffusion, tmp_path: Path) -> None:
     save_file({"<other>": torch.full((32,), 0.5, dtype=torch.bfloat16)}, tmp_path / "one.safetensors")
-    nine.prompts.load(TOKEN, tmp_path / "one.safetensors")
-    assert torch.equal(nine.prompts.tokens[TOKEN][0], torch.full((1, 32), 0.5))
+    prompts = nine.prompts.read({TOKEN: tmp_path / "one.safetensors"})
+    assert torch.equal(prompts.tokens[TOKEN][0], torch.full((1, 32), 0.5))
 
 
 def test_a_token_from_a_file_paints_as_the_one_just_given(
@@ -112,26 +112,56 @@ def test_a_token_from_a_file_paints_as_the_one_just_given(
     learned = TextualInversion(model, InvertConfig(), PAINT).adopt(0, file, tmp_path / "run")
     assert (learned.token, learned.file.name, learned.losses) == (TOKEN, "token-0.safetensors", [])
     items = tasks(1, prompt=PROMPT)
-    here = LatentDiffusion(model, PAINT).paint(items)
-    open_diffusion.cache_clear()
-    fresh = open_diffusion(str(folders[kind]), Runtime(torch.device("cpu"), torch.float32))
+    here = LatentDiffusion(model, PAINT, model.prompts.read({TOKEN: file})).paint(items, 1)
+    fresh = open_diffusion(parse_weights(str(folders[kind])), Runtime(torch.device("cpu"), torch.float32))
+    there = LatentDiffusion(fresh, PAINT, fresh.prompts.read({TOKEN: learned.file}))
+    other, same = replace(items[0], prompt="a photo of a bird"), there.paint(items, 1)
+    assert np.array_equal(image(here), image(same))
+    assert not np.array_equal(image(here), image(there.paint([other], 1)))
+
+
+def image(results: list[Painted | Failed]) -> np.ndarray:
+    (result,) = results
+    assert isinstance(result, Painted), result
+    return result.image
+
+
+def test_a_task_with_an_unknown_token_fails_alone(kind: str, model: Diffusion, tasks: Tasks) -> None:
+    good, bad, worse = tasks(3)
+    items = [good, replace(bad, prompt=PROMPT), replace(worse, against=PROMPT)]
+    first, *others = LatentDiffusion(model, PAINT, model.prompts).paint(items, 3)
+    assert isinstance(first, Painted)
+    for other in others:
+        assert isinstance(other, Failed)
+        assert "unknown token <ddb-0>" in other.reason
+
+
+def test_a_value_with_other_tokens_leaves_the_first_as_it_was(model: Diffusion) -> None:
+    """The shared model knows no token, and a token's name means what its value says, in any order of use."""
+    before = [len(one.tokenizer) for one in model.prompts.encoders]
+    plain = model.prompts.encode("a photo of a <  ddb-0 > bird").hidden
+    one = model.prompts.with_tokens({TOKEN: vectors(model, 3)})
+    first = one.encode(PROMPT).hidden
+    other = model.prompts.with_tokens({TOKEN: [2 * rows for rows in vectors(model, 1)], "<b>": vectors(model, 2)})
+    second = other.encode(PROMPT).hidden
+    assert not torch.equal(first, second)
+    assert torch.equal(replace(one).encode(PROMPT).hidden, first), "encoded anew"
+    assert [len(encoder.tokenizer) for encoder in model.prompts.encoders] == before
+    assert torch.equal(replace(model.prompts).encode("a photo of a <  ddb-0 > bird").hidden, plain)
+    assert not model.prompts.tokens and set(one.tokens) == {TOKEN}
     with pytest.raises(ModelError, match=r"unknown token <ddb-0>"):
-        LatentDiffusion(fresh, PAINT).paint(items)
-    with pytest.raises(ModelError, match=r"unknown token <ddb-0>"):
-        LatentDiffusion(fresh, PAINT).paint([replace(items[0], prompt="a bird", against=PROMPT)])
-    fresh.prompts.load(TOKEN, learned.file)
-    there = LatentDiffusion(fresh, PAINT).paint(items)
-    assert np.array_equal(here[0].image, there[0].image)
-    other = LatentDiffusion(fresh, PAINT).paint([replace(items[0], prompt="a photo of a bird")])
-    assert not np.array_equal(here[0].image, other[0].image)
+        model.prompts.encode(PROMPT)
+    with pytest.raises(ModelError, match=r"unknown token <b>"):
+        one.encode("a <b>")
 
 
 def test_a_token_can_be_replaced_by_one_of_fewer_vectors(model: Diffusion) -> None:
-    model.prompts.add(TOKEN, vectors(model, 3))
-    three = model.prompts.encode(f"a {TOKEN}")
-    model.prompts.add(TOKEN, vectors(model, 1))
-    assert model.prompts.expand(f"a {TOKEN}") == f"a {TOKEN}"
-    assert not torch.equal(model.prompts.encode(f"a {TOKEN}").hidden, three.hidden)
+    three = model.prompts.with_tokens({TOKEN: vectors(model, 3)})
+    one = three.with_tokens({TOKEN: vectors(model, 1)})
+    assert one.expand(f"a {TOKEN}") == f"a {TOKEN}"
+    assert not torch.equal(one.encode(f"a {TOKEN}").hidden, three.encode(f"a {TOKEN}").hidden)
+    alone = model.prompts.with_tokens({TOKEN: vectors(model, 1)})
+    assert torch.equal(one.encode(f"a {TOKEN}").hidden, alone.encode(f"a {TOKEN}").hidden)
 
 
 def test_tokens_that_do_not_fit_are_refused(nine: Diffusion, tmp_path: Path) -> None:
@@ -154,7 +184,7 @@ def test_tokens_that_do_not_fit_are_refused(nine: Diffusion, tmp_path: Path) -> 
     }
     for path, words in faults.items():
         with pytest.raises(ModelError, match=words):
-            nine.prompts.load(TOKEN, path)
+            nine.prompts.read({TOKEN: path})
     assert not nine.prompts.tokens
     with pytest.raises(ModelError, match="tokens, the text encoder takes 48"):
         nine.prompts.encode("x" * 60)
@@ -164,13 +194,13 @@ def test_tokens_that_do_not_fit_are_refused(nine: Diffusion, tmp_path: Path) -> 
 def test_half_a_token_of_two_encoders_is_refused(kind: str, model: Diffusion, tmp_path: Path) -> None:
     save_file({TOKEN: torch.zeros(1, 32)}, tmp_path / "cat.safetensors")
     with pytest.raises(ModelError, match=r"one text encoder's vectors, this model has two: .*cat_2.safetensors"):
-        model.prompts.load(TOKEN, tmp_path / "cat.safetensors")
+        model.prompts.read({TOKEN: tmp_path / "cat.safetensors"})
     save_file({TOKEN: torch.zeros(1, 32)}, tmp_path / "cat_2.safetensors")
     with pytest.raises(ModelError, match="1x32, this text encoder's are 24 wide"):
-        model.prompts.load(TOKEN, tmp_path / "cat.safetensors")
+        model.prompts.read({TOKEN: tmp_path / "cat.safetensors"})
     save_file({TOKEN: torch.zeros(2, 24)}, tmp_path / "cat_2.safetensors")
     with pytest.raises(ModelError, match="different numbers of vectors"):
-        model.prompts.load(TOKEN, tmp_path / "cat.safetensors")
+        model.prompts.read({TOKEN: tmp_path / "cat.safetensors"})
 
 
 @pytest.mark.parametrize("kind", ["xl_four"])

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
@@ -22,14 +23,16 @@ from scipy import stats
 from torch import Tensor, nn
 
 from ddb.backends import Learned, Lesson
+from ddb.backends.batches import not_finite
 from ddb.backends.generators.diffusion.generator import check_size, remedy
 from ddb.backends.generators.diffusion.model import Diffusion
-from ddb.backends.generators.diffusion.text import Text
+from ddb.backends.generators.diffusion.prompts import Prompts
+from ddb.backends.generators.diffusion.text import Text, plain_words
 from ddb.backends.generators.diffusion.tokens import Rows, read_token, write_token
 from ddb.backends.generators.diffusion.views import Views, encode_views, split
-from ddb.config import InpaintConfig, InvertConfig
+from ddb.config import InvertConfig, LatentDiffusionConfig
 from ddb.errors import StageFailed
-from ddb.learn.halving import batches
+from ddb.learn.halving import BatchSize, batches
 
 Part = TypeVar("Part")
 
@@ -43,23 +46,25 @@ INIT_NOISE = 0.01
 
 
 @dataclass(frozen=True)
-class Draws:
-    """Rows of the views int64 [n], times int64 [n] and noise nChw: what a loss is computed on, on the CPU."""
+class Noised:
+    """What a denoising loss is computed on, on the CPU: rows of the views int64 [n], times int64 [n], noise nChw."""
 
     rows: Tensor
     times: Tensor
     noise: Tensor
 
-    def pick(self, part: Sequence[int]) -> Draws:
+    def pick(self, part: Sequence[int]) -> Noised:
         picked = torch.tensor(part)
-        return Draws(self.rows[picked], self.times[picked], self.noise[picked])
+        return Noised(self.rows[picked], self.times[picked], self.noise[picked])
 
 
 @dataclass(frozen=True)
 class Subject:
-    """What does not change while a token is learned: its name, the prompt's ids for each encoder, the images."""
+    """What does not change while a token is learned: its name, the prompts that know it, the prompt's ids for each
+    encoder, the images."""
 
     token: str
+    prompts: Prompts
     ids: tuple[Tensor, ...]
     views: Views
 
@@ -70,53 +75,53 @@ class TextualInversion:
 
     model: Diffusion
     settings: InvertConfig
-    painting: InpaintConfig
+    painting: LatentDiffusionConfig
 
     def __post_init__(self) -> None:
         check_size(self.model, self.painting.image_size)
 
     def adopt(self, label: int, file: Path, folder: Path) -> Learned:
-        """Take a token that was learned elsewhere: write it as `learn` does and make it usable in prompts.
+        """Take a token that was learned elsewhere, and write it as `learn` does.
 
         ModelError if the file cannot be read or its vectors do not fit the model's text encoders.
         """
-        rows = read_token(token_name(label), file, len(self.model.prompts.encoders))
-        return self._usable(label, rows, folder, [])
+        token, prompts = token_name(label), self.model.prompts
+        rows = read_token(token, file, len(prompts.encoders))
+        prompts.with_tokens({token: rows})  # do they fit?
+        return _written(label, rows, folder, [])
 
     def learn(self, lesson: Lesson, folder: Path) -> Learned:
-        """Learn the token of a class, write it as `folder`/token-<label>.safetensors and make it usable in prompts.
+        """Learn the token of a class, write it as `folder`/token-<label>.safetensors. The model stays as it is.
 
         ValueError without images; StageFailed if the loss is not finite; OutOfMemory if one image does not fit.
         """
         views = encode_views(self.model, self.painting, lesson, self.settings.inside_mask)
         rows, losses = self._fit(lesson, views)
-        return self._usable(lesson.label, rows, folder, losses)
-
-    def _usable(self, label: int, rows: Rows, folder: Path, losses: list[float]) -> Learned:
-        token = token_name(label)
-        self.model.prompts.add(token, rows)
-        return Learned(token, write_token(token, rows, folder / f"token-{label}.safetensors"), losses)
+        return _written(lesson.label, rows, folder, losses)
 
     def _fit(self, lesson: Lesson, views: Views) -> tuple[Rows, list[float]]:
         """The kept vectors [n, width], one tensor an encoder, and the held-out losses, the first before any step."""
         draw = torch.Generator().manual_seed(lesson.seed)
-        prompts, settings, token = self.model.prompts, self.settings, token_name(lesson.label)
-        initial = prompts.initial(settings.init or lesson.phrase, settings.vectors)
+        settings, token, phrase = self.settings, token_name(lesson.label), plain_words(lesson.phrase)
+        initial = self.model.prompts.initial(settings.init or phrase, settings.vectors)
         vectors = [nn.Parameter(_parted(rows, draw)) for rows in initial]
-        prompts.add(token, vectors)
-        ids = prompts.ids(self.painting.template.format(token=token, phrase=lesson.phrase))
-        subject = Subject(token, ids, views)
+        prompts = self.model.prompts.with_tokens({token: vectors})
+        ids = prompts.ids(self.painting.template.format(token=token, phrase=phrase))
+        subject = Subject(token, prompts, ids, views)
         training, held_out = split(len(lesson.images))
-        fixed = _fixed_draws(held_out, views, self._times(), draw)
+        fixed = _held_out_batch(held_out, views, self._times(), draw)
         optimiser = torch.optim.AdamW(vectors, lr=settings.lr, weight_decay=0.0)
         limits = [NORM_LIMIT * float(torch.quantile(one.table.norm(dim=1), 0.95)) for one in prompts.encoders]
         checks = [self._held_out(subject, vectors, fixed)]
+        if not np.isfinite(checks[0]).all():
+            cause = not_finite("the UNet's output or an encoded image", self.model.runtime.dtype)
+            raise StageFailed(f"token {token}: no loss before the first step: {cause.reason}")
         states = [self._kept(vectors)]
         for step in range(1, settings.steps + 1):
             rows = training[torch.randint(len(training), (settings.batch_size,), generator=draw)]
             times = torch.randint(self._times(), (settings.batch_size,), generator=draw)
             noise = torch.randn((len(rows), *views.latents.shape[1:]), generator=draw)
-            self._put_gradients(subject, vectors, Draws(rows, times, noise))
+            self._put_gradients(subject, vectors, Noised(rows, times, noise))
             optimiser.step()
             _clamp(vectors, limits)
             if step % settings.check_every == 0 or step == settings.steps:
@@ -126,13 +131,13 @@ class TextualInversion:
                     raise StageFailed(f"token {token}: the loss is not finite at step {step}; lower invert.lr.")
         return states[kept_check(np.stack(checks))], [float(losses.mean()) for losses in checks]
 
-    def _put_gradients(self, subject: Subject, vectors: Sequence[nn.Parameter], draws: Draws) -> None:
+    def _put_gradients(self, subject: Subject, vectors: Sequence[nn.Parameter], batch: Noised) -> None:
         """The gradient of the batch's mean loss, summed over halves where memory runs out."""
-        count = len(draws.rows)
+        count = len(batch.rows)
 
         def of_part(part: Sequence[int]) -> tuple[Tensor, ...]:
             share = self._gradient_scale() * (len(part) / count)
-            loss = self._losses(subject, vectors, draws.pick(part)).mean()
+            loss = self._losses(subject, vectors, batch.pick(part)).mean()
             return torch.autograd.grad(loss * share, vectors)
 
         gradients = list(self._batches(of_part, count))
@@ -140,7 +145,7 @@ class TextualInversion:
             vector.grad = parts[0] if len(parts) == 1 else torch.stack(parts).sum(dim=0)
 
     @torch.no_grad()
-    def _held_out(self, subject: Subject, vectors: Sequence[Tensor], fixed: Draws) -> npt.NDArray[np.float64]:
+    def _held_out(self, subject: Subject, vectors: Sequence[Tensor], fixed: Noised) -> npt.NDArray[np.float64]:
         """The mean loss of every held-out image, mirrored or not."""
 
         def of_part(part: Sequence[int]) -> Tensor:
@@ -151,13 +156,17 @@ class TextualInversion:
         return np.array([float(losses[images == image].mean()) for image in sorted(set(images.tolist()))])
 
     def _batches(self, work: Callable[[Sequence[int]], Part], count: int) -> Iterator[Part]:
-        return batches(work, range(count), self.settings.batch_size, "invert.batch_size", remedy(self.painting))
+        return batches(work, range(count), self._room)
 
-    def _losses(self, subject: Subject, vectors: Sequence[Tensor], draws: Draws) -> Tensor:
+    @cached_property
+    def _room(self) -> BatchSize:
+        return BatchSize(self.settings.batch_size, "invert.batch_size", remedy(self.painting))
+
+    def _losses(self, subject: Subject, vectors: Sequence[Tensor], batch: Noised) -> Tensor:
         rows = tuple(self._stored(vector) for vector in vectors)
-        text = self.model.prompts.embed(subject.ids, {subject.token: rows})
-        views = subject.views.pick(draws.rows.to(subject.views.latents.device))
-        return denoising_losses(self.model, text, views, draws.times, draws.noise)
+        text = subject.prompts.embed(subject.ids, {subject.token: rows})
+        views = subject.views.pick(batch.rows.to(subject.views.latents.device))
+        return denoising_losses(self.model, text, views, batch.times, batch.noise)
 
     def _stored(self, vectors: Tensor) -> Tensor:
         """The vectors as their file will hold them; gradients pass as if they had not been rounded."""
@@ -176,6 +185,11 @@ class TextualInversion:
 
     def _times(self) -> int:
         return int(self.model.schedule.get("num_train_timesteps", 1000))
+
+
+def _written(label: int, rows: Rows, folder: Path, losses: list[float]) -> Learned:
+    token = token_name(label)
+    return Learned(token, write_token(token, rows, folder / f"token-{label}.safetensors"), losses)
 
 
 def token_name(label: int) -> str:
@@ -220,12 +234,12 @@ def _parted(rows: Tensor, draw: torch.Generator) -> Tensor:
     return parted
 
 
-def _fixed_draws(rows: Tensor, views: Views, times: int, draw: torch.Generator) -> Draws:
+def _held_out_batch(rows: Tensor, views: Views, times: int, draw: torch.Generator) -> Noised:
     """What the held-out loss is computed on."""
     picked = rows[torch.arange(HELD_OUT_PAIRS) % len(rows)]
     spread = ((torch.arange(HELD_OUT_PAIRS) + 0.5) / HELD_OUT_PAIRS * times).long()
     order = torch.randperm(HELD_OUT_PAIRS, generator=draw)
-    return Draws(picked, spread[order], torch.randn((HELD_OUT_PAIRS, *views.latents.shape[1:]), generator=draw))
+    return Noised(picked, spread[order], torch.randn((HELD_OUT_PAIRS, *views.latents.shape[1:]), generator=draw))
 
 
 @torch.no_grad()

@@ -6,26 +6,22 @@ configuration decides which it is; `model_index.json` must name the text encoder
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKL, UNet2DConditionModel
+from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
 from diffusers.utils import logging as diffusers_logging
-from safetensors import SafetensorError
 from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 from transformers.utils import logging as transformers_logging
 
 from ddb.backends.generators.diffusion.model import Diffusion
 from ddb.backends.generators.diffusion.prompts import Prompts
 from ddb.backends.generators.diffusion.text import TextEncoder
-from ddb.backends.weights import find_folder, found_identity
+from ddb.backends.weights import Weights, read_json, readable
 from ddb.errors import ModelError
 from ddb.learn.device import Runtime
-from ddb.pocket.models import diffusion_folder
 
 PATTERNS = (
     "model_index.json",
@@ -34,77 +30,89 @@ PATTERNS = (
     "tokenizer_2/*",
     "text_encoder/config.json",
     "text_encoder/model.safetensors",
+    "text_encoder/*index.json",
+    "text_encoder/model-*.safetensors",
     "text_encoder_2/config.json",
     "text_encoder_2/model.safetensors",
+    "text_encoder_2/*index.json",
+    "text_encoder_2/model-*.safetensors",
     "vae/config.json",
     "vae/diffusion_pytorch_model.safetensors",
     "unet/config.json",
     "unet/diffusion_pytorch_model.safetensors",
+    "unet/*index.json",
+    "unet/diffusion_pytorch_model-*.safetensors",
 )
+INDEX, SCHEDULE = "model_index.json", "scheduler_config.json"
 ENCODERS = {"text_encoder": CLIPTextModel, "text_encoder_2": CLIPTextModelWithProjection}
 """Parts and their classes; the second is Stable Diffusion XL's alone."""
 UNTOLD = ("class_embed_type", "encoder_hid_dim_type")
 """UNet settings that ask for conditions which ddb does not give."""
 
 
-@lru_cache(maxsize=2)
-def open_diffusion(weights: str, runtime: Runtime) -> Diffusion:
-    """Load and check a model, once a process. ModelError says which part is missing, damaged or does not fit."""
+def open_diffusion(weights: Weights, runtime: Runtime) -> Diffusion:
+    """Load and check a model. On the device "meta" no weights are read: their names and shapes are checked against the
+    configuration, without memory. ModelError says which part is missing, damaged or does not fit."""
     diffusers_logging.set_verbosity_error()
+    transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
-    folder = find_folder(weights, diffusion_folder, PATTERNS)
-    index = _index(folder)
-    unet = _weights(folder, "unet", UNet2DConditionModel, runtime.dtype)
-    vae = _weights(folder, "vae", AutoencoderKL)
+    folder = weights.folder(PATTERNS)
+    index = read_json(folder / INDEX) if (folder / INDEX).is_file() else {}
+    exact = Runtime(runtime.device, torch.float32)
+    unet = _weights(folder, "unet", UNet2DConditionModel, runtime)
+    vae = _weights(folder, "vae", AutoencoderKL, exact)
     _check_unet(folder, unet, vae)
     paired = unet.config.addition_embed_type == "text_time"
-    encoders = tuple(_text_encoder(folder, part, index, paired) for part in list(ENCODERS)[: 2 if paired else 1])
-    schedule = _part(folder, "scheduler", lambda path: json.loads((path / "scheduler_config.json").read_text()))
+    parts = list(ENCODERS)[: 2 if paired else 1]
+    encoders = tuple(_text_encoder(folder, part, index, paired, exact) for part in parts)
+    schedule = _part(folder, "scheduler", _schedule)
     _check_widths(folder, unet, encoders)
-    for model in (unet, vae, *(one.encoder for one in encoders)):
-        model.eval().requires_grad_(False).to(runtime.device)
+    models = (unet, vae, *(one.encoder for one in encoders))
+    readable(folder, lambda: [model.eval().requires_grad_(False).to(runtime.device) for model in models])
     return Diffusion(
         unet=unet.to(memory_format=torch.channels_last),
         vae=vae.to(memory_format=torch.channels_last),
         prompts=Prompts(encoders, paired and bool(index.get("force_zeros_for_empty_prompt", True))),
         schedule=schedule,
         runtime=runtime,
-        identity=found_identity(weights, diffusion_folder, folder),
+        identity=weights.identity,
     )
 
 
-def _index(folder: Path) -> dict[str, Any]:
-    """`model_index.json`: the classes of the parts. Empty where there is none."""
-    path = folder / "model_index.json"
-    try:
-        index = json.loads(path.read_text("utf-8")) if path.is_file() else {}
-    except ValueError as error:
-        raise ModelError(f"{path}: not JSON, download it again.") from error
-    return index if isinstance(index, dict) else {}
+def _schedule(path: Path) -> dict[str, Any]:
+    """The settings of the noise schedule, which diffusers can make one of."""
+    settings = read_json(path / SCHEDULE)
+    DDPMScheduler.from_config(settings)
+    return settings
 
 
-def _text_encoder(folder: Path, part: str, index: dict[str, Any], paired: bool) -> TextEncoder:
-    named = (index.get(part) or [None, None])[1]
+def _text_encoder(folder: Path, part: str, index: dict[str, Any], paired: bool, runtime: Runtime) -> TextEncoder:
+    entry = index.get(part)
+    named = entry[1] if isinstance(entry, list) and len(entry) == 2 else None
     if named not in (None, ENCODERS[part].__name__):
         raise ModelError(
             f"{folder}: {part} is a {named}; ddb paints with CLIP's text encoders (Stable Diffusion 1.5, 2, XL)."
         )
-    encoder = _weights(folder, part, ENCODERS[part])
+    encoder = _weights(folder, part, ENCODERS[part], runtime)
     name = part.replace("text_encoder", "tokenizer")
     return TextEncoder(_part(folder, name, lambda path: CLIPTokenizer.from_pretrained(path)), encoder, paired)
 
 
-def _weights(folder: Path, name: str, kind: Any, dtype: torch.dtype = torch.float32) -> Any:
-    """A model from its part of the folder; weights that the file lacks would be drawn at random: refused. Some
-    repositories have safetensors in half precision alone, named model.fp16.safetensors: then these are read."""
+def _weights(folder: Path, name: str, kind: Any, runtime: Runtime) -> Any:
+    """A model from its part of the folder, in the runtime's dtype. ModelError if the file lacks a tensor, which would
+    be drawn at random. Where all safetensors are in half precision (named model.fp16.safetensors), these are read. On
+    the device "meta" the model has no values."""
     files = [path.name for path in (folder / name).glob("*.safetensors")]
-    half = bool(files) and all(".fp16." in file for file in files)
+    half = bool(files) and all(".fp16" in file for file in files)
     options = {
         "use_safetensors": True,
-        "dtype": dtype,
+        "dtype": runtime.dtype,
         "output_loading_info": True,
         "variant": "fp16" if half else None,
+        "local_files_only": True,
     }
+    if runtime.device.type == "meta":
+        options["device_map"] = "meta"
     model, info = _part(folder, name, lambda path: kind.from_pretrained(path, **options))
     if info["missing_keys"]:
         first = sorted(info["missing_keys"])[0]
@@ -117,11 +125,7 @@ def _part(folder: Path, name: str, load: Callable[[Path], Any]) -> Any:
     path = folder / name
     if not path.is_dir():
         raise ModelError(f"{path}: missing. `weights` must be a folder in diffusers layout (unet, vae, ...).")
-    try:
-        return load(path)
-    except (OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ModelError(f"{path}: cannot be loaded, download it again. ({reason[:200]})") from error
+    return readable(path, lambda: load(path))
 
 
 def _check_unet(folder: Path, unet: Any, vae: Any) -> None:

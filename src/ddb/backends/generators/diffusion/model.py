@@ -16,7 +16,10 @@ from ddb.learn.device import Runtime
 
 @dataclass(frozen=True)
 class Diffusion:
-    """The UNet runs in the runtime's dtype; VAE and text encoders in float32, since they run once an image or prompt,
+    """A model that painting and learning share; neither changes it. `prompts` know no learned token: `with_tokens`
+    makes ones that do.
+
+    The UNet runs in the runtime's dtype; VAE and text encoders in float32, since they run once an image or prompt,
     their rounding would show in pixels and tokens, and Stable Diffusion XL's VAE overflows in float16."""
 
     unet: Any

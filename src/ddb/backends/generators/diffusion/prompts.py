@@ -18,37 +18,51 @@ TOKEN = re.compile(r"<[^<>\s]+>(?:_\d+)?")
 """What looks like a learned token in a prompt."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class Prompts:
-    """Text encoders, the learned tokens (name -> float32 [vectors, width] for each encoder), and the embeddings of the
-    prompts seen so far (a prompt is encoded once). `empty_is_zero`: guidance leads away from zeros where no prompt is
-    given (Stable Diffusion XL's `force_zeros_for_empty_prompt`)."""
+    """Frozen text encoders and the learned tokens that prompts may hold: a value, which nothing changes.
+
+    `tokens`: name -> float32 [vectors, width] for each encoder. `empty_is_zero`: guidance leads away from zeros where
+    no prompt is given (Stable Diffusion XL's `force_zeros_for_empty_prompt`). The embeddings of the prompts seen so far
+    are kept with the value, so that a prompt is encoded once.
+    """
 
     encoders: tuple[TextEncoder, ...]
     empty_is_zero: bool = False
-    tokens: dict[str, Rows] = field(default_factory=dict)
-    _cache: dict[str, Text] = field(default_factory=dict)
+    tokens: Mapping[str, Rows] = field(default_factory=dict)
+    _cache: dict[str, Text] = field(default_factory=dict, init=False, repr=False, compare=False)
 
-    def add(self, token: str, rows: Sequence[Tensor]) -> None:
-        """Make a token (vectors [n, width], one tensor an encoder) usable in prompts; one of that name is replaced.
+    def with_tokens(self, tokens: Mapping[str, Sequence[Tensor]]) -> Prompts:
+        """Prompts over the same encoders that know these tokens too (vectors [n, width], one tensor an encoder); one of
+        the same name is replaced. Tokenizers are copied, encoders shared.
 
-        ModelError if its vectors do not fit the encoders.
+        ModelError if a token's vectors do not fit the encoders.
         """
+        if not tokens:
+            return self
+        for token, rows in tokens.items():
+            self._check(token, rows)
+        added = [name for token, rows in tokens.items() for name in names(token, len(rows[0]))]
+        encoders = tuple(encoder.naming(added) for encoder in self.encoders)
+        fresh = {
+            token: tuple(
+                vectors.detach().to(encoder.table.device, torch.float32)
+                for vectors, encoder in zip(rows, encoders, strict=True)
+            )
+            for token, rows in tokens.items()
+        }
+        return Prompts(encoders, self.empty_is_zero, {**self.tokens, **fresh})
+
+    def read(self, files: Mapping[str, Path]) -> Prompts:
+        """`with_tokens`, from their files (for two encoders with the one beside each). ModelError if a file is missing,
+        damaged or of another model."""
+        return self.with_tokens({token: read_token(token, file, len(self.encoders)) for token, file in files.items()})
+
+    def _check(self, token: str, rows: Sequence[Tensor]) -> None:
         for vectors, encoder in zip(rows, self.encoders, strict=True):
             _check(token, vectors, encoder.width)
         if len({len(vectors) for vectors in rows}) != 1:
             raise ModelError(f"token {token}: its two text encoders have different numbers of vectors: learn it again.")
-        for vectors, encoder in zip(rows, self.encoders, strict=True):
-            encoder.tokenizer.add_tokens(names(token, len(vectors)))
-        self.tokens[token] = tuple(
-            vectors.detach().to(encoder.table.device, torch.float32)
-            for vectors, encoder in zip(rows, self.encoders, strict=True)
-        )
-        self._cache.clear()
-
-    def load(self, token: str, file: Path) -> None:
-        """Add a token from its file (and the one beside it, for two encoders). ModelError if it cannot be used."""
-        self.add(token, read_token(token, file, len(self.encoders)))
 
     def expand(self, prompt: str) -> str:
         """Write every vector of a token out, as diffusers does: "<t>" with three vectors -> "<t> <t>_1 <t>_2".
@@ -69,7 +83,7 @@ class Prompts:
         return tuple(encoder.ids(text) for encoder in self.encoders)
 
     def encode(self, prompt: str) -> Text:
-        """One prompt, float32, without gradient, cached."""
+        """One prompt, float32, without gradient. ModelError for an unknown token or a prompt that is too long."""
         if prompt not in self._cache:
             with torch.no_grad():
                 self._cache[prompt] = self.embed(self.ids(prompt), self.tokens)

@@ -25,7 +25,7 @@ from torch import Tensor
 
 from ddb.backends.generators.diffusion.model import Diffusion
 from ddb.backends.generators.diffusion.text import Text, joined
-from ddb.config import InpaintConfig
+from ddb.config import LatentDiffusionConfig
 from ddb.errors import ConfigError
 
 SCHEDULERS: dict[str, tuple[Any, dict[str, Any]]] = {
@@ -60,7 +60,7 @@ def build_scheduler(schedule: Mapping[str, Any], name: str) -> Any:
     return kind.from_config(own, **fixed)
 
 
-def planned_steps(settings: InpaintConfig) -> int:
+def planned_steps(settings: LatentDiffusionConfig) -> int:
     """Steps that are run at this strength. ConfigError if none is left."""
     count = min(int(settings.steps * settings.strength), settings.steps)
     if count < 1:
@@ -70,7 +70,7 @@ def planned_steps(settings: InpaintConfig) -> int:
     return count
 
 
-def check_steps(schedule: Mapping[str, Any], settings: InpaintConfig) -> None:
+def check_steps(schedule: Mapping[str, Any], settings: LatentDiffusionConfig) -> None:
     """ConfigError if the scheduler cannot run this many steps at this strength."""
     planned_steps(settings)
     try:
@@ -87,14 +87,15 @@ def check_steps(schedule: Mapping[str, Any], settings: InpaintConfig) -> None:
 @torch.no_grad()
 def sample(
     model: Diffusion,
-    settings: InpaintConfig,
+    settings: LatentDiffusionConfig,
     text: Text,
     against: Text,
-    draws: Sequence[torch.Generator],
+    generators: Sequence[torch.Generator],
     canvas: Canvas,
 ) -> Tensor:
-    """Denoise a batch of B: `text` the prompts, `against` (B or one for all) the prompts that guidance leads away from,
-    `draws` a CPU generator each, so that an item's noise is the same everywhere -> scaled latents BChw, float32.
+    """Denoise a batch of B -> scaled latents BChw, float32. `text`: the prompts; `against` (B or one for all): the
+    prompts that guidance leads away from; `generators`: one of random numbers an item, on the CPU, so that its noise is
+    the same on every device.
 
     The last steps, after the share `guidance_end`, follow the prompt alone: guidance there adds contrast more than
     content (arXiv 2404.07724)."""
@@ -104,7 +105,7 @@ def sample(
     times = scheduler.timesteps[skipped:]
     if hasattr(scheduler, "set_begin_index"):
         scheduler.set_begin_index(skipped)
-    noise = _noise(model, draws, canvas)
+    noise = _noise(model, generators, canvas)
     latents: Tensor
     if settings.strength < 1:
         latents = scheduler.add_noise(_needed(canvas.known), noise, times[:1])
@@ -115,7 +116,7 @@ def sample(
     text = text.to(model.runtime.dtype)
     both = joined([against.to(model.runtime.dtype).expand(len(text.hidden)), text]) if guided_steps else text
     beside = torch.cat([canvas.mask, _needed(canvas.masked)], dim=1) if model.inpainting else None
-    drawing = {"generator": list(draws)} if "generator" in inspect.signature(scheduler.step).parameters else {}
+    drawing = {"generator": list(generators)} if "generator" in inspect.signature(scheduler.step).parameters else {}
     for index, time in enumerate(times):
         inputs = scheduler.scale_model_input(latents, time)
         inputs = inputs if beside is None else torch.cat([inputs, beside], dim=1)
@@ -133,10 +134,10 @@ def sample(
     return latents
 
 
-def _noise(model: Diffusion, draws: Sequence[torch.Generator], canvas: Canvas) -> Tensor:
+def _noise(model: Diffusion, generators: Sequence[torch.Generator], canvas: Canvas) -> Tensor:
     """Unit noise BChw, each item from its own generator."""
     shape = (1, model.latent_channels, *canvas.mask.shape[2:])
-    return torch.cat([torch.randn(shape, generator=draw) for draw in draws]).to(model.runtime.device)
+    return torch.cat([torch.randn(shape, generator=one) for one in generators]).to(model.runtime.device)
 
 
 def _needed(latents: Tensor | None) -> Tensor:

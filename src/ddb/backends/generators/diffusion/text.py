@@ -7,8 +7,10 @@ text even where the configuration has CLIP's old `eos_token_id` 2, which makes t
 
 from __future__ import annotations
 
+import copy
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -49,6 +51,12 @@ class TextEncoder:
     tokenizer: Any
     encoder: Any
     paired: bool = False
+
+    def naming(self, names: Sequence[str]) -> TextEncoder:
+        """The same encoder with a tokenizer of its own that knows these names as whole tokens."""
+        tokenizer = copy.deepcopy(self.tokenizer)
+        tokenizer.add_tokens(list(names))
+        return replace(self, tokenizer=tokenizer)
 
     @property
     def table(self) -> Tensor:
@@ -99,6 +107,11 @@ class TextEncoder:
         if not pieces:
             raise ModelError(f"{words!r} holds no word that this tokenizer knows: set invert.init to a plain word.")
         return self.table[[pieces[i % len(pieces)] for i in range(count)]].detach().clone().float()
+
+
+def plain_words(text: str) -> str:
+    """A name as words for a prompt: what could pose as a learned token (<, >, _) becomes a space."""
+    return re.sub(r"[<>_\s]+", " ", text).strip()
 
 
 def names(token: str, count: int) -> list[str]:

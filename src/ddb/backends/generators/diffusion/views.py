@@ -15,13 +15,15 @@ from ddb.backends.generators.diffusion.generator import canvas, remedy
 from ddb.backends.generators.diffusion.geometry import take, window
 from ddb.backends.generators.diffusion.model import Diffusion
 from ddb.backends.generators.diffusion.sampling import Canvas
-from ddb.config import InpaintConfig
-from ddb.learn.halving import batches
+from ddb.config import LatentDiffusionConfig
+from ddb.learn.halving import BatchSize, batches
 
 HELD_OUT_EVERY = 5
 """One image in this many is held out, where there are that many."""
 BACKGROUND_WEIGHT = 0.1
 """Weight of a masked cell far from the object, where the object is known; cells of it and near it have weight 1."""
+ENCODED_AT_ONCE = 8
+"""Images that are encoded at a time; halved where memory runs out."""
 HALO = 1 / 8
 """What is near: this share of the square's side. Without it nothing in the loss says where the object ends, and the
 token paints it too large."""
@@ -42,7 +44,7 @@ class Views:
         return Views(self.latents[rows], self.mask[rows], self.weight[rows], masked)
 
 
-def encode_views(model: Diffusion, painting: InpaintConfig, lesson: Lesson, inside_mask: bool) -> Views:
+def encode_views(model: Diffusion, painting: LatentDiffusionConfig, lesson: Lesson, inside_mask: bool) -> Views:
     """Encode a lesson's images, then their mirror images: row i + n is image i mirrored. ValueError without images."""
     if not lesson.images:
         raise ValueError(f"class {lesson.label}: no image to learn a token from")
@@ -64,7 +66,8 @@ def encode_views(model: Diffusion, painting: InpaintConfig, lesson: Lesson, insi
     def board(rows: Sequence[int]) -> Canvas:
         return canvas(model, [images[row] for row in rows], [masks[row] for row in rows], True)
 
-    parts = list(batches(board, range(len(images)), painting.batch_size, "inpaint.batch_size", remedy(painting)))
+    room = BatchSize(ENCODED_AT_ONCE, "batches of", remedy(painting))
+    parts = list(batches(board, range(len(images)), room))
     known_latents = [part.known for part in parts if part.known is not None]
     masked = [part.masked for part in parts if part.masked is not None]
     mask_cells = torch.cat([part.mask for part in parts])

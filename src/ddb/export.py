@@ -1,4 +1,4 @@
-"""What a finished run hands on: the balanced data set and the retrained classifier, and not how they came about."""
+"""`ddb export`: classifier, balanced data set and figures of a finished run, without how they came about."""
 
 from __future__ import annotations
 
@@ -9,16 +9,18 @@ from pathlib import Path
 from ddb.engine.state import describe
 from ddb.engine.workspace import Workspace
 from ddb.errors import DDBError
+from ddb.run_folder import is_up_to_date
 
-CONTENTS = {"balanced": "balanced", "7-retrain/classifier": "classifier", "metrics.json": "metrics.json"}
-"""What is copied from the run folder, and its name in the new one."""
+CONTENTS = ("balanced", "classifier", "metrics.json")
+"""What is copied from the run folder."""
 
 
-def export_product(run: Path, out: Path) -> Path:
+def export_run(run: Path, out: Path) -> Path:
     """Copy `CONTENTS` into `out`, whole or not at all. Raises DDBError: not a finished run, or `out` is not empty."""
-    stages = describe(Workspace.at(run))["stages"]
+    workspace = Workspace.at(run)
+    stages = describe(workspace)["stages"]
     left = [f"{stage['stage']} is {stage['state']}" for stage in stages if stage["state"] != "finished"]
-    left += [f"{source} is missing" for source in CONTENTS if not (run / source).exists()]
+    left += [f"{name} is not written yet" for name in CONTENTS if not is_up_to_date(workspace, name)]
     if left:
         raise DDBError(f"{run}: the run is not finished ({left[0]}); finish it with `ddb run`")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
@@ -27,9 +29,9 @@ def export_product(run: Path, out: Path) -> Path:
     shutil.rmtree(draft, ignore_errors=True)
     try:
         draft.mkdir(parents=True)
-        for source, target in CONTENTS.items():
-            copy = shutil.copytree if (run / source).is_dir() else shutil.copyfile
-            copy(run / source, draft / target)
+        for name in CONTENTS:
+            copy = shutil.copytree if (run / name).is_dir() else shutil.copyfile
+            copy(run / name, draft / name)
         if out.exists():
             out.rmdir()
         os.replace(draft, out)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from ddb.errors import DDBError
-from ddb.product import export_product
+from ddb.export import export_run
 
 STAGES = ("erm", "invert", "segment", "inpaint", "score", "prune", "retrain", "evaluate")
 
@@ -29,7 +29,7 @@ def finished(tmp_path: Path) -> Path:
 
 
 def test_product_is_data_classifier_and_figures(finished: Path, tmp_path: Path) -> None:
-    out = export_product(finished, tmp_path / "out")
+    out = export_run(finished, tmp_path / "out")
     files = {path.relative_to(out).as_posix(): path.read_bytes() for path in out.rglob("*") if path.is_file()}
     assert files == {
         "balanced/train/a.png": b"pixels",
@@ -41,14 +41,14 @@ def test_product_is_data_classifier_and_figures(finished: Path, tmp_path: Path) 
 
 def test_empty_folder_is_filled(finished: Path, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
-    assert (export_product(finished, tmp_path / "out") / "metrics.json").exists()
+    assert (export_run(finished, tmp_path / "out") / "metrics.json").exists()
 
 
 def test_folder_with_something_in_it_is_left_alone(finished: Path, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine.txt").write_text("mine")
     with pytest.raises(DDBError, match="name a new folder"):
-        export_product(finished, tmp_path / "out")
+        export_run(finished, tmp_path / "out")
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["mine.txt"]
 
 
@@ -56,11 +56,11 @@ def test_folder_with_something_in_it_is_left_alone(finished: Path, tmp_path: Pat
 def test_unfinished_run_is_refused(finished: Path, tmp_path: Path, missing: str) -> None:
     (finished / missing).unlink()
     with pytest.raises(DDBError, match="not finished"):
-        export_product(finished, tmp_path / "out")
+        export_run(finished, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
 def test_out_that_cannot_be_written_is_an_error_for_people(finished: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(DDBError, match="cannot be written"):
-        export_product(finished, tmp_path / "file" / "out")
+        export_run(finished, tmp_path / "file" / "out")

@@ -9,7 +9,6 @@ Parquet into a cache of its own, and no script of a data set is ever run.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,27 +18,19 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ddb.data.images import resolve_inside
+from ddb.data.sources.hub.configurations import check_one_configuration
+from ddb.data.sources.split_names import split_in_path
 from ddb.errors import DataError
 
-BATCH = 256
+BATCH = 32
 """Rows that are held in memory at a time."""
-SPLIT_WORDS = {  # as `datasets` finds them (data_files.py)
-    "train": "train",
-    "training": "train",
-    "validation": "val",
-    "valid": "val",
-    "val": "val",
-    "dev": "val",
-    "test": "test",
-    "testing": "test",
-    "eval": "test",
-    "evaluation": "test",
-}
+PARQUET = (".parquet", ".pq")
+_BYTES = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view, pa.types.is_fixed_size_binary)
 
 
 @dataclass(frozen=True)
 class Shard:
-    """One file; `split` is one of `SPLITS`, or None where the data set has none."""
+    """One file; `split` is one of `SPLITS`, or None where its name says none."""
 
     path: Path
     split: str | None
@@ -47,39 +38,46 @@ class Shard:
 
 @dataclass(frozen=True)
 class Column:
-    """`names`: of the classes, where the column is a ClassLabel; else empty."""
+    """`names`: of the classes, where the column is a ClassLabel; else empty. `kind`: its Arrow type, for people."""
 
     name: str
     image: bool
     names: tuple[str, ...] = ()
+    kind: str = ""
 
 
 def find_shards(folder: Path) -> list[Shard]:
-    """The files of a data set, in the order of their names; none: `folder` is no such data set. DataError: a file that
-    `state.json` names is missing or lies elsewhere."""
+    """The files of a data set, in the order of their names; none: `folder` is no such data set. `folder` may be one
+    Parquet file. DataError: a file that `state.json` names is missing or lies elsewhere; several configurations."""
+    if folder.is_file():
+        return [Shard(folder, split_in_path(folder.stem))] if folder.suffix.lower() in PARQUET else []
     if (folder / "dataset_dict.json").is_file():
         splits = _json(folder / "dataset_dict.json").get("splits", [])
-        found = [_saved(resolve_inside(folder, str(name)), _split_of(str(name))) for name in splits]
+        found = [_saved(resolve_inside(folder, str(name)), split_in_path(str(name))) for name in splits]
         return [shard for shards in found for shard in shards]
     if (folder / "state.json").is_file():
         return _saved(folder, None)
-    files = [path for path in sorted(folder.rglob("*.parquet")) if path.stem != "metadata"]
+    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in PARQUET and path.stem != "metadata")
     inner = [path.relative_to(folder) for path in files]
     visible = [path for path in inner if not any(part.startswith(".") for part in path.parts)]
-    return [Shard(folder / path, _split_of(path.with_suffix("").as_posix())) for path in visible]
+    check_one_configuration(folder, visible)
+    return [Shard(folder / path, split_in_path(path.with_suffix("").as_posix())) for path in visible]
 
 
 def read_columns(path: Path) -> list[Column]:
-    """The columns of a shard, from its schema alone."""
+    """The columns of a shard, from its schema alone. DataError if the file is damaged."""
     schema = _schema(path)
-    described = json.loads((schema.metadata or {}).get(b"huggingface", b"{}")).get("info", {}).get("features", {})
+    try:
+        described = json.loads((schema.metadata or {}).get(b"huggingface", b"{}")).get("info", {}).get("features", {})
+    except (ValueError, AttributeError):  # notes of another program under the same name
+        described = {}
     return [_column(field, described.get(field.name)) for field in schema]
 
 
 def read_rows(path: Path, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
     """The rows of a shard with these columns, a batch in memory at a time. DataError if the file is damaged."""
     try:
-        if path.suffix == ".parquet":
+        if path.suffix.lower() in PARQUET:
             for batch in pq.ParquetFile(path).iter_batches(BATCH, columns=list(columns)):
                 yield from batch.to_pylist()
             return
@@ -88,21 +86,27 @@ def read_rows(path: Path, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
                 chosen = batch.select(list(columns))
                 for start in range(0, chosen.num_rows, BATCH):
                     yield from chosen.slice(start, BATCH).to_pylist()
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path} is damaged: {error}") from error
 
 
 def _column(field: Any, described: Any) -> Column:
     kind = described.get("_type") if isinstance(described, dict) else None
-    if kind is None:
-        struct = pa.types.is_struct(field.type) and {field.type.field(i).name for i in range(field.type.num_fields)}
-        return Column(field.name, pa.types.is_binary(field.type) or struct == {"bytes", "path"})
-    return Column(field.name, kind == "Image", tuple(described.get("names", ())) if kind == "ClassLabel" else ())
+    image = kind == "Image" if kind else _holds_bytes(field.type)
+    names = tuple(described.get("names", ())) if kind == "ClassLabel" else ()
+    return Column(field.name, image, names, str(field.type))
+
+
+def _holds_bytes(kind: Any) -> bool:
+    """Whether a type can hold encoded images: bytes of any width, or a struct of them and a path."""
+    if pa.types.is_struct(kind):
+        return any(kind.field(i).name == "bytes" and _holds_bytes(kind.field(i).type) for i in range(kind.num_fields))
+    return any(is_kind(kind) for is_kind in _BYTES)
 
 
 def _schema(path: Path) -> Any:
     try:
-        if path.suffix == ".parquet":
+        if path.suffix.lower() in PARQUET:
             return pq.read_schema(path)
         with pa.memory_map(str(path)) as file, pa.ipc.open_stream(file) as reader:
             return reader.schema
@@ -117,12 +121,6 @@ def _saved(folder: Path, split: str | None) -> list[Shard]:
         if not path.is_file():
             raise DataError(f"{folder / 'state.json'} names {path.name}, which is not there: copy the folder again")
     return [Shard(path, split) for path in paths]
-
-
-def _split_of(path: str) -> str | None:
-    """The split that a path names; the last such word decides."""
-    words = [word for word in re.split(r"[-._ /0-9]+", path.lower()) if word in SPLIT_WORDS]
-    return SPLIT_WORDS[words[-1]] if words else None
 
 
 def _json(path: Path) -> dict[str, Any]:

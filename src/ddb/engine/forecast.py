@@ -1,0 +1,142 @@
+"""What a run is about to do, before it does it: per stage, how many rows, why, and how long that took last time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ddb.engine import files, journal
+from ddb.engine.progress import clock
+from ddb.engine.workspace import Workspace
+from ddb.records import ERROR
+from ddb.stage import Need, Stage
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """`planned` and `left` are None where that follows from stages that are still to be computed (`after`). `why` is
+    empty for a first computation; `seconds`: an estimate from the last time, None where there was none."""
+
+    stage: str
+    planned: int | None
+    left: int | None
+    why: str
+    seconds: float | None
+    after: tuple[str, ...] = ()
+
+    @property
+    def kept(self) -> bool:
+        """Whether nothing is to be done."""
+        return self.left == 0 and not self.why
+
+
+def forecast(workspace: Workspace, stages: Sequence[Stage]) -> list[Outlook]:
+    """An outlook for each stage, in order, of a settled workspace."""
+    found: list[Outlook] = []
+    changing: set[str] = set()
+    for stage in stages:
+        if awaited := tuple(name for name in stage.needs if name in changing):
+            found.append(Outlook(stage.name, None, None, _later(workspace, stage), _last(workspace, stage), awaited))
+        else:
+            found.append(_outlook(workspace, stage))
+        if not found[-1].kept:
+            changing.add(stage.name)
+    return found
+
+
+def in_words(outlooks: Sequence[Outlook]) -> list[str]:
+    """A line for each stage that is not as it should be already; one line for all that are."""
+    kept = [one.stage for one in outlooks if one.kept]
+    lines = [f"kept: {', '.join(kept)}"] if kept else []
+    return lines + [_line(one) for one in outlooks if not one.kept]
+
+
+def difference(before: Mapping[str, Any], stage: Stage, marks: Mapping[str, str]) -> str:
+    """The first few settings and inputs in which a result (its plan.json) differs from what the stage has now."""
+    old, new = _flat(before.get("content", {})), _flat(stage.content)
+    changed = [
+        f"{key} {old.get(key)} -> {new.get(key)}" for key in sorted({*old, *new}) if old.get(key) != new.get(key)
+    ]
+    changed += [
+        f"results of {name}"
+        for name, need in stage.needs.items()
+        if need is not Need.PLAN
+        and before.get("needs", {}).get(name, "").partition(":")[:1] != marks[name].partition(":")[:1]
+    ]
+    shown = ", ".join(changed[:3]) + (f" and {len(changed) - 3} more" if len(changed) > 3 else "")
+    return shown or "rows of a needed stage"
+
+
+def _outlook(workspace: Workspace, stage: Stage) -> Outlook:
+    plan, rows = stage.plan(workspace), workspace.rows(stage.name)
+    left = [name for name in plan if name not in rows or rows[name]["status"] == ERROR]
+    errors = sum(name in rows for name in left)
+    why = ""
+    if left and not rows:
+        why = _changed(workspace, stage)
+    elif errors:
+        why = f"{errors} with an error are tried again"
+    elif left:
+        why = f"{len(plan) - len(left)} are there already"
+    elif workspace.done(stage.name) is None:
+        why = "to be brought into the order of the present plan"
+    return Outlook(stage.name, len(plan), len(left), why, _estimate(workspace, stage, len(left)))
+
+
+def _changed(workspace: Workspace, stage: Stage) -> str:
+    """Why the stage is computed although there are results of it."""
+    latest = _latest(workspace, stage.name)
+    if latest is None:
+        return ""
+    marks = {name: f"{current.fingerprint}:" if (current := workspace.current(name)) else "" for name in stage.needs}
+    return f"changed: {difference(files.read_json(latest / 'plan.json') or {}, stage, marks)}; the results before stay"
+
+
+def _later(workspace: Workspace, stage: Stage) -> str:
+    return "" if _latest(workspace, stage.name) is None else "what it is made from changes; the results before stay"
+
+
+def _latest(workspace: Workspace, stage: str) -> Path | None:
+    """The folder of the result that was begun last."""
+    started = [one for one in journal.events(workspace.root) if one["event"] == "started" and one.get("stage") == stage]
+    folders = [workspace.home(stage) / one["result"] for one in reversed(started)]
+    return next((folder for folder in folders if (folder / "plan.json").exists()), None)
+
+
+def _estimate(workspace: Workspace, stage: Stage, left: int) -> float | None:
+    done = [one for one in _finished(workspace, stage) if one["rows"]]
+    return done[-1]["seconds"] / done[-1]["rows"] * left if done else None
+
+
+def _last(workspace: Workspace, stage: Stage) -> float | None:
+    done = _finished(workspace, stage)
+    return max(one["seconds"] for one in done) if done else None
+
+
+def _finished(workspace: Workspace, stage: Stage) -> list[dict[str, Any]]:
+    return [
+        one for one in journal.events(workspace.root) if one["event"] == "finished" and one.get("stage") == stage.name
+    ]
+
+
+def _line(one: Outlook) -> str:
+    if one.left is None:
+        text = f"{one.stage}: after {' and '.join(one.after)}"
+    elif one.left == 0:
+        text = f"{one.stage}: no row to compute"
+    else:
+        text = f"{one.stage}: {one.left} of {one.planned} rows to compute"
+    took = f", about {clock(one.seconds)} by the last time" if one.seconds is not None else ""
+    return text + took + (f" ({one.why})" if one.why else "")
+
+
+def _flat(value: object, prefix: str = "") -> dict[str, str]:
+    if not isinstance(value, Mapping):
+        return {prefix: str(list(value)) if isinstance(value, tuple) else str(value)}
+    return {
+        key: text
+        for name, item in value.items()
+        for key, text in _flat(item, f"{prefix}.{name}" if prefix else name).items()
+    }

@@ -1,0 +1,97 @@
+"""What happened in a run folder, and who works in it: `events.jsonl`, `errors.log`, `.lock`.
+
+`events.jsonl` has one object a line: `time` (UTC), `event` and, for a stage's events, `stage`, `result` (the first 16
+digits of its fingerprint), `rows` and `seconds`: run | started | part | row_failed | skipped | finished | failed |
+interrupted | continued. `errors.log` has the traceback of every row that failed.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from ddb.engine import files
+from ddb.errors import DDBError
+
+log = logging.getLogger("ddb")
+
+EVENTS, ERRORS, LOCK = "events.jsonl", "errors.log", ".lock"
+NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL, errno.EIO)
+"""What file systems answer that have no locks."""
+
+
+def event(root: Path, event: str, /, **facts: object) -> None:
+    """Append a line to events.jsonl. A line that a kill cut short is closed first."""
+    moment = datetime.now(UTC).isoformat(timespec="milliseconds")
+    _append(root, EVENTS, json.dumps({"time": moment, "event": event, **facts}))
+
+
+def failure(root: Path, stage: str, name: str, text: str) -> None:
+    """Append the traceback `text` of a failed row to errors.log."""
+    _append(
+        root, ERRORS, f"{datetime.now(UTC).isoformat(timespec='seconds')} stage {stage}, row {name}\n{text.rstrip()}"
+    )
+
+
+def events(root: Path) -> list[dict[str, Any]]:
+    """All events, oldest first; a line cut short by a kill is left out."""
+    path = root / EVENTS
+    return [value for line in (path.read_bytes().splitlines() if path.exists() else []) if (value := _object(line))]
+
+
+@contextmanager
+def locked(root: Path) -> Iterator[None]:
+    """Hold the run folder for this process and clean up after a killed one. DDBError while another holds it, or where
+    the folder cannot be made. On a file system without locks the run goes on, with a warning."""
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        lock = open(root / LOCK, "wb")  # noqa: SIM115 (closed below)
+    except OSError as error:
+        raise DDBError(f"{root}: cannot be made or written ({error.strerror}). Choose another --out.") from error
+    with lock:
+        _hold(root, lock)
+        for folder in root.glob("[0-9]*-*"):
+            files.remove_temporary(folder)
+        yield
+
+
+def _hold(root: Path, lock: BinaryIO) -> None:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise DDBError(f"{root}: another ddb process works in this folder. Wait for it, or choose --out.") from None
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise DDBError(f"{root}: cannot be locked ({error.strerror}). Choose another --out.") from error
+        log.warning(
+            "%s: this file system has no locks (%s), so nothing stops a second ddb process from working here: start "
+            "one at a time.",
+            *(root, error.strerror),
+        )
+
+
+def _append(root: Path, name: str, line: str) -> None:
+    try:
+        with open(root / name, "a+b") as file:
+            if file.tell():
+                file.seek(-1, os.SEEK_END)
+                line = line if file.read(1) == b"\n" else "\n" + line
+            file.write(line.encode() + b"\n")
+    except OSError as error:
+        raise (files.disk_full(root) if files.is_disk_full(error) else error) from error
+
+
+def _object(line: bytes) -> dict[str, Any] | None:
+    try:
+        value = json.loads(line)
+    except ValueError:
+        return None
+    return value if isinstance(value, dict) else None
