@@ -196,7 +196,7 @@ def test_a_group_without_images_is_named(birds: Path, tmp_path: Path) -> None:
     asked = options(["erm", "group_dro"], named=False, seeds=1, search="off", tables=("1",))
     results = run(own, asked, tmp_path / "out")
     assert "no training image of the group waterbird / land" in results.left_out["group_dro"]
-    assert any(note.startswith("No test image of landbird / water: the worst group is") for note in results.notes)
+    assert any(note.startswith("No test image of landbird / water: worst-group accuracy is") for note in results.notes)
     assert any(note.startswith("No training image of waterbird / land") for note in results.notes)
 
 
