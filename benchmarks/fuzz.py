@@ -4,10 +4,10 @@
 
 hypothesis draws the inputs (the same ones for the same seed), a quarter of `--times` of each kind:
 
-    configuration   YAML files and --set overrides: wrong types, braces, odd numbers, unknown keys   ddb.load_config
-    table           CSV and Parquet files that name images: wrong columns, paths, labels, splits      ddb.load_dataset
-    mask            mask files of every mode, cut off, of other sizes, damaged                        segment.backend given
-    image           JPEG, PNG and WebP files with damaged bytes, odd EXIF, odd modes and sizes        check against decode
+    configuration   YAML files and --set overrides: wrong types, braces, odd numbers, unknown keys
+    table           CSV and Parquet files that name images: wrong columns, paths, labels, splits
+    mask            mask files of every mode, cut off, of other sizes, damaged
+    image           JPEG, PNG and WebP files with damaged bytes, odd EXIF, odd modes and sizes
 
 An input is either used or refused by a DDBError. Everything else is a fault: another exception, an input that takes
 more than 20 seconds, an image that `ddb check` passes and `decode` refuses. Prints a table of outcomes, the first
