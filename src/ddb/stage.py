@@ -3,43 +3,23 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
-from typing import Any, Protocol
 
 import pyarrow as pa
 
 from ddb.context import Models
 from ddb.records import ERROR
+from ddb.tables import Row as Row
+from ddb.tables import Tables as Tables
 
-Row = dict[str, Any]
 Batch = Sequence[str | None]
 """The ids of a batch in their slots. None: nothing is to be computed there (the row exists, or is computed alone), and
 a blank takes the slot, so that the batch keeps its shape."""
 Worker = Callable[[Batch], list[Row]]
 """A batch in, one row out for each id that is not None, in order. A row that fails is `error_row`."""
-
-
-class Tables(Protocol):
-    """What a stage sees of the run folder: rows, pixels and artefacts of the stages it needs."""
-
-    def table(self, stage: str, columns: Sequence[str] | None = None) -> pa.Table:
-        """All rows of a finished stage in the order of its plan: `columns`, or all that hold no payload.
-
-        A payload column (large_binary, or a list of it) is never loaded: ValueError where one is asked for."""
-        ...
-
-    def payload(self, stage: str, column: str, ids: Sequence[str]) -> Iterator[Any]:
-        """The payload of these rows, in the order asked; one row group is in memory at a time, so ask in table order.
-
-        KeyError for an id that the stage does not have."""
-        ...
-
-    def folder(self, stage: str) -> Path:
-        """The folder of the stage's result, for artefacts beside the table (classifier, tokens)."""
-        ...
 
 
 class Need(Enum):

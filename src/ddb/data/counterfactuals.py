@@ -26,7 +26,7 @@ from ddb.data.patches import changed_by, rebuild
 from ddb.data.table import Dataset
 from ddb.errors import DataError
 from ddb.records import OK
-from ddb.stage import Tables
+from ddb.tables import Tables
 
 T = TypeVar("T")
 Rows = npt.NDArray[np.int64]

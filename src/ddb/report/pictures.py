@@ -14,7 +14,7 @@ from ddb.records import OK
 from ddb.report.reading import Run
 from ddb.report.sources import SourcePictures
 from ddb.report.thumbnails import data_uri, heated
-from ddb.stage import Row
+from ddb.tables import Row
 
 PER_DIRECTION = 12
 """Counterfactuals shown of a direction."""

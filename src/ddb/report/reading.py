@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 from ddb.errors import StageFailed
 from ddb.records import OK
-from ddb.stage import Tables
+from ddb.tables import Tables
 
 STAGES = ("erm", "invert", "segment", "inpaint", "score", "prune", "retrain", "evaluate")
 
