@@ -28,9 +28,9 @@ from torch import Tensor, nn
 
 from ddb.learn.batches import mixed
 from ddb.learn.fit import Objective
-from ddb.rivals.afr import afr_weights, descend
+from ddb.rivals.afr import Weighted, afr_weights, descend
 from ddb.rivals.cvar_dro import CVaR
-from ddb.rivals.dfr_regression import Regression, averaged_head
+from ddb.rivals.dfr_regression import Grouped, Regression, averaged_head
 from ddb.rivals.group_dro import GroupDRO
 from ddb.rivals.head import Head
 from ddb.rivals.lff import RelativeDifficulty
@@ -55,7 +55,7 @@ def afr_descent(sample: Sample) -> float:
         take_step(layer, (features, labels, weights), optimiser, losses.afr(), None, initial, 0.1, max_norm=1.0)
     sure = torch.softmax(torch.from_numpy(start.logits(sample.features)), 1).numpy()[np.arange(N), sample.labels]
     own = afr_weights(sure, sample.labels, 10.0)
-    *_, head = descend(start, sample.features, sample.labels, own, 0.1, 0.01, 500)
+    *_, head = descend(start, Weighted(sample.features, sample.labels, own), 0.1, 0.01, 500)
     return max(apart(layer.weight, head.weight), apart(layer.bias, head.bias), apart(weights, own))
 
 
@@ -109,7 +109,7 @@ def spuco_dfr(sample: Sample) -> float:
     features, labels, groups = sample.features[rows], sample.labels[rows], sample.groups[rows]
     coefficients, intercept = DFR.train_single_model(None, 0.3, scaler.transform(features), labels, groups, None)
     rng = np.random.default_rng(3)
-    head = averaged_head(features, labels, groups, 2, Regression(0.3), 1, scaler, rng)
+    head = averaged_head(Grouped(features, labels, groups, 2), Regression(0.3), 1, scaler, rng)
     odds = (scaler.transform(sample.features) @ coefficients[0]) + intercept[0]
     own = head.logits(sample.features)
     return apart(torch.from_numpy(odds), own[:, 1] - own[:, 0])

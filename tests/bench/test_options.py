@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from ddb.bench.options import METHODS, check_studies, options
+from ddb.bench.options import METHODS, Asked, check_studies, options
 from ddb.config import RunConfig
 from ddb.errors import ConfigError
 from ddb.rivals import RIVALS
@@ -19,7 +19,7 @@ def asked(**changes: Any) -> Any:
         "tables": "1",
         "engine": "local",
     }
-    return options(**{**values, **changes}, concepts=None)
+    return options(Asked(**{**values, **changes}, concepts=None))
 
 
 def test_all_is_ddb_and_every_rival() -> None:

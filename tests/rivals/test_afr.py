@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from scipy.optimize import check_grad, minimize
 
 from ddb.rivals import RIVALS, afr, fit_rival
-from ddb.rivals.afr import afr_weights, descend, objective, split_rows
+from ddb.rivals.afr import Weighted, afr_weights, descend, objective, split_rows
 from ddb.rivals.head import Head
 
 
@@ -66,7 +66,7 @@ def test_objective_is_torchs_and_its_gradient_the_numerical_one(problem):
 
 def test_descent_ends_at_scipys_minimum(problem):
     features, labels, weights, start = problem
-    heads = list(descend(start, features, labels, weights, 0.05, rate=0.5, steps=2000))
+    heads = list(descend(start, Weighted(features, labels, weights), 0.05, rate=0.5, steps=2000))
     best = minimize(
         lambda x: objective(head_from(x, start), start, features, labels, weights, 0.05)[0], flat(start), tol=1e-12
     )
@@ -81,7 +81,7 @@ def test_descent_is_torchs_sgd_with_clipped_gradients(problem):
         layer.bias.copy_(torch.from_numpy(start.bias))
     begin = Head(3 * start.weight, start.bias)
     optimiser = torch.optim.SGD(layer.parameters(), lr=0.2)
-    heads = list(descend(begin, 10 * features, labels, weights, 0.1, rate=0.2, steps=5))
+    heads = list(descend(begin, Weighted(10 * features, labels, weights), 0.1, rate=0.2, steps=5))
     x, y, mu = torch.from_numpy(10 * features).double(), torch.from_numpy(labels), torch.from_numpy(weights)
     w0, b0 = layer.weight.detach().clone(), layer.bias.detach().clone()
     for head in heads:

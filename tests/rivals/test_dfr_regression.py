@@ -12,7 +12,7 @@ from sklearn.preprocessing import StandardScaler
 from ddb.errors import DataError
 from ddb.learn.predict import softmax
 from ddb.learn.validation import lowest_accuracy
-from ddb.rivals.dfr_regression import Regression, averaged_head, balanced_rows, logistic_head, search
+from ddb.rivals.dfr_regression import Grouped, Regression, averaged_head, balanced_rows, logistic_head, search
 
 
 def draw(classes: int = 2, n: int = 240, dimensions: int = 6, seed: int = 0):
@@ -32,7 +32,7 @@ def test_solution_is_scikit_learns_on_the_same_scaled_features():
     features, labels, _ = draw()
     everyone = np.arange(len(labels)) % 2  # two groups of one size: a balanced subset is all rows in another order
     scaler = StandardScaler().fit(features)
-    ours = averaged_head(features, labels, everyone, 2, Regression(0.3), 1, scaler, np.random.default_rng(0))
+    ours = averaged_head(Grouped(features, labels, everyone, 2), Regression(0.3), 1, scaler, np.random.default_rng(0))
     theirs = make_pipeline(StandardScaler(), LogisticRegression(C=0.3, l1_ratio=1.0, solver="liblinear", tol=1e-8))
     theirs.fit(features, labels)
     np.testing.assert_allclose(softmax(ours.logits(features)), theirs.predict_proba(features), atol=2e-3)
@@ -51,7 +51,7 @@ def test_three_classes_are_one_against_the_rest():
 def test_average_of_draws_is_the_mean_of_scikit_learns_solutions():
     features, labels, groups = draw()
     scaler = StandardScaler().fit(features)
-    ours = averaged_head(features, labels, groups, 2, Regression(0.1), 5, scaler, np.random.default_rng(3))
+    ours = averaged_head(Grouped(features, labels, groups, 2), Regression(0.1), 5, scaler, np.random.default_rng(3))
     rng, odds = np.random.default_rng(3), []
     for _ in range(5):
         rows = balanced_rows(groups, rng)

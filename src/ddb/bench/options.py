@@ -35,31 +35,42 @@ class Options:
     processes: int = 1
 
 
-def options(
-    methods: str,
-    seeds: int,
-    select: str,
-    search: str,
-    tables: str,
-    engine: str,
-    concepts: Path | None,
-    processes: int = 1,
-) -> Options:
-    """The options given on the command line. ConfigError for an unknown value, with the known ones."""
+@dataclass(frozen=True)
+class Asked:
+    """The words of the command line, as they were given."""
+
+    methods: str
+    seeds: int
+    select: str
+    search: str
+    tables: str
+    engine: str
+    concepts: Path | None
+    processes: int = 1
+
+
+def options(asked: Asked) -> Options:
+    """The options that the command line asks for. ConfigError for an unknown value, with the known ones."""
     for value, known, what in (
-        (select, SELECTION_RULES, "select"),
-        (search, SEARCHES, "search"),
-        (engine, ENGINES, "engine"),
+        (asked.select, SELECTION_RULES, "select"),
+        (asked.search, SEARCHES, "search"),
+        (asked.engine, ENGINES, "engine"),
     ):
         if value not in known:
             raise ConfigError(f"--{what} {value}: choose {' or '.join(known)}.")
-    if seeds < 1:
-        raise ConfigError(f"--seeds {seeds}: at least one.")
-    if processes < 1:
-        raise ConfigError(f"--processes {processes}: at least one.")
-    chosen = METHODS if methods == "all" else _listed(methods, METHODS, "method")
-    asked = TABLES if tables == "all" else _listed(tables, TABLES, "table")
-    return Options(tuple(chosen), methods != "all", seeds, select, search, tuple(asked), concepts, processes)
+    for name in ("seeds", "processes"):
+        if getattr(asked, name) < 1:
+            raise ConfigError(f"--{name} {getattr(asked, name)}: at least one.")
+    return Options(
+        methods=tuple(METHODS if asked.methods == "all" else _listed(asked.methods, METHODS, "method")),
+        named=asked.methods != "all",
+        seeds=asked.seeds,
+        select=asked.select,
+        search=asked.search,
+        tables=tuple(TABLES if asked.tables == "all" else _listed(asked.tables, TABLES, "table")),
+        concepts=asked.concepts,
+        processes=asked.processes,
+    )
 
 
 def check_studies(config: RunConfig, tables: Sequence[str]) -> None:

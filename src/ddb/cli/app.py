@@ -147,12 +147,12 @@ def bench(
     ] = 1,
 ) -> None:
     """Compare ddb with other methods over seeds. Run it again to go on."""
-    from ddb.bench.options import options
+    from ddb.bench.options import Asked, options
     from ddb.bench.run import run_bench
     from ddb.bench.show.terminal import show
 
     config = config_of(source, overrides, data, None, device)
-    asked = options(methods, seeds, select, search, tables, engine, concepts, processes)
+    asked = options(Asked(methods, seeds, select, search, tables, engine, concepts, processes))
     folder = out or Path("runs") / f"bench-{config.name}"
     show(run_bench(config, asked, folder), sys.stdout)
     print(folder / "bench.html")

@@ -67,21 +67,23 @@ def objective(
     return value, gradient
 
 
+@dataclass(frozen=True)
+class Weighted:
+    """`features` [N, D] with `labels` int [N] and the `weights` float64 [N] of their losses."""
+
+    features: Floats | Doubles
+    labels: npt.NDArray[np.integer]
+    weights: Doubles
+
+
 def descend(
-    start: Head,
-    features: Floats | Doubles,
-    labels: npt.NDArray[np.integer],
-    weights: Doubles,
-    strength: float,
-    rate: float,
-    steps: int,
-    largest_gradient: float = 1.0,
+    start: Head, images: Weighted, strength: float, rate: float, steps: int, largest_gradient: float = 1.0
 ) -> Iterator[Head]:
     """The head after each step of gradient descent from `start`; gradients longer than `largest_gradient` are cut to
     it (the script's --grad_norm=1.0), with no momentum and no weight decay."""
-    head, features = start, features.astype(np.float64)
+    head, features = start, images.features.astype(np.float64)
     for _ in range(steps):
-        _, gradient = objective(head, start, features, labels, weights, strength)
+        _, gradient = objective(head, start, features, images.labels, images.weights, strength)
         length = float(np.sqrt((gradient.weight**2).sum() + (gradient.bias**2).sum()))
         step = rate * min(1.0, largest_gradient / (length + 1e-6))
         head = Head(head.weight - step * gradient.weight, head.bias - step * gradient.bias)
@@ -112,7 +114,8 @@ def fit_afr(problem: Problem, settings: AfrSettings) -> Fitted:
     weights = afr_weights(sure, labels, settings.gamma, settings.balance)
     figures = judge(problem, loaded.classifier)
     kept, best, at = start, figures(start), 0
-    heads = descend(start, features, labels, weights, settings.strength, settings.rate, settings.steps)
+    images = Weighted(features, labels, weights)
+    heads = descend(start, images, settings.strength, settings.rate, settings.steps)
     for step, head in enumerate(heads, start=1):
         found = figures(head)
         if found >= best:  # the later of equals, as for epochs

@@ -28,7 +28,7 @@ from ddb.learn.fit import Figures
 from ddb.learn.seeds import seed_of
 from ddb.learn.validation import lowest_accuracy
 from ddb.rivals import Fitted, Problem, Rival, Settings
-from ddb.rivals.dfr_regression import Regression, averaged_head, balanced_rows, search
+from ddb.rivals.dfr_regression import Grouped, Regression, averaged_head, balanced_rows, search
 from ddb.rivals.head import Head, put_head, unscaled
 from ddb.rivals.last_layer import features_of, judge
 from ddb.rivals.training import known
@@ -82,7 +82,7 @@ def fit_val(problem: Problem, settings: DfrValSettings) -> Fitted:
         scaler = StandardScaler().fit(features_of(problem, loaded.classifier, "train"))
     else:
         scaler = StandardScaler().fit(features)
-    head = averaged_head(features, labels, _numbered(groups), classes, how, settings.draws, scaler, rng)
+    head = averaged_head(Grouped(features, labels, _numbered(groups), classes), how, settings.draws, scaler, rng)
     put_head(loaded.classifier, head)
     return Fitted(loaded, seen, {"C": how.strength})
 
@@ -107,7 +107,10 @@ def fit_train(problem: Problem, settings: DfrTrainSettings) -> Fitted:
         lambda head: held(unscaled(head, scaler.mean_, scaler.scale_)),
     )
     final = replace(how, steps=Regression.steps)
-    put_head(loaded.classifier, averaged_head(features, labels, numbered, classes, final, settings.draws, scaler, rng))
+    put_head(
+        loaded.classifier,
+        averaged_head(Grouped(features, labels, numbered, classes), final, settings.draws, scaler, rng),
+    )
     weights = "equal" if how.weights is None else ", ".join(f"{weight:g}" for weight in how.weights)
     return Fitted(loaded, seen, {"C": how.strength, "class_weights": weights})
 

@@ -82,20 +82,23 @@ def search(
     return candidates[best], found[best]
 
 
+@dataclass(frozen=True)
+class Grouped:
+    """Raw (not standardised) `features` [N, D] with `labels` and `groups` int64 [N]; `classes`: how many there are."""
+
+    features: Floats
+    labels: npt.NDArray[np.int64]
+    groups: npt.NDArray[np.int64]
+    classes: int
+
+
 def averaged_head(
-    features: Floats,
-    labels: npt.NDArray[np.int64],
-    groups: npt.NDArray[np.int64],
-    classes: int,
-    how: Regression,
-    draws: int,
-    scaler: StandardScaler,
-    rng: np.random.Generator,
+    images: Grouped, how: Regression, draws: int, scaler: StandardScaler, rng: np.random.Generator
 ) -> Head:
-    """The mean over `draws` balanced subsets of the heads fitted to them, for raw (not standardised) features."""
+    """The mean over `draws` balanced subsets of the heads fitted to them, for raw features."""
     heads = []
     for _ in range(draws):
-        rows = balanced_rows(groups, rng)
-        scaled = scaler.transform(features[rows])
-        heads.append(logistic_head(scaled, labels[rows], classes, how, seed=int(rng.integers(2**31))))
+        rows, seed = balanced_rows(images.groups, rng), int(rng.integers(2**31))
+        scaled = scaler.transform(images.features[rows])
+        heads.append(logistic_head(scaled, images.labels[rows], images.classes, how, seed))
     return unscaled(average(heads), scaler.mean_, scaler.scale_)
