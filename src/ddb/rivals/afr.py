@@ -13,7 +13,7 @@ same for all seeds (the code's shuffle seed 21), stage 1 uses the shared budget 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
