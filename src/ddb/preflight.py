@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from ddb.backends.checks import model_faults
+from ddb.backends.checks import fetch_unpinned, model_faults
 from ddb.backends.registry import tokens_identity
 from ddb.backends.segmenters.given_masks import open_given_masks
 from ddb.config import DataConfig, GivenMasksConfig, RunConfig
@@ -53,9 +53,11 @@ def check(
 
 
 def check_models(config: RunConfig) -> None:
-    """Raises ConfigError with every fault of the device and of the models that lie on this machine."""
+    """Raises ConfigError with every fault of the device and of the models that lie on this machine. Published weights
+    whose commit is not known yet are downloaded, so that the run knows what they are."""
     if messages := _model_faults(config):
         raise ConfigError("\n".join(messages))
+    fetch_unpinned(config)
 
 
 def check_fit(config: RunConfig, dataset: Dataset) -> None:

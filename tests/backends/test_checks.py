@@ -8,12 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import huggingface_hub
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
 import tiny_segmenters as tiny
-from ddb.backends.checks import META, model_faults
+from ddb.backends.checks import META, fetch_unpinned, model_faults
 from ddb.backends.generators.diffusion.loading import open_diffusion
 from ddb.backends.weights import parse_weights
 from ddb.config import RunConfig
@@ -163,3 +164,38 @@ def test_labels_that_a_face_parser_does_not_know_are_named(tmp_path: Path) -> No
     folder = tiny.write_segformer(tmp_path / "faces")
     (fault,) = faults(segment={"backend": "face_parsing", "weights": str(folder), "labels": ["beard"]})
     assert fault.startswith("segment.labels") or "segment.labels: these weights know no beard" in fault
+
+
+def test_what_names_no_commit_is_fetched_once_and_stays_what_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The hub moves on after the first download: the cached commit stays, and the identity with it."""
+    cache, commits, asked = tmp_path / "cache", iter(("1" * 40, "2" * 40)), []
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(cache))
+
+    def download(repository: str, revision: str | None, allow_patterns: list[str]) -> str:
+        asked.append((repository, revision))
+        commit = revision or next(commits)
+        root = cache / f"models--{repository.replace('/', '--')}"
+        (root / "snapshots" / commit).mkdir(parents=True, exist_ok=True)
+        (root / "refs").mkdir(exist_ok=True)
+        (root / "refs" / "main").write_text(commit)
+        return str(root / "snapshots" / commit)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
+    tree = {"data": {"source": "pocket"}, "inpaint": {"weights": "somebody/model"}}
+    config = RunConfig.model_validate({**tree, "segment": {"weights": "clipseg"}, "erm": {"weights": "none"}})
+    weights = parse_weights("somebody/model")
+    assert weights.identity == "somebody/model"
+    fetch_unpinned(config)
+    fetch_unpinned(config)
+    assert asked == [("somebody/model", None)], "the role is pinned, and the second time the commit is known"
+    assert weights.identity == "somebody/model@111111111111"
+    assert weights.folder(()).name == "1" * 40
+    assert asked[1:] == [("somebody/model", "1" * 40)]
+
+
+def test_what_cannot_be_fetched_is_left_to_its_stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    fetch_unpinned(RunConfig.model_validate({"data": {"source": "pocket"}, "inpaint": {"weights": "somebody/model"}}))

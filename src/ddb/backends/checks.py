@@ -3,17 +3,20 @@ the names and shapes of all tensors, and what of the settings depends on them. N
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
 import torch
 
 from ddb.backends.classifiers.timm_classifier import weights_path
+from ddb.backends.generators.diffusion.files import PATTERNS as DIFFUSION_FILES
 from ddb.backends.registry import diffusion_weights
 from ddb.backends.segmenters.given_masks import open_given_masks
 from ddb.backends.segmenters.weights import KINDS, part_weights
-from ddb.backends.weights import parse_weights
+from ddb.backends.segmenters.weights import PATTERNS as SEGMENTER_FILES
+from ddb.backends.weights import Weights, parse_weights
 from ddb.config import (
     ClipsegConfig,
     FaceParsingConfig,
@@ -26,8 +29,9 @@ from ddb.config import (
     SegmentConfig,
 )
 from ddb.context import Models
-from ddb.errors import DDBError
+from ddb.errors import DDBError, ModelError
 from ddb.learn.device import Runtime
+from ddb.models.roles import TIMM
 from ddb.pocket.models import backbone_folder
 
 META = Runtime(torch.device("meta"), torch.float32)
@@ -43,6 +47,25 @@ def model_faults(config: RunConfig) -> list[str]:
         except DDBError as error:
             faults.append(str(error) if setting in str(error) else f"{setting}: {error}")
     return faults
+
+
+def fetch_unpinned(config: RunConfig) -> None:
+    """Download the published weights whose commit neither ddb nor the hub's cache knows, so that their identity is the
+    same before and after they are first used. Weights that cannot be had are left to the stage that opens them, which
+    says why."""
+    segment, inpaint = config.segment, config.inpaint
+    needed: list[tuple[Weights, Sequence[str]]] = [
+        (part_weights(segment, name), SEGMENTER_FILES) for name in KINDS[segment.backend]
+    ]
+    if config.erm.weights not in ("hub", "none"):
+        needed.append((parse_weights(config.erm.weights, backbone_folder), TIMM))
+    if isinstance(inpaint, LatentDiffusionConfig):
+        needed.append((diffusion_weights(inpaint), DIFFUSION_FILES))
+    for weights, files in needed:
+        published = weights.published
+        if published is not None and published.pinned is None and weights.here() is None:
+            with suppress(ModelError):
+                weights.folder(files)
 
 
 def _looks(config: RunConfig) -> Iterator[tuple[str, Callable[[], object]]]:

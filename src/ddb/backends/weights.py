@@ -6,7 +6,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -65,10 +65,14 @@ class Weights:
 
     def folder(self, patterns: Sequence[str]) -> Path:
         """The folder that holds the weights, downloaded where they are published and not here yet (of a hub id the
-        files that match `patterns`). ModelError if they are missing, gated or no folder."""
+        files that match `patterns`). An id without a commit means the one in the hub's cache, where there is one, even
+        if the hub has a newer one: `identity` names it. ModelError if they are missing, gated or no folder."""
         if (published := self.published) is not None:
             from ddb.models.hub import fetch
 
+            source, found = published.sources[0], self.here()
+            if source.revision is None and found is not None:
+                published = replace(published, sources=(replace(source, revision=found.name),))
             return fetch(published, patterns)
         path = self.path
         if not path.is_dir():

@@ -1,6 +1,7 @@
-"""Latent diffusion (Stable Diffusion 1.5, 2 and XL): painting and textual inversion with one open model.
+"""Latent diffusion (Stable Diffusion 1.5, 2 and XL): painting and textual inversion share one model, which neither
+changes.
 
-loading.py     folder -> model.py, checked
-generator.py   tasks -> counterfactuals: geometry.py (crop and paste back), prompts.py, sampling.py
+loading.py     folder (files.py) -> model.py, checked
+generator.py   tasks -> counterfactuals: geometry.py (crop and paste back), prompts.py, sampling.py, flat.py (failures)
 inversion.py   images -> a token: views.py (encoded images), tokens.py (files)
 """

@@ -16,6 +16,7 @@ from diffusers.utils import logging as diffusers_logging
 from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 from transformers.utils import logging as transformers_logging
 
+from ddb.backends.generators.diffusion.files import INDEX, PATTERNS, SCHEDULE
 from ddb.backends.generators.diffusion.model import Diffusion
 from ddb.backends.generators.diffusion.prompts import Prompts
 from ddb.backends.generators.diffusion.text import TextEncoder
@@ -23,27 +24,6 @@ from ddb.backends.weights import Weights, read_json, readable
 from ddb.errors import ModelError
 from ddb.learn.device import Runtime
 
-PATTERNS = (
-    "model_index.json",
-    "scheduler/*.json",
-    "tokenizer/*",
-    "tokenizer_2/*",
-    "text_encoder/config.json",
-    "text_encoder/model.safetensors",
-    "text_encoder/*index.json",
-    "text_encoder/model-*.safetensors",
-    "text_encoder_2/config.json",
-    "text_encoder_2/model.safetensors",
-    "text_encoder_2/*index.json",
-    "text_encoder_2/model-*.safetensors",
-    "vae/config.json",
-    "vae/diffusion_pytorch_model.safetensors",
-    "unet/config.json",
-    "unet/diffusion_pytorch_model.safetensors",
-    "unet/*index.json",
-    "unet/diffusion_pytorch_model-*.safetensors",
-)
-INDEX, SCHEDULE = "model_index.json", "scheduler_config.json"
 ENCODERS = {"text_encoder": CLIPTextModel, "text_encoder_2": CLIPTextModelWithProjection}
 """Parts and their classes; the second is Stable Diffusion XL's alone."""
 UNTOLD = ("class_embed_type", "encoder_hid_dim_type")
