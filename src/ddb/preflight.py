@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from ddb.backends.classifiers.timm_classifier import weights_path
 from ddb.backends.registry import inversion_facts
-from ddb.backends.segmenters.given_masks import open_given_masks
+from ddb.backends.segmenters.given_masks import open_given_masks, survey, survey_lines
 from ddb.backends.segmenters.weights import KINDS, check_local
 from ddb.backends.weights import find_folder, is_local
 from ddb.config import DataConfig, RunConfig
@@ -48,8 +48,9 @@ def check(
         config = RunConfig.model_validate(tree)
         messages += _model_faults(config)
         if dataset is not None:
-            messages += _conflicts(config, dataset)
-            lines = [*summary(dataset), *_mask_lines(config, dataset)]
+            mask_lines, mask_faults = _masks(config, dataset)
+            messages += [*_conflicts(config, dataset), *mask_faults]
+            lines = [*summary(dataset), *mask_lines]
     if messages:
         raise ConfigError("\n".join(messages))
     return [*lines, f"{source}: nothing stands in the way of this run"]
@@ -118,9 +119,9 @@ def _conflicts(config: RunConfig, dataset: Dataset) -> list[str]:
     return faults
 
 
-def _mask_lines(config: RunConfig, dataset: Dataset) -> list[str]:
-    if config.segment.backend != "given" or not Path(config.segment.masks).expanduser().is_dir():
-        return []
-    images = dataset.split("train")["image"].to_pylist()
-    missing = len(open_given_masks(config.segment.masks).missing(images))
-    return [f"masks: {len(images) - missing} of {len(images)} training images have one"]
+def _masks(config: RunConfig, dataset: Dataset) -> tuple[list[str], list[str]]:
+    """What is said of given masks, and their faults: every one is opened, as a run does."""
+    if config.segment.backend != "given" or _fault_of(lambda: open_given_masks(config.segment.masks)):
+        return [], []  # a folder that is none is among the faults of the models
+    masks, images = open_given_masks(config.segment.masks), dataset.split("train")["image"].to_pylist()
+    return survey_lines(survey(masks, dataset.root, images, dataset.phrase), masks)

@@ -35,11 +35,15 @@ class Detected:
 
 @dataclass(frozen=True)
 class Found:
-    """What a segmenter found: `mask` may be empty; `score` in [0, 1]; `boxes` that the mask was made from, if any."""
+    """What a segmenter found: `mask` may be empty; `score` in [0, 1]; `boxes` that the mask was made from, if any.
+    `reason`: why the mask is empty, where the segmenter knows. `error`: why nothing can be said of this image (its mask
+    is empty then): its row is an error, and no other."""
 
     mask: Mask
     score: float
     boxes: tuple[Detection, ...] = ()
+    reason: str = ""
+    error: str = ""
 
 
 @dataclass(frozen=True)

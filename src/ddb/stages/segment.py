@@ -10,7 +10,6 @@ from pathlib import Path
 
 from ddb.backends import Found, Image
 from ddb.backends.registry import open_segmenter, segmentation_facts, segmenter_identity
-from ddb.backends.segmenters.given_masks import check_complete, open_given_masks
 from ddb.config import InpaintConfig, SegmentConfig
 from ddb.data.images import mask_png, read_image
 from ddb.data.masks import region
@@ -26,10 +25,7 @@ def stage(dataset: Dataset, settings: SegmentConfig, painting: InpaintConfig, de
     paths = dict(zip(dataset.samples["id"].to_pylist(), dataset.samples["image"].to_pylist(), strict=True))
 
     def plan(tables: Tables) -> list[str]:
-        ids = sources(tables, len(dataset.classes), painting.per_class)
-        if settings.backend == "given":
-            check_complete(open_given_masks(settings.masks), [paths[name] for name in ids])
-        return ids
+        return sources(tables, len(dataset.classes), painting.per_class)
 
     def open_worker(tables: Tables, folder: Path) -> Worker:
         segmenter = open_segmenter(settings, device, precision)
@@ -81,6 +77,8 @@ def _read(dataset: Dataset, paths: Sequence[str], ids: Sequence[str]) -> tuple[d
 
 
 def _row(name: str, found: Found, settings: SegmentConfig, phrase: str) -> Row:
+    if found.error:
+        return {"id": name, "status": ERROR, "error": found.error}
     shape = region(found.mask, settings, phrase)
     return {
         "id": name,
@@ -89,5 +87,5 @@ def _row(name: str, found: Found, settings: SegmentConfig, phrase: str) -> Row:
         "score": found.score,
         "area": float(shape.mask.mean()),
         "status": shape.status,
-        "error": shape.error,
+        "error": found.reason or shape.error,
     }
