@@ -237,7 +237,7 @@ def test_a_thousand_folders_take_no_time(tmp_path: Path) -> None:
     for number in range(1000):
         (tmp_path / f"{number:04d}").mkdir()
         (tmp_path / f"{number:04d}" / "a.png").write_bytes(b"")
-    assert "1000 class folders" in recognise(tmp_path).why
+    assert "1000 folders of images" in recognise(tmp_path).why
 
 
 def test_a_run_folder_in_the_data_folder_is_no_data(tmp_path: Path, draw: Draw) -> None:
