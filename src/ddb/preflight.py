@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from ddb.backends.checks import fetch_unpinned, model_faults
 from ddb.backends.registry import tokens_identity
-from ddb.backends.segmenters.given_masks import open_given_masks
+from ddb.backends.segmenters.given_masks import open_given_masks, survey, survey_lines
 from ddb.config import DataConfig, GivenMasksConfig, RunConfig
 from ddb.config.faults import faults_message, tree_faults
 from ddb.config.load import read_tree
@@ -45,8 +45,9 @@ def check(
         config = RunConfig.model_validate(tree)
         messages += _model_faults(config)
         if dataset is not None:
-            messages += _conflicts(config, dataset)
-            lines = [*summary(dataset), *_mask_lines(config, dataset)]
+            mask_lines, mask_faults = _masks(config, dataset)
+            messages += [*_conflicts(config, dataset), *mask_faults]
+            lines = [*summary(dataset), *mask_lines]
     if messages:
         raise ConfigError("\n".join(messages))
     return [*notes, *lines, f"{source}: nothing stands in the way of this run"]
@@ -102,10 +103,10 @@ def _conflicts(config: RunConfig, dataset: Dataset) -> list[str]:
     return faults
 
 
-def _mask_lines(config: RunConfig, dataset: Dataset) -> list[str]:
+def _masks(config: RunConfig, dataset: Dataset) -> tuple[list[str], list[str]]:
+    """What is said of given masks, and their faults: every one is opened, as a run does."""
     segment = config.segment
-    if not isinstance(segment, GivenMasksConfig) or not Path(segment.masks).expanduser().is_dir():
-        return []
-    images = dataset.split("train")["image"].to_pylist()
-    missing = len(open_given_masks(segment.masks).missing(images))
-    return [f"masks: {len(images) - missing} of {len(images)} training images have one"]
+    if not isinstance(segment, GivenMasksConfig) or _fault_of(lambda: open_given_masks(segment.masks)):
+        return [], []  # a folder that is none is among the faults of the models
+    masks, images = open_given_masks(segment.masks), dataset.split("train")["image"].to_pylist()
+    return survey_lines(survey(masks, dataset.root, images, dataset.phrase), masks)

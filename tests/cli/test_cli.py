@@ -256,8 +256,15 @@ def test_check_tells_groups_published_counts_and_missing_images(
         lines.append(f"{number}.png,{y},{split},{place}")
         if number >= 7:
             Image.new("RGB", (6, 5), (number, 0, 0)).save(tmp_path / f"{number}.png")
+            (tmp_path / "masks").mkdir(exist_ok=True)
+            Image.new("L", (6, 5), 255).save(tmp_path / "masks" / f"{number}.png")
     (tmp_path / "metadata.csv").write_text("\n".join(lines) + "\n")
-    settings = ("erm.weights=none", "segment.backend=given", f"segment.masks={tmp_path}", "inpaint.backend=copy_paste")
+    settings = (
+        "erm.weights=none",
+        "segment.backend=given",
+        f"segment.masks={tmp_path / 'masks'}",
+        "inpaint.backend=copy_paste",
+    )
     arguments = [word for setting in settings for word in ("--set", setting)]
     assert call(monkeypatch, "check", "waterbirds", "--data", str(tmp_path), *arguments) == 0
     told = capsys.readouterr().out

@@ -14,7 +14,6 @@ import pytest
 from ddb.config import SegmentConfig, inpaint_config, segment_config
 from ddb.data.images import mask_png, read_mask
 from ddb.data.table import Dataset
-from ddb.errors import DataError
 from ddb.records import PREDICTIONS
 from ddb.stages import segment
 
@@ -82,13 +81,15 @@ def test_an_unusable_mask_is_a_result_with_a_reason(squares: Dataset, run_folder
     assert crowded["status"].to_pylist().count("too_large") == 9
 
 
-def test_an_incomplete_mask_folder_stops_before_anything_is_computed(
-    squares: Dataset, run_folder: Any, masks: Path
-) -> None:
+def test_missing_and_bad_masks_are_rows_of_their_own(squares: Dataset, run_folder: Any, masks: Path) -> None:
     run_folder.tables["erm"] = ranked(squares)
     (masks / "train_045.png").unlink()
-    with pytest.raises(DataError, match=r"1 mask.*train_045\.png is missing"):
-        segment.stage(squares, settings(masks), PAINT, "cpu", "fp32").plan(run_folder)
+    (masks / "train_046.png").write_bytes(mask_png(np.ones((31, 32), np.bool_)))
+    table = run_folder.run(segment.stage(squares, settings(masks), PAINT, "cpu", "fp32"))
+    rows = {row["id"]: (row["status"], row["error"]) for row in table.to_pylist()}
+    assert rows["train_045.png"] == ("no_mask", "no mask is given: train_045.png")
+    assert rows["train_046.png"][0] == "error" and "train_046.png is 32x31, its image 32x32" in rows["train_046.png"][1]
+    assert [status for status, _ in rows.values()].count("ok") == 8
 
 
 def test_an_unreadable_image_is_an_error_row_and_the_others_go_on(

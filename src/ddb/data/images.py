@@ -25,6 +25,7 @@ from ddb.errors import DataError
 Pixels = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
 T = TypeVar("T")
+Scalar = TypeVar("Scalar", bound=np.generic)
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 FORMATS = ("JPEG", "PNG", "WEBP")
@@ -76,7 +77,7 @@ def decode(data: bytes, max_megapixels: float = PILLOW_LIMIT) -> Pixels:
 
     At the most 7 bytes a pixel are held at a time, 3 of them the result; 11 for transparent images.
     """
-    return _with_pixels(data, lambda image: _upright(_rgb(image), orientation(data)), max_megapixels)
+    return opened(data, lambda image: upright(_rgb(image), orientation(data)), max_megapixels)
 
 
 def check(data: bytes, max_megapixels: float) -> None:
@@ -87,18 +88,18 @@ def check(data: bytes, max_megapixels: float) -> None:
         image.draft(image.mode, (1, 1))
         _rgb(image)
 
-    _with_pixels(data, small, max_megapixels)
+    opened(data, small, max_megapixels)
 
 
 def upright_size(data: bytes) -> tuple[int, int]:
     """(height, width) of the array that `decode` makes, from the file's header. DataError as `decode`."""
-    width, height = _with_pixels(data, lambda image: image.size, PILLOW_LIMIT)
+    width, height = opened(data, lambda image: image.size, PILLOW_LIMIT)
     return (width, height) if orientation(data) >= 5 else (height, width)
 
 
 def header(data: bytes) -> tuple[tuple[int, int], str, str]:
     """((width, height) as stored, mode, format) in Pillow's words, from the file's header. DataError as `decode`."""
-    return _with_pixels(data, lambda image: (image.size, image.mode, image.format or ""), PILLOW_LIMIT)
+    return opened(data, lambda image: (image.size, image.mode, image.format or ""), PILLOW_LIMIT)
 
 
 def read_image(root: Path, relative: str, max_megapixels: float = PILLOW_LIMIT) -> Pixels:
@@ -147,8 +148,10 @@ def read_mask(data: bytes) -> Mask:
         return np.asarray(image.convert("L")) > 127
 
 
-def _with_pixels(data: bytes, use: Callable[[Image.Image], T], max_megapixels: float) -> T:
-    """`use` of the opened image; where Pillow stumbles over the file's metadata, of the image without it."""
+def opened(data: bytes, use: Callable[[Image.Image], T], max_megapixels: float) -> T:
+    """`use` of the opened image; where Pillow stumbles over the file's metadata, of the image without it.
+
+    DataError with the bare reason for files that cannot be used, as `decode`."""
     try:
         with _open(data, max_megapixels) as image:
             return use(image)
@@ -213,10 +216,10 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def _upright(pixels: Pixels, turn: int) -> Pixels:
-    """Stored pixels [H, W, 3] as their EXIF orientation shows them."""
+def upright(pixels: npt.NDArray[Scalar], turn: int) -> npt.NDArray[Scalar]:
+    """Stored pixels [H, W, ...] as their EXIF orientation, 1 to 8, shows them."""
     if turn >= 5:
-        pixels = pixels.transpose(1, 0, 2)
+        pixels = pixels.swapaxes(0, 1)
     if turn in (2, 3, 6, 7):
         pixels = pixels[:, ::-1]
     if turn in (3, 4, 7, 8):
