@@ -30,7 +30,7 @@ ALLOWED = {
     "stages": (*BASE, "config", "context", "data", "learn", "backends"),
     "rivals": (*BASE, "config", "data", "learn", "backends.classifiers", "rivals"),
     "engine": (*BASE, "engine"),
-    "report": (*BASE, "report", "engine.workspace", "data.images"),
+    "report": (*BASE, "report", "engine", "data.counterfactuals", "data.images", "data.table"),
     "preflight": (*BASE, "config", "data", "learn", "backends", "pocket"),
     "doctor": (*BASE, "config", "learn.device", "backends", "models"),
     "environment": ("learn.device",),
@@ -42,8 +42,8 @@ ALLOWED = {
     "segment_preview": (*BASE, "config", "context", "data", "learn", "backends", "stages", "engine.workspace", "report"),
     "product": (*BASE, "engine"),
     "bench": (
-        *BASE, "bench", "backends.classifiers", "config", "data", "engine", "learn", "pipeline", "pocket", "rivals",
-        "stages",
+        *BASE, "bench", "backends.classifiers", "config", "data", "engine", "learn", "pipeline", "pocket", "report",
+        "rivals", "stages",
     ),
     "cli": (
         *BASE, "bench", "cli", "config", "data", "doctor", "models", "pocket", "preflight", "pipeline", "product",
