@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -28,11 +29,13 @@ from ddb.backends.classifiers.timm_classifier import create_classifier
 from ddb.backends.generators.diffusion.generator import canvas, decode, encode
 from ddb.backends.generators.diffusion.inversion import denoising_losses, encode_views
 from ddb.backends.generators.diffusion.loading import open_diffusion
-from ddb.backends.registry import open_segmenter
-from ddb.config import RunConfig
+from ddb.backends.registry import diffusion_weights, open_segmenter
+from ddb.config import LatentDiffusionConfig, RunConfig
 from ddb.config.load import load_config
+from ddb.context import Context, Models
 from ddb.data.images import png_bytes, read_png
 from ddb.data.masks import shaped
+from ddb.data.table import Dataset
 from ddb.engine.workspace import Workspace
 from ddb.learn.attribution import integrated_gradients
 from ddb.learn.device import Runtime, open_accelerator
@@ -83,7 +86,8 @@ def paths(config: RunConfig, runtime: Runtime) -> list[HotPath]:
     pictures = [render(sample_scene(rng, plan="landbird")) for _ in range(64)]
     images = [picture.image for picture in pictures]
     regions = [shaped(picture.mask, config.segment) for picture in pictures]
-    model = open_diffusion(inpaint.weights, runtime)
+    assert isinstance(inpaint, LatentDiffusionConfig)
+    model = open_diffusion(diffusion_weights(inpaint), runtime)
     batch = inpaint.batch_size
     text = model.prompts.encode("a photo of a bird")
     beside = canvas(model, images[:batch], regions[:batch], with_known=False)
@@ -118,7 +122,7 @@ def paths(config: RunConfig, runtime: Runtime) -> list[HotPath]:
         out.float().sum().backward()
 
     exact = runtime.exact()
-    segmenter = open_segmenter(config.segment, "cpu", "fp32")
+    segmenter = open_segmenter(config.segment, Context(cast(Dataset, None), 0, "cpu", "fp32", Path()), Models())
     names = [str(i) for i in range(64)]
     coded = [png_bytes(image) for image in images]
     assert isinstance(inpaint.per_class, int), "the preset says how many"
@@ -138,7 +142,7 @@ def paths(config: RunConfig, runtime: Runtime) -> list[HotPath]:
             lambda: integrated_gradients(loaded.classifier, stack[::-1], stack, labels, exact, 32, "logit"),
             torch.float32, 1, counted=False,
         ),
-        HotPath("segment", 64, lambda: segmenter.segment(names, images, "bird"), torch.float32, sixty_fours),
+        HotPath("segment", 64, lambda: segmenter.segment(names, images, "bird", 16), torch.float32, sixty_fours),
         HotPath("PNG: write", 64, lambda: [png_bytes(image) for image in images], torch.float32, sixty_fours),
         HotPath("PNG: read", 64, lambda: [read_png(data) for data in coded], torch.float32, sixty_fours),
     ]  # fmt: skip

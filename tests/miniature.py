@@ -28,8 +28,8 @@ TIMES = ("events.jsonl", "report.html", ".lock")
 
 
 def configuration(birds: Path, **changes: Any) -> RunConfig:
-    """`birds`: a folder that `draw` made. `changes` replace keys of a section: erm={"epochs": 1}; all of them where they
-    name another backend."""
+    """`birds`: a folder that `draw` made. `changes` replace keys of a section: erm={"epochs": 1}; with another backend,
+    all of them."""
     fit = {"epochs": 2, "batch_size": 16, "augment": {"blur": 0.2, "colour": 0.2, "noise": 4}}
     tree: dict[str, Any] = {
         "name": "miniature",

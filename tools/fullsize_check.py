@@ -25,18 +25,20 @@ import yaml
 from fullsize_models import WRITERS, counted
 from PIL import Image
 
+from ddb.backends import Detected
 from ddb.backends.segmenters.grounding_dino import open_grounding_dino
-from ddb.config import segment_config
+from ddb.config import GroundedSamConfig
+from ddb.context import Models
 from ddb.engine.workspace import Workspace
 
 GIGA = 1e9
 RUN = """
 import sys
 from pathlib import Path
-from ddb.backends import textual_inversion
+from ddb.backends.generators.diffusion import inversion
 from ddb.config.load import load_config
 from ddb.pipeline import run
-textual_inversion.HELD_OUT_PAIRS = 2  # of 48: each costs a pass of the UNet
+inversion.HELD_OUT_PAIRS = 2  # of 48: each costs a pass of the UNet
 run(load_config(sys.argv[1]), Path(sys.argv[2]))
 """
 SIDE = 256
@@ -108,11 +110,12 @@ def _run(command: list[str]) -> tuple[float, float]:
 
 def _threshold(folder: Path) -> float:
     """A score that a few of the 900 boxes have: random weights know of no other."""
-    settings = segment_config(backend="grounded_sam", detector=str(folder / "grounding-dino-tiny"), text_threshold=0)
-    settings = settings.model_copy(update={"box_threshold": 0.0})
-    detector = open_grounding_dino(settings, torch.device("cpu"))
+    weights = str(folder / "grounding-dino-tiny")
+    settings = GroundedSamConfig(detector=weights, text_threshold=0.0, box_threshold=0.0)
+    detector = open_grounding_dino(settings, torch.device("cpu"), Models())
     images = [np.array(Image.open(folder / "images" / "train" / name / "0.png")) for name in ("one", "two")]
-    scores = [sorted((box.score for box in found.boxes), reverse=True) for found in detector.detect(images, "bird")]
+    found = [one for one in detector.detect(images, "bird") if isinstance(one, Detected)]
+    scores = [sorted((box.score for box in one.boxes), reverse=True) for one in found]
     return min(own[BOXES] for own in scores)
 
 

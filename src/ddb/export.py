@@ -36,6 +36,15 @@ def export_run(run: Path, out: Path) -> Path:
             out.rmdir()
         os.replace(draft, out)
     except OSError as error:
+        raise DDBError(f"{out} cannot be written: {_reason(error)}") from error
+    finally:
         shutil.rmtree(draft, ignore_errors=True)
-        raise DDBError(f"{out} cannot be written: {error.strerror or error}") from error
     return out
+
+
+def _reason(error: OSError) -> str:
+    """`shutil.copytree` goes on after an error and raises all of them as (source, target, reason): the first one's."""
+    if isinstance(error, shutil.Error) and error.args and isinstance(error.args[0], list):
+        source, _, reason = error.args[0][0]
+        return f"{reason} ({source})"
+    return error.strerror or str(error)

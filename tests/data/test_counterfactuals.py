@@ -20,7 +20,7 @@ from ddb.config import DataConfig
 from ddb.data import counterfactuals as module
 from ddb.data import input_file
 from ddb.data.counterfactuals import Counterfactuals, held_out
-from ddb.data.images import Mask, Pixels, png_bytes, square
+from ddb.data.images import Mask, Pixels, png_bytes
 from ddb.data.patches import apply_patch, changed_by, patch_of
 from ddb.data.sources.load import load_dataset
 from ddb.data.table import Dataset
@@ -37,7 +37,7 @@ class Small:
     size: int = 8
 
     def square(self, image: Pixels) -> Pixels:
-        return square(image, self.size)
+        return np.asarray(Image.fromarray(image).resize((self.size, self.size), Image.Resampling.BILINEAR))
 
 
 @pytest.fixture
@@ -195,7 +195,7 @@ def test_at_input(some: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     rows = np.flatnonzero(found.kept)[::-1]
     pixels = found.at_input(Small(), rows, path)
     assert isinstance(pixels, np.memmap) and pixels.dtype == np.uint8 and pixels.shape == (len(rows), 8, 8, 3)
-    assert all(np.array_equal(p, square(some.images[found.ids[r]], 8)) for r, p in zip(rows, pixels, strict=True))
+    assert all(np.array_equal(p, Small().square(some.images[found.ids[r]])) for r, p in zip(rows, pixels, strict=True))
     places = found.rows_of(name for _, name in some.tables.asked)
     assert (np.diff(places) > 0).all(), "patches were not read in the order of the table"
     assert found.at_input(Small(), [], path).shape == (0, 8, 8, 3)
@@ -268,5 +268,4 @@ def test_a_column_of_more_than_two_gibibytes(some: Made, tmp_path: Path) -> None
     assert big["patch"].nbytes > 2**31
     found = Counterfactuals(FakeTables(some.tables.tables | {"inpaint": big}), some.counterfactuals.dataset)
     pixels = found.at_input(Small(), np.flatnonzero(found.kept), tmp_path / "kept.npy")
-    first = some.images[found.ids[0]]
-    assert np.array_equal(pixels[0], square(first, 8)) and len(found) == len(some.images)
+    assert np.array_equal(pixels[0], Small().square(some.images[found.ids[0]])) and len(found) == len(some.images)

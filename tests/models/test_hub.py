@@ -90,7 +90,7 @@ def test_missing_weights_say_what_to_do(tmp_path: Path, hub: FakeHub | None, mes
 
 def test_offline_the_cache_is_enough(tmp_path: Path) -> None:
     folder = fill_cache(tmp_path / "hub", RESNET, PIN, TIMM)
-    code = "from ddb.backends.weights import find_folder; print(find_folder('resnet50', lambda: None, ()))"
+    code = "from ddb.backends.weights import parse_weights; print(parse_weights('resnet50').folder(()))"
     environment = {**os.environ, "HF_HOME": str(tmp_path), "HF_HUB_OFFLINE": "1"}
     environment.pop("HF_HUB_CACHE", None)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)

@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -23,14 +24,18 @@ from realism import realism_figures
 from shares import known_family
 from torch import nn
 
-from ddb.backends import Segmenter
+from ddb.backends import Found, Segmenter
 from ddb.backends.registry import open_segmenter
 from ddb.config import segment_config
+from ddb.context import Context, Models
 from ddb.data.images import read_image, read_mask, read_png
+from ddb.data.table import Dataset
 from ddb.engine.workspace import Workspace
 from ddb.pocket import models
 from ddb.pocket.world import FAMILIES, Picture, render, sample_scene
 
+CONTEXT = Context(cast(Dataset, None), 0, "cpu", "fp32", Path())
+BATCH = 16
 EMPTY_LIMIT = 0.005
 """A mask that covers less than this share of an image without the subject counts as empty (`segment.min_area`)."""
 IOU, EMPTY, KEPT = 0.85, 0.99, 0.95
@@ -53,7 +58,8 @@ def segmenter_figures(segmenter: Segmenter, family: str, count: int, seed: int) 
     def found(pictures: list[Picture]) -> list[np.ndarray]:
         images = [p.image for p in pictures]
         names = [str(i) for i in range(len(images))]
-        return [one.mask for one in segmenter.segment(names, images, FAMILIES[family].noun)]
+        results = segmenter.segment(names, images, FAMILIES[family].noun, BATCH)
+        return [one.mask for one in results if isinstance(one, Found)]
 
     def empty(pictures: list[Picture]) -> float:
         return float(np.mean([mask.mean() < EMPTY_LIMIT for mask in found(pictures)]))
@@ -159,7 +165,7 @@ def runs_of(given: list[str]) -> dict[str, Path]:
 
 def main(args: argparse.Namespace) -> int:
     runs = runs_of(args.run)
-    segmenter = open_segmenter(segment_config(weights=args.segmenter), "cpu", "fp32")
+    segmenter = open_segmenter(segment_config(weights=args.segmenter), CONTEXT, Models())
     report: dict[str, dict] = {}
     for family in args.families or FAMILIES:
         figures = family_figures(family, segmenter, args.oracles / family, runs.get(family), args.count)

@@ -17,7 +17,7 @@ from oracle import as_input
 from scipy import linalg
 from torch import nn
 
-from ddb.backends import Segmenter
+from ddb.backends import Found, Segmenter
 from ddb.learn.seeds import seed_of
 from ddb.pocket.datasets import oracle as true_counterfactual
 from ddb.pocket.datasets import read_scenes
@@ -62,7 +62,8 @@ def frechet(a: npt.NDArray[np.floating], b: npt.NDArray[np.floating]) -> float:
 
 def _median_size(segmenter: Segmenter, images: Pixels, noun: str) -> float:
     names = [str(i) for i in range(len(images))]
-    return float(np.median([one.mask.sum() for one in segmenter.segment(names, list(images), noun)]))
+    found = segmenter.segment(names, list(images), noun, 16)
+    return float(np.median([one.mask.sum() for one in found if isinstance(one, Found)]))
 
 
 @torch.no_grad()

@@ -16,19 +16,22 @@ import argparse
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
 
 import matplotlib
 import numpy as np
 import torch
 from PIL import Image, ImageDraw
 
-from ddb.backends import Task
-from ddb.backends.generators.diffusion.generator import decode, encode
+from ddb.backends import Found, Painted, Task
+from ddb.backends.generators.diffusion.generator import as_images, decode, encode
 from ddb.backends.generators.diffusion.loading import open_diffusion
-from ddb.backends.registry import open_generator, open_segmenter
-from ddb.config import InpaintConfig, SegmentConfig
+from ddb.backends.registry import diffusion_weights, open_generator, open_segmenter
+from ddb.config import LatentDiffusionConfig, SegmentConfig
 from ddb.config.load import load_config
+from ddb.context import Context, Models
 from ddb.data.masks import shaped
+from ddb.data.table import Dataset
 from ddb.learn.device import open_accelerator
 from ddb.learn.seeds import seed_of
 from ddb.pocket.world import FAMILIES, Picture, render, sample_scene
@@ -36,6 +39,7 @@ from ddb.pocket.world import FAMILIES, Picture, render, sample_scene
 matplotlib.use("Agg")
 from matplotlib import pyplot  # (the backend is chosen first: there is no screen)
 
+CONTEXT = Context(cast(Dataset, None), 0, "cpu", "fp32", Path())
 COLUMNS = 12
 ZOOM = 2
 LABEL = 190
@@ -135,24 +139,25 @@ def as_image(mask: np.ndarray) -> np.ndarray:
     return np.repeat((mask * np.uint8(255))[..., None].astype(np.uint8), 3, axis=2)
 
 
-def reconstructions(images: Sequence[np.ndarray], settings: InpaintConfig) -> list[np.ndarray]:
+def reconstructions(images: Sequence[np.ndarray], settings: LatentDiffusionConfig) -> list[np.ndarray]:
     """Through the encoder and back."""
-    model = open_diffusion(settings.weights, open_accelerator("cpu", "fp32"))
+    model = open_diffusion(diffusion_weights(settings), open_accelerator("cpu", "fp32"))
     pixels = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float() / 127.5 - 1
-    return decode(model, encode(model, pixels))
+    return as_images(decode(model, encode(model, pixels)))
 
 
-def painted(prompt: str, sources: Sequence[Picture], segment: SegmentConfig, settings: InpaintConfig) -> list:
+def painted(prompt: str, sources: Sequence[Picture], segment: SegmentConfig, settings: LatentDiffusionConfig) -> list:
     """Each source with its region repainted from the prompt; a column shares its noise."""
     tasks = [Task(s.image, shaped(s.mask, segment), 0, prompt, seed_of(0, "sheet", i)) for i, s in enumerate(sources)]
-    return [found.image for found in open_generator(settings, "cpu", "fp32").paint(tasks)]
+    generator = open_generator(settings, CONTEXT, Models(), {})
+    return [found.image for found in generator.paint(tasks, COLUMNS) if isinstance(found, Painted)]
 
 
 def masks_found(family: str, sources: Sequence[Picture], segment: SegmentConfig) -> list[np.ndarray]:
     """What the segmenter finds for the family's noun, as images."""
-    segmenter = open_segmenter(segment, "cpu", "fp32")
-    found = segmenter.segment([str(i) for i in range(len(sources))], [s.image for s in sources], FAMILIES[family].noun)
-    return [as_image(one.mask) for one in found]
+    segmenter, names = open_segmenter(segment, CONTEXT, Models()), [str(i) for i in range(len(sources))]
+    found = segmenter.segment(names, [s.image for s in sources], FAMILIES[family].noun, COLUMNS)
+    return [as_image(one.mask) for one in found if isinstance(one, Found)]
 
 
 def main(out: Path, diffusion: str, segmenter: str, families: Sequence[str]) -> None:

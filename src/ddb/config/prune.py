@@ -20,7 +20,7 @@ class PruneConfig(Section):
     )
     rho_threshold: float = content(0.0, description="number, or quantile in [0, 1], as `rho` says")
     max_pruned: Share = content(
-        0.9, description="a head that prunes more of a direction than this falls back to psi_fallback"
+        0.9, description="a head that prunes more of a direction than this falls back to `fallback`"
     )
     fallback: Literal["relative", "quantile", "none"] = content(
         "quantile", description="rule in place of a head that emptied a direction"

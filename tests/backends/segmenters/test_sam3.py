@@ -102,7 +102,7 @@ def test_the_phrase_decides_and_is_encoded_once(folder: Path, monkeypatch: pytes
     segmenter, encoded = opened(folder), []
     inner = segmenter.model.get_text_features
     monkeypatch.setattr(segmenter.model, "get_text_features", lambda **text: encoded.append(1) or inner(**text))
-    scores = [segmenter.segment(["a"], pictures()[:1], phrase)[0].score for phrase in ("bird", "zebra", "bird", 3)]
+    scores = [segmenter.segment(["a"], pictures()[:1], phrase, 1)[0].score for phrase in ("bird", "zebra", "bird")]
     assert scores[0] == scores[2] != scores[1]
     assert len(encoded) == 2
 

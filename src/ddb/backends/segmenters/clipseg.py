@@ -68,7 +68,7 @@ class ClipSeg:
 
     def _condition(self, phrase: str) -> Tensor:
         if phrase not in self._phrases:
-            check_length(self.tokenizer, phrase)
+            check_length(self.tokenizer, phrase, self.model.config.text_config.max_position_embeddings)
             text = self.tokenizer([phrase], return_tensors="pt").to(self.device)
             self._phrases[phrase] = self.model.clip.get_text_features(**text).pooler_output
         return self._phrases[phrase]

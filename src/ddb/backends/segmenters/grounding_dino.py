@@ -12,7 +12,7 @@ from transformers import GroundingDinoForObjectDetection, GroundingDinoProcessor
 
 from ddb.backends import Detected, Detection, Failed, Image
 from ddb.backends.batches import first_fault
-from ddb.backends.segmenters.weights import load_model, open_part, words_of
+from ddb.backends.segmenters.weights import check_length, load_model, open_part, words_of
 from ddb.backends.weights import readable
 from ddb.config import GroundedSamConfig
 from ddb.context import Models
@@ -34,8 +34,10 @@ class GroundingDino:
 
         Images go through the model one by one: they differ in size after scaling, and padding to a common size would
         let an image's boxes depend on its neighbours (the backbone sees the padding). ConfigError if the phrase holds
-        no word."""
-        text = self.processor(text=[[words_of(phrase)]], return_tensors="pt").to(self.device)
+        no word, or more than the model takes."""
+        words = words_of(phrase)
+        check_length(self.processor.tokenizer, f"{words}.", self.model.config.max_text_len)
+        text = self.processor(text=[[words]], return_tensors="pt").to(self.device)
         return [self._detected(image, text) for image in images]
 
     def _detected(self, image: Image, text: Any) -> Detected | Failed:

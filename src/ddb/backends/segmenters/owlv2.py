@@ -12,7 +12,7 @@ from transformers import Owlv2ForObjectDetection, Owlv2Processor
 
 from ddb.backends import Detected, Detection, Failed, Image
 from ddb.backends.batches import first_fault
-from ddb.backends.segmenters.weights import load_model, open_part, words_of
+from ddb.backends.segmenters.weights import check_length, load_model, open_part, words_of
 from ddb.backends.weights import readable
 from ddb.config import Owlv2SamConfig
 from ddb.context import Models
@@ -32,9 +32,11 @@ class Owlv2:
 
     def detect(self, images: Sequence[Image], phrase: str) -> list[Detected | Failed]:
         """Boxes whose score exceeds `box_threshold`. The processor pads every image to a square of the same size.
-        ConfigError if the phrase holds no word."""
+        ConfigError if the phrase holds no word, or more than the model takes."""
+        text = TEMPLATE.format(words_of(phrase))
+        check_length(self.processor.tokenizer, text, self.model.config.text_config.max_position_embeddings)
         inputs = self.processor(
-            text=[[TEMPLATE.format(words_of(phrase))]] * len(images),
+            text=[[text]] * len(images),
             images=list(images),
             return_tensors="pt",
             input_data_format="channels_last",

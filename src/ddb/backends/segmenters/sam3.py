@@ -71,7 +71,7 @@ class Sam3:
     def _encoded(self, phrase: str) -> tuple[Tensor, Tensor]:
         """Features [1, words, width] and attention mask [1, words]."""
         if phrase not in self._phrases:
-            check_length(self.processor.tokenizer, phrase)
+            check_length(self.processor.tokenizer, phrase, self.model.config.text_config.max_position_embeddings)
             text = self.processor(text=phrase, return_tensors="pt").to(self.runtime.device)
             self._phrases[phrase] = self.model.get_text_features(**text).pooler_output, text["attention_mask"]
         return self._phrases[phrase]

@@ -108,8 +108,8 @@ def words_of(phrase: str) -> str:
     return words
 
 
-def check_length(tokenizer: Any, text: str) -> None:
-    """ConfigError if a text has more tokens than the model takes."""
-    count, most = len(tokenizer(text).input_ids), int(tokenizer.model_max_length)
+def check_length(tokenizer: Any, text: str, most: int) -> None:
+    """ConfigError if a text has more than `most` tokens."""
+    count = len(tokenizer(text).input_ids)
     if count > most:
         raise ConfigError(f"data.phrase: {text[:40]!r}... has {count} tokens, the segmenter takes {most}; shorten it.")

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from ddb.backends import Failed, Painted, Task
 from ddb.backends.generators.diffusion import generator as latent_diffusion
+from ddb.backends.generators.diffusion.flat import flat_colour
 from ddb.backends.generators.diffusion.generator import LatentDiffusion, canvas
 from ddb.backends.generators.diffusion.geometry import paste_back, take, window
 from ddb.backends.generators.diffusion.model import Diffusion
@@ -212,3 +213,99 @@ def test_out_of_memory_with_one_image_says_what_to_lower(
         DDBError, match=r"inpaint.batch_size 1: lower inpaint.image_size \(now 32\), set precision bf16"
     ):
         paint(opened(nine, PAINT), tasks(3))
+
+
+def bits(results: list[Painted | Failed]) -> list[bytes]:
+    return [one.image.tobytes() if isinstance(one, Painted) else b"" for one in results]
+
+
+@pytest.mark.parametrize("kind", ["nine", "four"])
+def test_pixels_do_not_depend_on_neighbours_or_their_number(kind: str, model: Diffusion, tasks: Tasks) -> None:
+    """To the bit: alone, with others, with failures, in the last batch; each in its place of a batch of four."""
+    painter, items = opened(model, PAINT), tasks(4)
+    whole = bits(painter.paint(items, 4))
+    assert bits(painter.paint(items[:1], 4)) == whole[:1]
+    assert bits(painter.paint([Failed("unreadable"), items[1]], 4)) == [b"", whole[1]]
+    empty = replace(items[0], mask=np.zeros_like(items[0].mask))
+    assert bits(painter.paint([empty, *items[1:]], 4)) == [b"", *whole[1:]]
+    strangers = [replace(item, prompt="a cat", seed=item.seed + 50) for item in items]
+    assert bits(painter.paint([strangers[0], items[1], *strangers[2:]], 4))[1] == whole[1]
+    assert bits(painter.paint([*strangers, *items[:2]], 4))[4:] == whole[:2]
+
+
+PARTS = {"unet": "UNet's output", "decoder": "VAE's output", "encoder": "VAE's encoding"}
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_what_is_not_finite_fails_that_task_alone(part: str, nine: Diffusion, tasks: Tasks) -> None:
+    """NaN in one row of a part's output: its neighbours are painted as before, to the bit."""
+    painter, items = opened(nine, PAINT.model_copy(update={"guidance": 1.0})), tasks(3)
+    whole = bits(painter.paint(items, 3))
+    module = nine.unet if part == "unet" else getattr(nine.vae, part)
+
+    def spoil(module: object, inputs: object, output: Any) -> Any:
+        values = output[0] if isinstance(output, tuple) else output
+        values = values.clone()
+        values[1, 0, 0, 0] = float("nan")
+        return (values,) if isinstance(output, tuple) else values
+
+    handle = module.register_forward_hook(spoil)
+    results = painter.paint(items, 3)
+    handle.remove()
+    assert bits(results) == [whole[0], b"", whole[2]]
+    assert isinstance(results[1], Failed)
+    assert f"the {PARTS[part]} is not finite: the weights may be damaged" in results[1].reason
+
+
+def test_a_damaged_unet_paints_nothing(nine: Diffusion, tasks: Tasks) -> None:
+    nine.unet.conv_in.weight.data[0, 0, 0, 0] = float("nan")
+    results = opened(nine, PAINT).paint(tasks(3), 2)
+    assert all(isinstance(one, Failed) and "UNet's output is not finite" in one.reason for one in results)
+    assert len(results) == 3
+
+
+@pytest.mark.parametrize("level", [-1.0, 0.25])
+def test_a_region_of_one_flat_colour_is_no_counterfactual(level: float, nine: Diffusion, tasks: Tasks) -> None:
+    """The black square of a safety checker, and any other colour; rounding by a level does not hide it."""
+    items = tasks(2)
+
+    def flat(module: object, inputs: object, output: torch.Tensor) -> torch.Tensor:
+        output = output.clone()
+        output[0] = level + 0.004 * (torch.arange(32) % 2)
+        return output
+
+    handle = nine.vae.decoder.register_forward_hook(flat)
+    first, second = opened(nine, PAINT).paint(items, 2)
+    handle.remove()
+    assert isinstance(first, Failed)
+    assert "painted one flat colour" in first.reason and "safety checker" in first.reason
+    assert isinstance(second, Painted)
+
+
+def test_few_pixels_may_be_of_one_colour() -> None:
+    image, region = np.zeros((8, 8, 3), np.uint8), np.zeros((8, 8), np.bool_)
+    region[:4, :4] = True
+    assert flat_colour(image, region) is None
+    region[4, 4] = True
+    assert flat_colour(image, region) is not None
+    image[0, 0, 1] = 2
+    assert flat_colour(image, region) is None
+
+
+def test_an_exception_of_a_library_fails_the_task_that_raises_it(
+    nine: Diffusion, tasks: Tasks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inner = latent_diffusion.canvas
+
+    def fails(model: Diffusion, images: Any, masks: Any, known: bool) -> Any:
+        if any(image[0, 0, 0] == 77 for image in images):
+            raise RuntimeError("shape '[2]' is invalid")
+        return inner(model, images, masks, known)
+
+    items = tasks(3)
+    for item, value in zip(items, (1, 77, 2), strict=True):
+        item.image[0, 0, 0] = value
+    monkeypatch.setattr(latent_diffusion, "canvas", fails)
+    first, second, third = opened(nine, PAINT).paint(items, 3)
+    assert isinstance(first, Painted) and isinstance(third, Painted)
+    assert isinstance(second, Failed) and second.reason == "RuntimeError: shape '[2]' is invalid"

@@ -53,7 +53,7 @@ UNTOLD = ("class_embed_type", "encoder_hid_dim_type")
 def open_diffusion(weights: Weights, runtime: Runtime) -> Diffusion:
     """Load and check a model. On the device "meta" no weights are read: their names and shapes are checked against the
     configuration, without memory. ModelError says which part is missing, damaged or does not fit."""
-    diffusers_logging.set_verbosity_error()
+    diffusers_logging.set_verbosity(diffusers_logging.CRITICAL)  # what they report is said by ModelError
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
     folder = weights.folder(PATTERNS)
