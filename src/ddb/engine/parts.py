@@ -1,28 +1,34 @@
 """Parquet parts of a stage: rows in small row groups, so that pixels are read a few at a time.
 
-A payload column is `large_binary` or a list of it (offsets of 64 bits). Row groups hold at most `GROUP_ROWS` rows and,
-beyond one row, `GROUP_BYTES` of payload: that is the memory that any reader or the bringing into order needs.
+A payload column is `large_binary` or a list of it (offsets of 64 bits). Row groups of a table with payload hold at most
+`PAYLOAD_ROWS` rows and, beyond one row, `GROUP_BYTES` of payload: this is what reading one row costs, in memory and
+time. Other tables have `GROUP_ROWS` rows in a row group.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
+from itertools import accumulate
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO, TypeVar
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ddb.errors import DDBError
 from ddb.stage import Row
 
-GROUP_ROWS = 256
+GROUP_ROWS = 1024
+PAYLOAD_ROWS = 64
 GROUP_BYTES = 1 << 24
-GROUPS_KEPT = 4
-"""Row groups that a reader keeps in memory."""
+GROUPS_KEPT, FILES_KEPT = 4, 16
+"""Row groups in memory and files open at the same time, of all parts of a run folder."""
+K = TypeVar("K")
+T = TypeVar("T")
 
 
 def is_payload(kind: pa.DataType) -> bool:
@@ -36,31 +42,49 @@ def payload_names(schema: pa.Schema) -> list[str]:
     return [column.name for column in schema if is_payload(column.type)]
 
 
-def write_rows(file: BinaryIO, schema: pa.Schema, rows: Sequence[Row]) -> None:
-    """Rows as a part."""
-    payloads = payload_names(schema)
-    with _writer(file, schema) as writer:
-        for group in _row_groups(rows, payloads):
-            writer.write_table(pa.Table.from_pylist(group, schema=schema), row_group_size=len(group))
+class Recent:
+    """Open files and row groups that were read last: a bounded number of each, whatever the number of parts is."""
+
+    def __init__(self) -> None:
+        self._files: OrderedDict[Part, pq.ParquetFile] = OrderedDict()
+        self._groups: OrderedDict[tuple[Part, int, tuple[str, ...]], pa.Table] = OrderedDict()
+
+    def file(self, part: Part) -> pq.ParquetFile:
+        """The part's file, open."""
+        return _recall(self._files, part, lambda: pq.ParquetFile(part.path), FILES_KEPT)
+
+    def group(self, part: Part, number: int, columns: tuple[str, ...]) -> pa.Table:
+        """These columns of a row group."""
+
+        def read() -> pa.Table:
+            return self.file(part).read_row_group(number, columns=list(columns))
+
+        return _recall(self._groups, (part, number, columns), read, GROUPS_KEPT)
+
+    def forget(self) -> None:
+        """Close all files and let go of all row groups."""
+        self._files.clear()
+        self._groups.clear()
 
 
-@dataclass
+def _recall(kept: OrderedDict[K, T], key: K, read: Callable[[], T], most: int) -> T:
+    if key not in kept:
+        while len(kept) >= most:
+            kept.popitem(last=False)
+        kept[key] = read()
+    kept.move_to_end(key)
+    return kept[key]
+
+
 class Part:
-    """A part that is read by column, or by row. Raises DDBError for a damaged file."""
+    """A part that is read by column, or by row. Its methods raise DDBError for a damaged file."""
 
-    path: Path
-    _kept: OrderedDict[tuple[int, tuple[str, ...]], pa.Table] = field(default_factory=OrderedDict)
+    def __init__(self, path: Path, recent: Recent) -> None:
+        self.path, self._recent = path, recent
 
     @cached_property
-    def _file(self) -> pq.ParquetFile:
-        try:
-            return pq.ParquetFile(self.path)
-        except (pa.ArrowInvalid, OSError) as error:
-            raise _damaged(self.path, error) from error
-
-    @property
     def schema(self) -> pa.Schema:
-        return self._file.schema_arrow
+        return self._read(lambda: self._recent.file(self).schema_arrow)
 
     @cached_property
     def ids(self) -> list[str]:
@@ -69,51 +93,54 @@ class Part:
         return found
 
     @cached_property
-    def _where(self) -> dict[str, tuple[int, int]]:
-        """Id -> (row group, row in it)."""
-        where, ids = {}, iter(self.ids)
-        for group in range(self._file.num_row_groups):
-            for row in range(self._file.metadata.row_group(group).num_rows):
-                where[next(ids)] = (group, row)
-        return where
+    def _rows(self) -> dict[str, int]:
+        """Id -> row in the file."""
+        return {name: row for row, name in enumerate(self.ids)}
 
-    def __contains__(self, name: str) -> bool:
-        return name in self._where
+    @cached_property
+    def _starts(self) -> list[int]:
+        """The first row of each row group, and the number of all rows."""
+        facts = self._read(lambda: self._recent.file(self).metadata)
+        sizes = (facts.row_group(number).num_rows for number in range(facts.num_row_groups))
+        return list(accumulate(sizes, initial=0))
 
     def columns(self, names: Sequence[str]) -> pa.Table:
         """All rows of these columns."""
-        try:
-            return self._file.read(list(names)).select(list(names))
-        except (pa.ArrowInvalid, OSError) as error:
-            raise _damaged(self.path, error) from error
+        return self._read(lambda: self._recent.file(self).read(list(names)).select(list(names)))
 
     def row(self, name: str, columns: tuple[str, ...]) -> pa.Table:
-        """One row as a slice of its row group."""
-        group, row = self._where[name]
-        return self._group(group, columns).slice(row, 1)
-
-    def _group(self, group: int, columns: tuple[str, ...]) -> pa.Table:
-        key = (group, columns)
-        if key not in self._kept:
-            try:
-                self._kept[key] = self._file.read_row_group(group, columns=list(columns))
-            except (pa.ArrowInvalid, OSError) as error:
-                raise _damaged(self.path, error) from error
-            while len(self._kept) > GROUPS_KEPT:
-                self._kept.popitem(last=False)
-        self._kept.move_to_end(key)
-        return self._kept[key]
+        """One row as a slice of its row group. KeyError where the part does not have it."""
+        row = self._rows[name]
+        group = bisect_right(self._starts, row) - 1
+        return self._group(group, columns).slice(row - self._starts[group], 1)
 
     def runs(self, names: Sequence[str]) -> Iterator[pa.Table]:
         """These rows in this order, whole: rows that lie beside each other come as one slice of a row group."""
         columns, start = tuple(self.schema.names), 0
         while start < len(names):
-            group, row = self._where[names[start]]
-            end = start + 1
-            while end < len(names) and self._where[names[end]] == (group, row + end - start):
-                end += 1
-            yield self._group(group, columns).slice(row, end - start)
-            start = end
+            row = self._rows[names[start]]
+            group = bisect_right(self._starts, row) - 1
+            room = min(len(names) - start, self._starts[group + 1] - row)
+            length = next((n for n in range(1, room) if self._rows[names[start + n]] != row + n), room)
+            yield self._group(group, columns).slice(row - self._starts[group], length)
+            start += length
+
+    def _group(self, number: int, columns: tuple[str, ...]) -> pa.Table:
+        return self._read(lambda: self._recent.group(self, number, columns))
+
+    def _read(self, read: Callable[[], T]) -> T:
+        try:
+            return read()
+        except (pa.ArrowInvalid, OSError) as error:
+            raise DDBError(f"{self.path}: damaged ({error}). Delete its folder to compute the stage again.") from error
+
+
+def write_rows(file: BinaryIO, schema: pa.Schema, rows: Sequence[Row]) -> None:
+    """Rows as a part."""
+    payloads = payload_names(schema)
+    with _writer(file, schema) as writer:
+        for group in _row_groups(rows, payloads):
+            writer.write_table(pa.Table.from_pylist(group, schema=schema), row_group_size=len(group))
 
 
 def write_in_order(file: BinaryIO, schema: pa.Schema, parts: Sequence[Part], names: Sequence[str]) -> None:
@@ -145,47 +172,55 @@ def _in_order(owners: Mapping[str, Part], names: Sequence[str]) -> Iterator[pa.T
 
 def _table_groups(pieces: Iterable[pa.Table], payloads: Sequence[str]) -> Iterator[list[pa.Table]]:
     """Slices gathered to row groups of the size that the file has, whatever the pieces were."""
-    group, rows, size = [], 0, 0
+    group, full = [], _Full(payloads)
     for piece in pieces:
         start = 0
-        for row, one in enumerate(_sizes(piece, payloads)):
-            if rows == GROUP_ROWS or (rows and size + one > GROUP_BYTES):
+        for row, size in enumerate(_sizes(piece, payloads)):
+            if full.before(size):
                 if row > start:
                     group.append(piece.slice(start, row - start))
                 yield group
-                group, rows, size, start = [], 0, 0, row
-            rows, size = rows + 1, size + one
+                group, start = [], row
         group.append(piece.slice(start))
     if group:
         yield group
 
 
-def _sizes(piece: pa.Table, payloads: Sequence[str]) -> list[int]:
-    sizes = [0] * len(piece)
-    for name in payloads:
-        for row, value in enumerate(piece[name]):
-            sizes[row] += _value_bytes(value)
-    return sizes
-
-
-def _value_bytes(value: Any) -> int:
-    if not value.is_valid:
-        return 0
-    return sum(map(_value_bytes, value.values)) if pa.types.is_list(value.type) else value.as_buffer().size
-
-
 def _row_groups(rows: Sequence[Row], payloads: Sequence[str]) -> Iterator[list[Row]]:
-    group: list[Row] = []
-    size = 0
+    group, full = [], _Full(payloads)
     for row in rows:
-        one = row_bytes(row, payloads)
-        if group and (len(group) == GROUP_ROWS or size + one > GROUP_BYTES):
+        if full.before(row_bytes(row, payloads)):
             yield group
-            group, size = [], 0
+            group = []
         group.append(row)
-        size += one
     if group:
         yield group
+
+
+class _Full:
+    """Says where a row group ends."""
+
+    def __init__(self, payloads: Sequence[str]) -> None:
+        self._most, self._rows, self._bytes = PAYLOAD_ROWS if payloads else GROUP_ROWS, 0, 0
+
+    def before(self, size: int) -> bool:
+        """Whether the next row, of `size` bytes, begins another row group."""
+        ends = self._rows == self._most or (self._rows > 0 and self._bytes + size > GROUP_BYTES)
+        self._rows, self._bytes = (1, size) if ends else (self._rows + 1, self._bytes + size)
+        return ends
+
+
+def _sizes(piece: pa.Table, payloads: Sequence[str]) -> list[int]:
+    """Bytes of payload of each row."""
+    sizes = [0] * len(piece)
+    for name in payloads:
+        column = piece[name]
+        if pa.types.is_list(column.type):
+            found = [sum(len(value or b"") for value in row or ()) for row in column.to_pylist()]
+        else:
+            found = pc.fill_null(pc.binary_length(column), 0).to_pylist()
+        sizes = [size + more for size, more in zip(sizes, found, strict=True)]
+    return sizes
 
 
 def row_bytes(row: Row, payloads: Sequence[str]) -> int:
@@ -205,7 +240,3 @@ def _writer(file: BinaryIO, schema: pa.Schema) -> pq.ParquetWriter:
 def _leaf(schema: pa.Schema, name: str) -> str:
     """The name of a column's leaf in the file, by which Parquet sets its compression."""
     return f"{name}.list.element" if pa.types.is_list(schema.field(name).type) else name
-
-
-def _damaged(path: Path, error: Exception) -> DDBError:
-    return DDBError(f"{path}: damaged ({error}). Delete its folder to compute the stage again.")
