@@ -103,7 +103,9 @@ def _changed(workspace: Workspace, stage: Stage, before: Sequence[Work]) -> str:
 
 
 def _estimate(before: Sequence[Work], left: int) -> float | None:
-    """Seconds for `left` rows at the pace of the result that was worked on last."""
+    """Seconds for `left` rows at the pace of the result that was worked on last; None where no pace is known."""
+    if left == 0:
+        return None
     return next((work.seconds / work.rows * left for work in before if work.rows), None)
 
 
@@ -114,7 +116,7 @@ def _line(one: Outlook) -> str:
         text = f"{one.stage}: no row to compute"
     else:
         text = f"{one.stage}: {one.left} of {one.planned} rows to compute"
-    took = f", about {clock(one.seconds)} by the last time" if one.seconds is not None else ""
+    took = f", about {clock(one.seconds)} at the pace of last time" if one.seconds is not None else ""
     return text + took + (f" ({one.why})" if one.why else "")
 
 

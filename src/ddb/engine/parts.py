@@ -16,14 +16,13 @@ from pathlib import Path
 from typing import BinaryIO, TypeVar
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ddb.errors import DDBError
 from ddb.stage import Row
 
 GROUP_ROWS = 1024
-PAYLOAD_ROWS = 64
+PAYLOAD_ROWS = 32
 GROUP_BYTES = 1 << 24
 GROUPS_KEPT, FILES_KEPT = 4, 16
 """Row groups in memory and files open at the same time, of all parts of a run folder."""
@@ -57,7 +56,7 @@ class Recent:
         """These columns of a row group."""
 
         def read() -> pa.Table:
-            return self.file(part).read_row_group(number, columns=list(columns))
+            return self.file(part).read_row_group(number, columns=list(columns), use_threads=False)
 
         return _recall(self._groups, (part, number, columns), read, GROUPS_KEPT)
 
@@ -93,7 +92,7 @@ class Part:
         return found
 
     @cached_property
-    def _rows(self) -> dict[str, int]:
+    def rows(self) -> dict[str, int]:
         """Id -> row in the file."""
         return {name: row for row, name in enumerate(self.ids)}
 
@@ -110,20 +109,9 @@ class Part:
 
     def row(self, name: str, columns: tuple[str, ...]) -> pa.Table:
         """One row as a slice of its row group. KeyError where the part does not have it."""
-        row = self._rows[name]
+        row = self.rows[name]
         group = bisect_right(self._starts, row) - 1
         return self._group(group, columns).slice(row - self._starts[group], 1)
-
-    def runs(self, names: Sequence[str]) -> Iterator[pa.Table]:
-        """These rows in this order, whole: rows that lie beside each other come as one slice of a row group."""
-        columns, start = tuple(self.schema.names), 0
-        while start < len(names):
-            row = self._rows[names[start]]
-            group = bisect_right(self._starts, row) - 1
-            room = min(len(names) - start, self._starts[group + 1] - row)
-            length = next((n for n in range(1, room) if self._rows[names[start + n]] != row + n), room)
-            yield self._group(group, columns).slice(row - self._starts[group], length)
-            start += length
 
     def _group(self, number: int, columns: tuple[str, ...]) -> pa.Table:
         return self._read(lambda: self._recent.group(self, number, columns))
@@ -145,48 +133,40 @@ def write_rows(file: BinaryIO, schema: pa.Schema, rows: Sequence[Row]) -> None:
 
 def write_in_order(file: BinaryIO, schema: pa.Schema, parts: Sequence[Part], names: Sequence[str]) -> None:
     """The rows `names` in this order as one part; of a row that several parts have, the last part's counts. How the
-    rows were spread over parts leaves no trace in the file."""
-    payloads = payload_names(schema)
+    rows were spread over parts leaves no trace in the file. In memory are all columns without payload, and the payload
+    of the rows that are written next."""
+    payloads = tuple(payload_names(schema))
+    flat = [name for name in schema.names if name not in payloads]
+    values = pa.concat_tables([schema.empty_table().select(flat), *(part.columns(flat) for part in parts)])
+    values, places = values.combine_chunks(), _places(parts)
     with _writer(file, schema) as writer:
-        for group in _table_groups(_in_order(_owners(parts, names), names), payloads):
-            table = pa.concat_tables(group).combine_chunks()
-            writer.write_table(table, row_group_size=len(table))
+        for group in _row_groups(_with_payload(names, places, payloads), payloads):
+            table = values.take([places[row["id"]][1] for row in group])
+            for name in payloads:
+                column = pa.array([row[name] for row in group], schema.field(name).type)
+                table = table.append_column(schema.field(name), column)
+            writer.write_table(table.select(schema.names), row_group_size=len(group))
 
 
-def _owners(parts: Sequence[Part], names: Sequence[str]) -> dict[str, Part]:
-    owners: dict[str, Part] = {}
-    for part in parts:
-        owners.update(dict.fromkeys(part.ids, part))
-    return {name: owners[name] for name in names}
-
-
-def _in_order(owners: Mapping[str, Part], names: Sequence[str]) -> Iterator[pa.Table]:
+def _places(parts: Sequence[Part]) -> dict[str, tuple[Part, int]]:
+    """Id -> the last part that has it, and the row in all parts one behind the other."""
+    places: dict[str, tuple[Part, int]] = {}
     start = 0
-    while start < len(names):
-        end = start + 1
-        while end < len(names) and owners[names[end]] is owners[names[start]]:
-            end += 1
-        yield from owners[names[start]].runs(names[start:end])
-        start = end
+    for part in parts:
+        places.update({name: (part, start + row) for name, row in part.rows.items()})
+        start += len(part.ids)
+    return places
 
 
-def _table_groups(pieces: Iterable[pa.Table], payloads: Sequence[str]) -> Iterator[list[pa.Table]]:
-    """Slices gathered to row groups of the size that the file has, whatever the pieces were."""
-    group, full = [], _Full(payloads)
-    for piece in pieces:
-        start = 0
-        for row, size in enumerate(_sizes(piece, payloads)):
-            if full.before(size):
-                if row > start:
-                    group.append(piece.slice(start, row - start))
-                yield group
-                group, start = [], row
-        group.append(piece.slice(start))
-    if group:
-        yield group
+def _with_payload(
+    names: Sequence[str], places: Mapping[str, tuple[Part, int]], payloads: tuple[str, ...]
+) -> Iterator[Row]:
+    for name in names:
+        row = places[name][0].row(name, payloads) if payloads else None
+        yield {"id": name, **({key: row[key][0].as_py() for key in payloads} if row else {})}
 
 
-def _row_groups(rows: Sequence[Row], payloads: Sequence[str]) -> Iterator[list[Row]]:
+def _row_groups(rows: Iterable[Row], payloads: Sequence[str]) -> Iterator[list[Row]]:
     group, full = [], _Full(payloads)
     for row in rows:
         if full.before(row_bytes(row, payloads)):
@@ -208,19 +188,6 @@ class _Full:
         ends = self._rows == self._most or (self._rows > 0 and self._bytes + size > GROUP_BYTES)
         self._rows, self._bytes = (1, size) if ends else (self._rows + 1, self._bytes + size)
         return ends
-
-
-def _sizes(piece: pa.Table, payloads: Sequence[str]) -> list[int]:
-    """Bytes of payload of each row."""
-    sizes = [0] * len(piece)
-    for name in payloads:
-        column = piece[name]
-        if pa.types.is_list(column.type):
-            found = [sum(len(value or b"") for value in row or ()) for row in column.to_pylist()]
-        else:
-            found = pc.fill_null(pc.binary_length(column), 0).to_pylist()
-        sizes = [size + more for size, more in zip(sizes, found, strict=True)]
-    return sizes
 
 
 def row_bytes(row: Row, payloads: Sequence[str]) -> int:
