@@ -37,10 +37,9 @@ def event(root: Path, event: str, /, **facts: object) -> None:
 
 
 def failure(root: Path, stage: str, name: str, text: str) -> None:
-    """Append the traceback `text` of a failed row to errors.log."""
-    _append(
-        root, ERRORS, f"{datetime.now(UTC).isoformat(timespec='seconds')} stage {stage}, row {name}\n{text.rstrip()}"
-    )
+    """Append the traceback `text` of a failed row to errors.log; `name` is its id, or empty for the whole stage."""
+    moment, row = datetime.now(UTC).isoformat(timespec="seconds"), f", row {name}" if name else ""
+    _append(root, ERRORS, f"{moment} stage {stage}{row}\n{text.rstrip()}")
 
 
 def events(root: Path) -> list[dict[str, Any]]:

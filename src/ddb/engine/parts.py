@@ -167,7 +167,8 @@ def _with_payload(
 
 
 def _row_groups(rows: Iterable[Row], payloads: Sequence[str]) -> Iterator[list[Row]]:
-    group, full = [], _Full(payloads)
+    group: list[Row] = []
+    full = _Full(payloads)
     for row in rows:
         if full.before(row_bytes(row, payloads)):
             yield group

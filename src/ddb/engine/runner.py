@@ -79,7 +79,8 @@ def run_stage(workspace: Workspace, name: str, setup: Setup) -> bool:
 
 @contextmanager
 def _told(workspace: Workspace, progress: Progress, buffer: _Buffer, planned: int, left: int) -> Iterator[None]:
-    """Show and record the beginning and the end of a stage. A full disk becomes a DDBError."""
+    """Show and record the beginning and the end of a stage. A full disk becomes a DDBError; the notes of an error (the
+    traceback in another process) go to errors.log."""
     name, folder = buffer.stage.name, workspace.folder(buffer.stage.name)
     started, state = time.monotonic(), "failed"
     journal.event(workspace.root, "started", stage=name, result=folder.name, planned=planned, left=left)
@@ -89,6 +90,10 @@ def _told(workspace: Workspace, progress: Progress, buffer: _Buffer, planned: in
         state = "finished"
     except KeyboardInterrupt:
         state = "interrupted"
+        raise
+    except DDBError as error:
+        for note in getattr(error, "__notes__", ()):
+            journal.failure(workspace.root, name, "", note)
         raise
     except OSError as error:
         raise (files.disk_full(folder) if files.is_disk_full(error) else error) from error

@@ -203,9 +203,8 @@ class Workspace:
         expected: dict[str, str] = {}
         changing = {unfinished}
         for stage in stages:
-            awaited = changing & stage.needs.keys()
-            open_needs = {name for name in awaited if not _is_determined(stage.needs[name], name in expected)}
-            if not open_needs:
+            awaited = [name for name in stage.needs if name in changing]
+            if all(_is_determined(stage.needs[name], name in expected) for name in awaited):
                 present = identity(stage, self._marks(stage, known, expected))
                 expected[stage.name] = present.fingerprint
                 if not awaited:
