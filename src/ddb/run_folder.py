@@ -17,6 +17,7 @@ from ddb.config import RunConfig
 from ddb.config.load import config_text
 from ddb.data.table import Dataset
 from ddb.engine import files, journal
+from ddb.engine.identity import mark
 from ddb.engine.interrupt import shielded
 from ddb.engine.progress import Progress
 from ddb.engine.workspace import Workspace
@@ -33,9 +34,11 @@ MADE_FROM = {
 
 
 def default_folder(config: RunConfig) -> Path:
-    """runs/NAME, with the name of the data behind it where the data is the user's."""
-    data = Path(config.data.root).name if config.data.source != "pocket" and config.data.root else ""
-    return Path("runs") / (f"{config.name}-{Path(data).stem}" if data else config.name)
+    """runs/NAME, or runs/NAME-DATA with the name of the data's folder or file where the data is the user's."""
+    if config.data.source == "pocket" or not config.data.root:
+        return Path("runs") / config.name
+    data = Path(config.data.root).resolve()
+    return Path("runs") / f"{config.name}-{data.stem if data.is_file() else data.name}"
 
 
 def open_run(workspace: Workspace, config: RunConfig, progress: Progress) -> Dataset:
@@ -65,8 +68,8 @@ def check_owner(workspace: Workspace, config: RunConfig, dataset: Dataset) -> No
     """A run folder belongs to one name and one data set, which may move or change, but not both at once. Raises
     ConfigError where another run would be overwritten."""
     before, now = files.read_json(workspace.root / DATASET), _facts(config, dataset)
-    if before is None:
-        return
+    if before is None or not {"name", "root", "content"} <= before.keys():
+        return  # nothing is there, or what an older version wrote before its first stage
     same_data = before["root"] == now["root"] or before["content"] == now["content"]
     if before["name"] != now["name"]:
         raise ConfigError(
@@ -91,14 +94,14 @@ def hand_over(workspace: Workspace, dataset: Dataset, progress: Progress) -> Non
 
 
 def made_from(workspace: Workspace, address: str) -> dict[str, str] | None:
-    """The present results that an address is made from: stage -> fingerprint and digest. None where one is not
-    finished."""
-    found = {}
+    """The present results that an address is made from: stage -> fingerprint and digest; and the data (its images are
+    in `balanced/`). None where a stage is not finished."""
+    found = {"data": (files.read_json(workspace.root / DATASET) or {}).get("fingerprint", "")}
     for stage in MADE_FROM[address]:
         current, done = workspace.current(stage), workspace.done(stage)
         if current is None or done is None:
             return None
-        found[stage] = f"{current.fingerprint}:{done.digest}"
+        found[stage] = mark(current.fingerprint, done)
     return found
 
 

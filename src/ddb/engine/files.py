@@ -82,8 +82,8 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def remove_temporary(root: Path) -> None:
-    """Remove what a killed process left half written below `root`."""
-    for path in root.rglob("*" + TEMPORARY):
+def remove_temporary(root: Path, pattern: str = "**/*") -> None:
+    """Remove what a killed process left half written below `root` (pattern `*`: in `root` itself alone)."""
+    for path in root.glob(pattern + TEMPORARY):
         if path.is_file():
             path.unlink()
