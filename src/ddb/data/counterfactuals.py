@@ -184,8 +184,8 @@ class Counterfactuals:
 
     def pictures(self, size: int, smallest: float, rows: Sequence[int] | Rows, path: Path) -> Pictures:
         """The counterfactuals as training pictures, which random crops are taken from (`picture_store.for_crops` says
-        what `size` and `smallest` are), in the rising order of `rows`. They are written to the file `path` first, unless
-        it is there: its name has to tell what decides them. DataError as `each`, or the disk is full."""
+        what `size` and `smallest` are), in the rising order of `rows`. They are written to the file `path` first,
+        unless it is there: its name has to tell what decides them. DataError as `each`, or the disk is full."""
         drawn = self.each(rows, lambda rebuilt: for_crops(rebuilt.image, size, smallest))
         return kept_pictures(path, len(rows), lambda _: next(drawn), workers=1)  # one after the other, as they come
 
