@@ -58,8 +58,9 @@ class GivenMasks:
     def segment(
         self, ids: Sequence[str], images: Sequence[Image | Failed], phrase: str, batch_size: int
     ) -> list[Found | Failed]:
-        """An image without a mask gets an empty one with the reason; one whose mask cannot be used fails. Masks are read
-        read one by one, whatever `batch_size` is."""
+        """An image without a mask gets an empty one with the reason; one whose mask cannot be used fails.
+
+        Masks are read one by one, whatever `batch_size` is."""
         return [
             image if isinstance(image, Failed) else self._found(name, (image.shape[0], image.shape[1]), phrase)
             for name, image in zip(ids, images, strict=True)
