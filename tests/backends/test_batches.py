@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import pytest
 import torch
 
 from ddb.backends import Failed
-from ddb.backends.batches import first_fault, in_fixed_batches
+from ddb.backends.batches import Rooms, first_fault, in_fixed_batches
 from ddb.errors import ConfigError, DDBError
-from ddb.learn import halving
+from ddb.learn.halving import BatchSize
 
 BLANK = -1
 
@@ -31,14 +31,8 @@ class Work:
         return [number**2 for number in batch]
 
 
-@pytest.fixture(autouse=True)
-def forget() -> Iterator[None]:
-    yield
-    halving._fits.clear()
-
-
 def run(work: Work, items: Sequence[int | Failed], size: int) -> list[int | Failed]:
-    return in_fixed_batches(work, items, BLANK, size, "inpaint.batch_size", "lower it")
+    return in_fixed_batches(work, items, BLANK, BatchSize(size, "inpaint.batch_size", "lower it"))
 
 
 def test_every_batch_has_the_same_shape() -> None:
@@ -108,3 +102,12 @@ def test_what_is_not_finite_is_named_with_its_likely_cause() -> None:
     assert exact is not None
     assert exact.reason == "d is not finite: the weights may be damaged; `ddb models verify` compares them."
     assert first_fault([("e", torch.bfloat16, bad / 0)], 0) is not None
+
+
+def test_the_size_that_fits_is_remembered_for_each_size_that_was_asked_for() -> None:
+    rooms, work = Rooms("inpaint.batch_size", "lower it"), Work(room=2)
+    in_fixed_batches(work, [1, 2, 3, 4], BLANK, rooms.of(4))
+    work.batches.clear()
+    assert in_fixed_batches(work, [1, 2, 3], BLANK, rooms.of(4)) == [1, 4, 9]
+    assert work.batches == [[1, 2], [3, BLANK]]
+    assert rooms.of(3).size == 3

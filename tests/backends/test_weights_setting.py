@@ -48,6 +48,10 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("/not/there", "folder", True),
         ("./also/not", "folder", True),
         ("no role", "folder", True),
+        ("a b/c", "folder", True),
+        ("--x/y..z", "folder", True),
+        ("ümlaut/x", "folder", True),
+        ("a/b/c", "folder", True),
     ],
 )
 def test_the_kind_is_read_from_the_text(text: str, kind: str, local: bool) -> None:

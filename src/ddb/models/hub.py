@@ -11,8 +11,6 @@ import huggingface_hub
 from huggingface_hub import constants
 from huggingface_hub.errors import (
     GatedRepoError,
-    HfHubHTTPError,
-    LocalEntryNotFoundError,
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
@@ -35,7 +33,7 @@ def fetch(wanted: Wanted, patterns: Sequence[str]) -> Path:
             found = huggingface_hub.snapshot_download(
                 source.repository, revision=source.revision, allow_patterns=list(patterns)
             )
-        except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        except Exception as error:  # of the hub, of the network below it, of the disk
             reasons.append(_reason(source, error) + _elsewhere(wanted, source))
             continue
         if source is not wanted.sources[0]:
@@ -84,6 +82,8 @@ def _reason(source: Source, error: Exception) -> str:
         return "the hub has no such repository, or it is private"
     if isinstance(error, RevisionNotFoundError):
         return f"the hub has no commit {source.revision} of it"
+    if isinstance(error, OSError) and error.errno is not None:
+        return f"cannot be written into the hub's cache ({error.strerror or error})"
     why = "HF_HUB_OFFLINE forbids asking the hub" if offline() else "the hub cannot be reached"
     return f"not in the hub's cache here ({cache_folder()}), and {why}"
 

@@ -247,6 +247,9 @@ ROLES: dict[str, Role] = {
     )
 }
 _PINNED = re.compile(r"[0-9a-f]{40}")
+_NAME = r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,94}[A-Za-z0-9_])?"
+_ID = re.compile(f"{_NAME}/{_NAME}")
+"""owner/name, as the hub allows it: no "--" and no ".." either."""
 
 
 @dataclass(frozen=True)
@@ -269,7 +272,7 @@ def wanted(name: str) -> Wanted | None:
     if name in ROLES:
         return Wanted(name, ROLES[name].sources, ROLES[name])
     repository, _, revision = name.partition("@")
-    if repository.count("/") != 1 or repository.startswith((".", "/", "~")):
+    if not _ID.fullmatch(repository) or "--" in repository or ".." in repository:
         return None
     if revision:
         return Wanted(name, (Source(repository, revision),)) if _PINNED.fullmatch(revision) else None
