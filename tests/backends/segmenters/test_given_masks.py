@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,8 @@ from PIL import Image
 
 from ddb.backends.segmenters.given_masks import masks_identity, open_given_masks, survey, survey_lines
 from ddb.data.images import mask_png
-from ddb.errors import DataError
+from ddb.errors import ConfigError, DataError
+from ddb.preflight import check
 
 
 def write(folder: Path, name: str, mask: np.ndarray) -> None:
@@ -159,3 +161,28 @@ def test_the_identity_follows_the_content_of_the_masks_that_are_used(tmp_path: P
     write(tmp_path, "c.png", np.ones((2, 2), np.bool_))
     assert len({first, second, masks_identity(str(tmp_path), names)}) == 3
     assert masks_identity(str(tmp_path / "nowhere"), names) == masks_identity(str(tmp_path / "neither"), names)
+
+
+def test_check_opens_every_mask(tmp_path: Path) -> None:
+    """A folder of 0 and 1 with one bad file: named before a run; without it: counted."""
+    for label, name in enumerate(("cat", "dog")):
+        for number in range(8):
+            picture(tmp_path / "photos" / name / f"{number}.png", 20 + number, 20 + label)
+            mask = np.zeros((20 + number, 20 + label), np.uint8)
+            mask[5:15, 5:15] = 1
+            (tmp_path / "masks" / name).mkdir(parents=True, exist_ok=True)
+            Image.fromarray(mask).save(tmp_path / "masks" / name / f"{number}.png")
+    settings = ["erm.weights=none", "segment.backend=given", f"segment.masks={tmp_path / 'masks'}", "device=cpu"]
+    call = partial(check, "photos", [*settings, "inpaint.backend=copy_paste"], data=tmp_path / "photos")
+    lines = call()
+    train = next(int(match[1]) for line in lines if (match := re.search(r"train: (\d+) images", line)))
+    assert f"masks: {train} of {train} training images have one" in lines
+    for name in ("cat", "dog"):
+        for path in (tmp_path / "masks" / name).iterdir():
+            path.write_bytes(path.read_bytes() if name == "cat" else b"no picture")
+    with pytest.raises(
+        ConfigError, match=r"segment\.masks: .* mask\(s\) unusable: dog/\d\.png: damaged, or not a JPEG"
+    ):
+        call()
+    shutil.rmtree(tmp_path / "masks" / "dog")
+    assert any(re.search(r"masks: \d+ have none and are skipped: dog/\d\.png", line) for line in call())
