@@ -83,8 +83,7 @@ def _boxed(picture: Image.Image, look: Look, scale: float) -> Image.Image:
 
 
 def _label(draw: ImageDraw.ImageDraw, x: int, y: int, room: int, text: str) -> None:
-    """A score above the corner (x, y) of a box, or inside at the upper edge; moved left where `room`, the width, is
-    too small for it."""
+    """A score above the corner (x, y) of a box, or inside at the upper edge; moved left to fit into `room` pixels."""
     height, width = 15, round(draw.textlength(text, _font(12))) + 4
     x, y = max(0, min(x, room - width)), max(0, y - height)
     draw.rectangle((x, y, x + width, y + height), fill=BOX)
