@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ddb.data import images
 from ddb.data.images import (
     check,
     decode,

@@ -54,8 +54,8 @@ def stacked(slots: Sequence[npt.NDArray[np.uint8] | None], shape: tuple[int, ...
 
 
 def rows_of(batch: Batch, failed: Mapping[str, Row], row: Callable[[int, str], Row]) -> list[Row]:
-    """A row for each id of the batch, in order: its error row, or `row(slot, id)`, which is an error where it raises one
-    of `ITEM_ERRORS` or a number in it is not finite."""
+    """A row for each id of the batch, in order: its error row, or `row(slot, id)`, which is an error where it raises
+    one of `ITEM_ERRORS` or a number in it is not finite."""
     rows = []
     for slot, name in enumerate(batch):
         if name is None:
