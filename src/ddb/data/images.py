@@ -17,7 +17,7 @@ from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from ddb.data.encoded import orientation, without_metadata
 from ddb.errors import DataError
@@ -36,7 +36,7 @@ LONGEST = 100
 resizing or padding one to a square takes many times the memory of its pixels."""
 BAND = 1 << 20
 """Pixels that are converted to RGB at a time."""
-_DAMAGE = (
+DAMAGE = (
     OSError,
     SyntaxError,
     ValueError,
@@ -80,6 +80,16 @@ def decode(data: bytes, max_megapixels: float = PILLOW_LIMIT) -> Pixels:
     return opened(data, lambda image: upright(_rgb(image), orientation(data)), max_megapixels)
 
 
+def from_pil(image: Image.Image) -> Pixels:
+    """An open image of any mode to uint8 HWC RGB, as `decode` reads its file. What Pillow raises on damaged data
+    (`DAMAGE`) passes through."""
+    try:
+        turn = image.getexif().get(ExifTags.Base.Orientation, 1)
+    except DAMAGE:  # metadata never decides whether pixels can be used
+        turn = 1
+    return upright(_rgb(image), turn if turn in range(1, 9) else 1)
+
+
 def check(data: bytes, max_megapixels: float) -> None:
     """Raise DataError with the bare reason if `decode` would. JPEG is read whole but drawn at an eighth of its size,
     which costs about a third of decoding it."""
@@ -119,7 +129,7 @@ def portable(data: bytes) -> tuple[bytes, str]:
         with _open(data, PILLOW_LIMIT) as image:
             if image.mode == "RGB" and not image.has_transparency_data and orientation(data) == 1:
                 return data, {"PNG": ".png", "WEBP": ".webp"}.get(image.format or "", ".jpg")
-    except _DAMAGE:  # metadata that Pillow stumbles over, which `decode` leaves out; or damage, which it names
+    except DAMAGE:  # metadata that Pillow stumbles over, which `decode` leaves out; or damage, which it names
         return png_bytes(decode(data)), ".png"
     return png_bytes(decode(data)), ".png"
 
@@ -155,14 +165,14 @@ def opened(data: bytes, use: Callable[[Image.Image], T], max_megapixels: float) 
     try:
         with _open(data, max_megapixels) as image:
             return use(image)
-    except _DAMAGE as error:
+    except DAMAGE as error:
         plain = without_metadata(data)
         if plain == data:
             raise _damaged(error) from error
     try:
         with _open(plain, max_megapixels) as image:
             return use(image)
-    except _DAMAGE as error:
+    except DAMAGE as error:
         raise _damaged(error) from error
 
 
@@ -173,7 +183,7 @@ def _damaged(error: BaseException) -> DataError:
 
 
 def _open(data: bytes, max_megapixels: float) -> Image.Image:
-    """What Pillow opens, its pixels not yet decoded. DataError where size or kind forbid its use; `_DAMAGE`."""
+    """What Pillow opens, its pixels not yet decoded. DataError where size or kind forbid its use; `DAMAGE`."""
     if not data:
         raise DataError("the file is empty")
     try:
