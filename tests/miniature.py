@@ -52,7 +52,7 @@ def configuration(birds: Path, **changes: Any) -> RunConfig:
         "evaluate": {"batch_size": 16},
     }
     for section, keys in changes.items():
-        kept = tree[section] if isinstance(keys, dict) and "backend" not in keys else {}
+        kept = tree.get(section, {}) if isinstance(keys, dict) and "backend" not in keys else {}
         tree[section] = {**kept, **keys} if isinstance(keys, dict) else keys
     return RunConfig.model_validate(tree)
 

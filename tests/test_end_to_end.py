@@ -50,7 +50,7 @@ def test_the_run_folder_holds_what_it_promises(out: Path) -> None:
     for stage in stages:
         (result,) = (out / stage).iterdir()
         assert {"part-00000.parquet", "plan.json", "done.json"} <= {path.name for path in result.iterdir()}
-        assert len(list(result.glob("*.parquet"))) == 1
+        assert sorted(path.name for path in result.glob("*.parquet")) == ["part-00000.parquet", "planned.parquet"]
 
 
 def test_metrics_have_the_promised_keys(out: Path) -> None:
@@ -207,3 +207,21 @@ def test_classes_without_a_token_are_called_by_their_names(discs: tuple[RunConfi
     classes = json.loads((out / "dataset.json").read_text())["classes"]
     for row in ddb.table(out, "inpaint").to_pylist():
         assert (row["status"], row["prompt"]) == ("ok", f"a photo of a {classes[row['to_label']]} disc")
+
+
+def test_fewer_counterfactuals_keep_the_others_aside(discs: tuple[RunConfig, Path]) -> None:
+    config, out = discs
+    run(config, out)
+    images = ddb.table(out, "inpaint")["id"].to_pylist()
+    bytes_before = {name: digest for name, digest in miniature.tree(out).items() if "part-" in name}
+    tree = config.model_dump()
+    tree["inpaint"]["per_class"] = 2
+    run(RunConfig.model_validate(tree), out, until="score")
+    assert miniature.computed(out) == {}
+    few = ddb.table(out, "inpaint")["id"].to_pylist()
+    assert few == ddb.table(out, "score")["id"].to_pylist() == [name for name in images if name in set(few)]
+    assert len(few) == 12 < len(images) == 24
+    run(config, out, until="score")
+    assert miniature.computed(out) == {}
+    after = miniature.tree(out)
+    assert {name: after[name] for name in bytes_before} == bytes_before

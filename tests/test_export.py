@@ -25,10 +25,12 @@ def finished(tmp_path: Path) -> Path:
     for number, stage in enumerate(STAGES, 1):
         folder = run / f"{number}-{stage}" / RESULT
         folder.mkdir(parents=True)
-        (folder / "plan.json").write_text('{"planned": 1}')
+        (folder / "plan.json").write_text('{"key": "k", "planned": 1}')
         (folder / "done.json").write_text('{"key": "k", "digest": "d", "rows": 1, "errors": 0}')
-        pq.write_table(pa.table({"id": ["a"], "status": ["ok"]}), folder / "part-00000.parquet")
-    (run / "current.json").write_text(json.dumps({stage: {"fingerprint": RESULT, "key": "k"} for stage in STAGES}))
+        for name in ("planned.parquet", "part-00000.parquet"):
+            pq.write_table(pa.table({"id": ["a"], "status": ["ok"]}), folder / name)
+    current = {"stages": STAGES, "results": {stage: {"fingerprint": RESULT, "key": "k"} for stage in STAGES}}
+    (run / "current.json").write_text(json.dumps(current))
     (run / "balanced" / "train").mkdir(parents=True)
     (run / "balanced" / "train" / "a.png").write_bytes(b"pixels")
     (run / "classifier").mkdir()
@@ -68,7 +70,6 @@ def test_folder_with_something_in_it_is_left_alone(finished: Path, tmp_path: Pat
     [
         (f"5-score/{RESULT}/done.json", "score is unfinished"),
         ("metrics.json", "metrics.json is not written yet"),
-        ("current.json", "erm is waiting"),
         (HANDED_OVER, "balanced is not written yet"),
     ],
 )

@@ -174,12 +174,15 @@ def test_a_run_folder_belongs_to_one_name_and_one_data_set(copy: Path, birds: Pa
     assert miniature.tree(copy) == before
 
 
-def test_the_default_folder_is_named_for_the_run_and_the_users_data() -> None:
-    data = [("folder", "pets/dogs"), ("table", "/data/cats.csv"), ("pocket", "")]
+def test_the_default_folder_is_named_for_the_run_and_the_users_data(tmp_path: Path) -> None:
+    (tmp_path / "v1.5 dogs").mkdir()
+    (tmp_path / "cats.csv").touch()
+    data = [("folder", "v1.5 dogs"), ("table", "cats.csv"), ("pocket", "")]
     found = [
-        default_folder(RunConfig(name="photos", data=DataConfig(source=source, root=root))) for source, root in data
+        default_folder(RunConfig(name="photos", data=DataConfig(source=source, root=root and str(tmp_path / root))))
+        for source, root in data
     ]
-    assert found == [Path("runs/photos-dogs"), Path("runs/photos-cats"), Path("runs/photos")]
+    assert found == [Path("runs/photos-v1.5 dogs"), Path("runs/photos-cats"), Path("runs/photos")]
 
 
 def test_public_names_resolve() -> None:

@@ -173,7 +173,7 @@ def test_clean_says_what_it_would_remove_and_asks(
         (folder / "plan.json").write_text("{}")
         rows = {"id": [str(n) for n in range(count)], "status": ["ok"] * count}
         pq.write_table(pa.table(rows), folder / "part-00000.parquet")
-    current = {"erm": {"fingerprint": "present", "key": "k"}}
+    current = {"stages": ["erm"], "results": {"erm": {"fingerprint": "present", "key": "k"}}}
     (tmp_path / "run" / "current.json").write_text(json.dumps(current))
     home = tmp_path / "run" / "1-erm"
     monkeypatch.setattr(sys, "stdin", io.StringIO("n\n"))

@@ -22,9 +22,10 @@ def finish(run: Path, stage: str, text: str, result: str = FIRST) -> Path:
     for name, content in (("part-00000.parquet", text), ("plan.json", "{}"), ("done.json", json.dumps(done))):
         (folder / "new").write_text(content)
         os.replace(folder / "new", folder / name)
-    current = json.loads((run / "current.json").read_text()) if (run / "current.json").exists() else {}
-    current[stage.partition("-")[2]] = {"fingerprint": result, "key": "k"}
-    (run / "current.json").write_text(json.dumps(current))
+    path = run / "current.json"
+    current = json.loads(path.read_text()) if path.exists() else {"stages": ["erm", "invert", "segment"], "results": {}}
+    current["results"][stage.partition("-")[2]] = {"fingerprint": result, "key": "k"}
+    path.write_text(json.dumps(current))
     return folder
 
 
