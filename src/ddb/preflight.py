@@ -1,8 +1,8 @@
 """Faults, told before anything is computed: one list of checks for `ddb check` and for every run.
 
-    machine_faults   device, launch, models on this machine and what of the settings depends on them
-    load_dataset     the data: every image opened, classes with too few of them
-    data_faults      settings that do not fit the data, given masks
+machine_faults   device, launch, models on this machine and what of the settings depends on them
+load_dataset     the data: every image opened, classes with too few of them
+data_faults      settings that do not fit the data, given masks
 """
 
 from __future__ import annotations

@@ -6,7 +6,6 @@ The addresses `classifier/`, `balanced/`, `metrics.json` and `report.html` stay 
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from collections.abc import Callable
@@ -85,7 +84,7 @@ def hand_over(workspace: Workspace, dataset: Dataset, progress: Progress) -> Non
     for address, write in (("classifier", _classifier), ("balanced", _balanced), ("metrics.json", _figures)):
         _bring_up_to_date(workspace, dataset, progress, address, write)
     write_report(workspace.root)
-    progress.say(_headline(json.loads((workspace.root / "metrics.json").read_text())))
+    progress.say(_headline(files.read_json(workspace.root / "metrics.json") or {}))
     progress.say(f"report: {workspace.root / 'report.html'}")
 
 

@@ -1,10 +1,10 @@
 """How a command ends: what people read on stderr, and the exit code.
 
-    0    done
-    1    an error that is the user's to mend: `ddb: ` and what, where and how
-    2    the command line itself is wrong (typer says it)
-    70   a fault of ddb: one line that names the file with the traceback
-    130  Ctrl-C; 143: SIGTERM; 141: what reads the output has gone, as `head` does
+0    done
+1    an error that is the user's to mend: `ddb: ` and what, where and how
+2    the command line itself is wrong (typer says it)
+70   a fault of ddb: one line that names the file with the traceback
+130  Ctrl-C; 143: SIGTERM; 141: what reads the output has gone, as `head` does
 """
 
 from __future__ import annotations
