@@ -6,7 +6,6 @@ The addresses `classifier/`, `balanced/`, `metrics.json` and `report.html` stay 
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from collections.abc import Callable
@@ -43,17 +42,13 @@ def default_folder(config: RunConfig) -> Path:
 
 def open_run(workspace: Workspace, config: RunConfig, progress: Progress) -> Dataset:
     """Load and check data and models, and write what the run folder says about itself."""
-    from ddb.data.sources.load import load_dataset
-    from ddb.data.summary import summary
     from ddb.environment import environment
-    from ddb.preflight import check_fit, check_models
+    from ddb.preflight import prepare_run
 
-    check_models(config)
     progress.say(f"{config.name}: reading the data")
-    dataset = load_dataset(config.data, workspace.root / "cache")
+    dataset, lines = prepare_run(config, workspace.root / "cache")
     check_owner(workspace, config, dataset)
-    check_fit(config, dataset)
-    for line in summary(dataset):
+    for line in lines:
         progress.say(line)
     with shielded():
         files.write_json(workspace.root / DATASET, _facts(config, dataset))
@@ -89,7 +84,7 @@ def hand_over(workspace: Workspace, dataset: Dataset, progress: Progress) -> Non
     for address, write in (("classifier", _classifier), ("balanced", _balanced), ("metrics.json", _figures)):
         _bring_up_to_date(workspace, dataset, progress, address, write)
     write_report(workspace.root)
-    progress.say(_headline(json.loads((workspace.root / "metrics.json").read_text())))
+    progress.say(_headline(files.read_json(workspace.root / "metrics.json") or {}))
     progress.say(f"report: {workspace.root / 'report.html'}")
 
 
