@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ddb.backends.segmenters.given_masks import GivenMasks, open_given_masks
+from ddb.backends.segmenters.given_masks import open_given_masks, survey
 from ddb.config import DataConfig
 from ddb.data.inspection import inspect_data
 from ddb.data.inspection_words import in_words
@@ -58,8 +58,9 @@ def test_inspection_recognises_the_layout_and_does_not_compare_it_with_the_publi
 
 def test_every_image_has_a_given_mask(world: str, tmp_path: Path) -> None:
     dataset = load_dataset(DataConfig(source="pocket", pocket=small(world)), tmp_path)
-    masks = open_given_masks(str(dataset.root / "masks"))
-    assert isinstance(masks, GivenMasks) and masks.missing(dataset.samples["image"].to_pylist()) == []
+    images = dataset.samples["image"].to_pylist()
+    found = survey(open_given_masks(str(dataset.root / "masks")), dataset.root, images, dataset.phrase)
+    assert found.usable == tuple(images) and not found.faults
 
 
 def test_in_distribution_images_are_a_test_split_with_the_training_groups(world: str, tmp_path: Path) -> None:
