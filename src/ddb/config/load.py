@@ -17,7 +17,7 @@ from ddb.config.preset_backend import drop_unfit
 from ddb.config.tree import Tree, at, parse, put, without_empty
 from ddb.errors import ConfigError
 
-FILE_SOURCES = ("table", "wilds", "subpopbench", "auto")
+FILE_SOURCES = ("table", "wilds", "subpopbench", "huggingface", "auto")
 """Values of data.source whose data.root may be a file."""
 
 

@@ -141,7 +141,7 @@ class GivenMasksConfig(RegionConfig):
         ...,
         reads=MASKS,
         reference=True,
-        description="folder of given masks: <path of the image without suffix>.png, 255 = causal",
+        description="folder of PNG masks, <path of the image without suffix>.png, or a COCO file (.json)",
     )
 
 

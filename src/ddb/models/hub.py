@@ -77,7 +77,7 @@ def _repository(source: Source) -> Path:
     return cache_folder() / repo_folder_name(repo_id=source.repository, repo_type="model")
 
 
-def _reason(source: Source, error: OSError) -> str:
+def _reason(source: Source, error: Exception) -> str:
     if isinstance(error, GatedRepoError):
         return f"gated on the hub. Accept its terms at https://huggingface.co/{source.repository}, then `hf auth login`"
     if isinstance(error, RepositoryNotFoundError):
