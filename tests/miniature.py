@@ -1,7 +1,7 @@
 """The whole method in miniature: few small images, copy-paste with given masks, nothing that needs trained weights.
 
 As a script it kills such runs (SIGKILL) at random moments, resumes them and compares what is left with an unbroken run.
-It imports torch once and forks a child for every attempt.
+It imports torch once and forks a child for every attempt. `benchmarks/kill.py` does so many times.
 """
 
 from __future__ import annotations
@@ -14,17 +14,25 @@ import signal
 import sys
 import time
 from collections import Counter
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ddb.config import PocketConfig, RunConfig
-from ddb.engine import runner
-from ddb.engine.workspace import Workspace
+from ddb.engine import journal, runner
 
 STAGES = ("erm", "invert", "segment", "inpaint", "score", "prune", "retrain", "evaluate")
 SIZES = PocketConfig(train=60, val=24, test=24)
-TIMES = ("events.jsonl", "report.html", ".lock")
+TIMES = ("events.jsonl", "errors.log", "report.html", ".lock")
 """Files of a run folder that may hold times."""
+DIFFUSION: dict[str, Any] = {
+    "invert": {"representatives": 4, "steps": 4, "check_every": 2, "batch_size": 2, "vectors": 1},
+    "inpaint": {
+        "backend": "latent_diffusion", "weights": "pocket", "image_size": 64, "steps": 2, "guidance": 2, "per_class": 4,
+        "batch_size": 3,
+    },
+}  # fmt: skip
+"""`changes` of `configuration`: tokens are learned and images painted with the built-in diffusion model, in 2 steps."""
 
 
 def configuration(birds: Path, **changes: Any) -> RunConfig:
@@ -44,7 +52,7 @@ def configuration(birds: Path, **changes: Any) -> RunConfig:
         "evaluate": {"batch_size": 16},
     }
     for section, keys in changes.items():
-        kept = tree[section] if isinstance(keys, dict) and "backend" not in keys else {}
+        kept = tree.get(section, {}) if isinstance(keys, dict) and "backend" not in keys else {}
         tree[section] = {**kept, **keys} if isinstance(keys, dict) else keys
     return RunConfig.model_validate(tree)
 
@@ -67,6 +75,17 @@ def tree(root: Path) -> dict[str, str]:
     }
 
 
+def computed(root: Path) -> Counter[str]:
+    """Rows that the latest run of a folder has computed, by stage."""
+    events = journal.events(root)
+    latest = max(number for number, event in enumerate(events) if event["event"] == "run")
+    rows: Counter[str] = Counter()
+    for event in events[latest:]:
+        if event["event"] == "part":
+            rows[event["stage"]] += event["rows"]
+    return rows
+
+
 def attempt(config: RunConfig, root: Path) -> int:
     """Start or resume a run in a child process; its process id."""
     child = os.fork()
@@ -87,7 +106,16 @@ def attempt(config: RunConfig, root: Path) -> int:
 
 def steps(root: Path) -> list[dict[str, Any]]:
     """Events that are progress."""
-    return [event for event in Workspace(root, STAGES).events() if event["event"] not in ("run", "skipped")]
+    return [event for event in journal.events(root) if event["event"] not in ("run", "skipped")]
+
+
+def moment(root: Path) -> str:
+    """What a killed run was at: a stage, "opening" (reading the data, looking at what is there) or "handing over"."""
+    events = journal.events(root)
+    last = events[-1] if events else {"event": "run"}
+    if last["event"] == "finished" and last["stage"] == STAGES[-1]:
+        return "handing over"
+    return "opening" if last["event"] in ("run", "skipped") else str(last["stage"])
 
 
 def kill_after(child: int, root: Path, events: int, seconds: float) -> bool:
@@ -103,33 +131,50 @@ def kill_after(child: int, root: Path, events: int, seconds: float) -> bool:
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
 
 
-def killed_runs(folder: Path, kills: int, seed: int) -> dict[str, Any]:
-    """Kill and resume runs until `kills` are reached and the last run is through: where they fell, and the files that
-    differ from an unbroken run's."""
+@dataclass
+class Killed:
+    """`kills`: how many, by what the run was at; `runs` that were killed and brought to their end; `files` that were
+    compared in each, and those that `differ` from an unbroken run's in any."""
+
+    kills: Counter[str] = field(default_factory=Counter)
+    runs: int = 0
+    files: list[str] = field(default_factory=list)
+    differ: set[str] = field(default_factory=set)
+
+
+def killed_runs(config: RunConfig, folder: Path, kills: int, rng: random.Random) -> Killed:
+    """Kill and resume runs in `folder` until `kills` are reached and the last run is through. Every batch is a part,
+    so that there is much to resume."""
     runner.PART_SECONDS = 0.0
-    config, rng = configuration(draw(folder / "birds")), random.Random(seed)
+    folder.mkdir(parents=True, exist_ok=True)
     unbroken = folder / "unbroken"
     assert not kill_after(attempt(config, unbroken), unbroken, sys.maxsize, 0)
-    wanted, stages, differing = tree(unbroken), Counter[str](), set[str]()
-    number = 0
-    while sum(stages.values()) < kills:
-        root, running = folder / f"killed-{number}", True
+    wanted, found = tree(unbroken), Killed()
+    found.files = sorted(wanted)
+    while found.kills.total() < kills:
+        root, running = folder / f"killed-{found.runs}", True
         while running:
-            target = len(steps(root)) + rng.randint(1, 4) if sum(stages.values()) < kills else sys.maxsize
+            target = len(steps(root)) + rng.randint(0, 4) if found.kills.total() < kills else sys.maxsize
             running = kill_after(attempt(config, root), root, target, rng.uniform(0, 0.2))
             if running:
-                stages[steps(root)[-1]["stage"]] += 1
-        found = tree(root)
-        differing |= {name for name in {*wanted, *found} if wanted.get(name) != found.get(name)}
-        number += 1
-    return {"kills": stages, "runs": number, "differing": sorted(differing), "files": sorted(wanted)}
+                found.kills[moment(root)] += 1
+        left = tree(root)
+        found.differ |= {name for name in {*wanted, *left} if wanted.get(name) != left.get(name)}
+        found.runs += 1
+    return found
 
 
-if __name__ == "__main__":
+def load_libraries() -> None:
+    """Import what a run imports, so that forked children need not."""
     import ddb.backends.classifiers.timm_classifier
     import ddb.learn.leak
     import ddb.pipeline
     import ddb.report.page
     import ddb.stages.evaluate  # noqa: F401
 
-    print(json.dumps(killed_runs(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))))
+
+if __name__ == "__main__":
+    load_libraries()
+    place, times, seed = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+    outcome = killed_runs(configuration(draw(place / "birds")), place, times, random.Random(seed))
+    print(json.dumps({**vars(outcome), "differ": sorted(outcome.differ)}))

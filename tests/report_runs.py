@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +17,12 @@ from PIL import Image
 
 from ddb import records
 from ddb.data.patches import patch_of
-from ddb.errors import StageFailed
+from ddb.engine.parts import write_rows
+from ddb.engine.workspace import Workspace
 from ddb.pocket.world import Picture, counterfactual_scene, render, sample_scene
-from made_counterfactuals import CANDIDATES
 
+RESULT = "f0"
+"""The fingerprint of all stages."""
 STAGES = ("erm", "invert", "segment", "inpaint", "score", "prune", "retrain", "evaluate")
 PLANS, PLACES = ("landbird", "waterbird"), ("forest", "lake")
 REASONS = ("kept", "kept", "kept", "psi", "rho", "psi+rho", "over_budget")
@@ -95,47 +97,29 @@ def metrics(shift: float = 0.0) -> dict[str, Any]:
     }
 
 
-@dataclass
-class Folder:
-    """A run folder, as `ddb.report.reading.RunFolder`: the stages with a table in RUN/<n>-<stage>/f0 are finished.
-    `asked` counts the payloads that were read, by stage and column."""
+class Folder(Workspace):
+    """A run folder whose payload reads are counted in `asked`, by stage and column."""
 
-    root: Path
-    asked: dict[tuple[str, str], int] = field(default_factory=dict)
+    def __init__(self, root: Path) -> None:
+        super().__init__(root, STAGES)
+        self.asked: Counter[tuple[str, str]] = Counter()
 
-    def folder(self, stage: str) -> Path:
-        return self.root / f"{STAGES.index(stage) + 1}-{stage}" / "f0"
-
-    def current(self, stage: str) -> str | None:
-        return "f0" if (self.folder(stage) / "rows.parquet").is_file() else None
-
-    def table(self, stage: str, columns: Sequence[str] | None = None) -> pa.Table:
-        if self.current(stage) is None:
-            raise StageFailed(f"{stage} is not finished under the present settings")
-        schema = pq.read_schema(self.folder(stage) / "rows.parquet")
-        plain = [column.name for column in schema if column.type not in PAYLOAD]
-        assert columns is None or set(columns) <= set(plain), "a payload column was asked for"
-        return pq.read_table(self.folder(stage) / "rows.parquet", columns=list(columns or plain), partitioning=None)
-
-    def payload(self, stage: str, column: str, ids: Sequence[str]) -> Iterator[bytes | None]:
-        rows = pq.read_table(self.folder(stage) / "rows.parquet", columns=["id", column], partitioning=None)
-        positions = {name: row for row, name in enumerate(rows["id"].to_pylist())}
-        assert [positions[name] for name in ids] == sorted(positions[name] for name in ids), "not in the table's order"
-        for name in ids:
-            self.asked[stage, column] = self.asked.get((stage, column), 0) + 1
-            yield rows[column][positions[name]].as_py()
-
-    def events(self) -> list[dict[str, Any]]:
-        path = self.root / "events.jsonl"
-        return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
+    def payload(self, stage: str, column: str, ids: Sequence[str]) -> Iterator[Any]:
+        for blob in super().payload(stage, column, ids):
+            self.asked[stage, column] += 1
+            yield blob
 
 
-PAYLOAD = (pa.binary(), pa.large_binary(), pa.list_(pa.binary()), pa.list_(pa.large_binary()))
-
-
-def write_table(folder: Path, rows: list[dict[str, Any]], schema: pa.Schema) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    pq.write_table(pa.Table.from_pylist(rows, schema=schema), folder / "rows.parquet")
+def write_stage(run: Path, stage: str, rows: list[dict[str, Any]], schema: pa.Schema) -> Path:
+    """A finished stage, as the engine leaves it; its result is named RESULT."""
+    folder = run / f"{STAGES.index(stage) + 1}-{stage}" / RESULT
+    folder.mkdir(parents=True)
+    with (folder / "part-00000.parquet").open("wb") as file:
+        write_rows(file, schema, rows)
+    (folder / "plan.json").write_text(json.dumps({"key": "k", "planned": len(rows)}))
+    done = {"key": "k", "digest": "0", "rows": len(rows), "errors": 0}
+    (folder / "done.json").write_text(json.dumps(done))
+    return folder
 
 
 def make_run(
@@ -149,7 +133,8 @@ def make_run(
     tokens: bool = True,
     noise: bool = False,
 ) -> Folder:
-    """Write a run folder with the given stages finished; the data set lies beside it. `noise`: sources are noise."""
+    """Write a run folder with the given stages finished under the present settings; the data set lies beside it.
+    `noise`: sources are noise."""
     run, data = root / "run", root / "data"
     (run).mkdir(parents=True)
     (data / "train").mkdir(parents=True)
@@ -178,18 +163,25 @@ def make_run(
     (run / "config.yaml").write_text("name: pocket-waterbirds\nseed: 0\nerm:\n  epochs: 20\n  lr: 0.01\n")
     versions = {"ddb": "0.1.0", "python": "3.11.8", "torch": "2.14.1", "device": "cpu"}
     (run / "environment.json").write_text(json.dumps(versions))
-    tables, folder = stage_rows(rng, samples, pictures, data, tokens), Folder(run)
-    for stage in stages:
-        write_table(folder.folder(stage), *tables[stage])
+    tables = stage_rows(rng, samples, pictures, data, tokens)
+    folders = {stage: write_stage(run, stage, *tables[stage]) for stage in stages}
+    current = {stage: {"fingerprint": RESULT, "key": "k"} for stage in stages}
+    (run / "current.json").write_text(json.dumps(current))
+    for number, stage in enumerate(STAGES, start=1):
+        (run / f"{number}-{stage}").mkdir(exist_ok=True)
     if "prune" in stages:
         rule = {"psi_rule": "literal", "rho_rule": "value", "fallback": []}
         summary = [{"from_label": c, "to_label": 1 - c, **rule} for c in (0, 1)]
-        (folder.folder("prune") / "summary.json").write_text(json.dumps(summary))
+        (folders["prune"] / "summary.json").write_text(json.dumps(summary))
     if "evaluate" in stages:
-        (folder.folder("evaluate") / "metrics.json").write_text(json.dumps(metrics()))
-    events = [{"event": "finished", "stage": s, "seconds": 7.5 * (n + 1)} for n, s in enumerate(STAGES) if s in stages]
+        (folders["evaluate"] / "metrics.json").write_text(json.dumps(metrics()))
+    events = [
+        {"event": "finished", "stage": s, "result": RESULT, "seconds": 7.5 * (n + 1)}
+        for n, s in enumerate(STAGES)
+        if s in stages
+    ]
     (run / "events.jsonl").write_text("".join(json.dumps(e) + "\n" for e in events))
-    return folder
+    return Folder(run)
 
 
 def stage_rows(
@@ -271,7 +263,7 @@ def stage_rows(
         "erm": (predictions, records.PREDICTIONS),
         "invert": (learned, records.TOKENS),
         "segment": (masks, records.MASKS),
-        "inpaint": (candidates, CANDIDATES),
+        "inpaint": (candidates, records.CANDIDATES),
         "score": (scores, records.SCORES),
         "prune": (verdicts, records.VERDICTS),
         "retrain": (fit, records.FITS),

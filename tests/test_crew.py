@@ -6,18 +6,43 @@ import shutil
 from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
 import pytest
+import toy_stages as toy
 
 from ddb import pipeline
 from ddb.config.load import config_text
+from ddb.engine import journal
 from ddb.engine.workspace import Workspace
 from launching import ACCELERATE, TORCHRUN, launch
 from miniature import configuration, draw
 
 pytestmark = pytest.mark.slow
-PART = "part-00000.parquet"
-LIKE_ALONE = ("2-invert", "3-segment", "4-inpaint", "5-score", "6-prune")
+LIKE_ALONE = ("invert", "segment", "inpaint", "score", "prune")
+TOYS = str(Path(__file__).with_name("crew_of_toys.py"))
+
+
+def test_toy_stages_end_in_the_same_bytes(tmp_path: Path) -> None:
+    done = launch(TOYS, str(tmp_path / "two"), seconds=120)
+    assert done.returncode == 0, done.stderr[-3000:]
+    toy.run(tmp_path / "alone", toy.numbers(), toy.squares(), toy.total())
+    assert toy.tree(tmp_path / "two") == toy.tree(tmp_path / "alone")
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        ("open", "process 1: RuntimeError: a kernel of another library"),
+        ("row", "process 1 has no memory left"),
+    ],
+)
+def test_what_stops_a_helper_reaches_the_leader(tmp_path: Path, fault: str, said: str) -> None:
+    done = launch(TOYS, str(tmp_path / "run"), fault, seconds=120)
+    assert done.returncode != 0
+    assert done.stderr.count(f"told: {said}") == 1
+    if fault == "open":
+        log = (tmp_path / "run" / "errors.log").read_text()
+        assert "stage numbers\nTraceback" in log
+        assert "in open_worker" in log
 
 
 @pytest.fixture(scope="module")
@@ -41,16 +66,16 @@ def run_by_two(place: Path, out: str, by: tuple[str, ...]) -> str:
 def test_rows_are_split_without_overlap_or_gap(place: Path) -> None:
     """From the same classifier on, the tables of two processes are those of one, byte by byte."""
     shutil.copytree(place / "alone", place / "two", ignore=shutil.ignore_patterns("[2-8]-*", "balanced", "*.json*"))
-    for name in ("plan.json", "done.json", "fit.json"):
-        shutil.copy(place / "alone" / "1-erm" / name, place / "two" / "1-erm")
-    shutil.copy(place / "alone" / "1-erm" / "classifier" / "classifier.json", place / "two" / "1-erm" / "classifier")
+    first = Workspace.at(place / "alone").folder("erm").relative_to(place / "alone")
+    shutil.copytree(place / "alone" / first, place / "two" / first, dirs_exist_ok=True)
     said = run_by_two(place, "two", TORCHRUN)
     assert "erm: 84 rows, done before" in said
     assert said.count("segment: finished") == 1  # only the leader reports
-    for folder in LIKE_ALONE:
-        assert (place / "two" / folder / PART).read_bytes() == (place / "alone" / folder / PART).read_bytes(), folder
-    events = Workspace.at(place / "two").events()
-    assert [event["stage"] for event in events if event["event"] == "finished"].count("inpaint") == 2  # two rounds
+    alone, two = Workspace.at(place / "alone"), Workspace.at(place / "two")
+    for stage in LIKE_ALONE:
+        assert toy.part(two, stage).read_bytes() == toy.part(alone, stage).read_bytes(), stage
+    finished = [event["stage"] for event in journal.events(place / "two") if event["event"] == "finished"]
+    assert finished.count("inpaint") == 2  # two rounds
     assert (place / "two" / "report.html").is_file()
     assert sorted(path.name for path in (place / "two").iterdir()) == sorted(
         path.name for path in (place / "alone").iterdir()
@@ -59,7 +84,7 @@ def test_rows_are_split_without_overlap_or_gap(place: Path) -> None:
 
 def test_training_in_two_processes_gives_the_same_classifier(place: Path) -> None:
     run_by_two(place, "fresh", ACCELERATE)
-    alone, fresh = (pq.read_table(place / name / "1-erm" / PART).to_pydict() for name in ("alone", "fresh"))
+    alone, fresh = (Workspace.at(place / name).table("erm").to_pydict() for name in ("alone", "fresh"))
     assert alone["id"] == fresh["id"]
     np.testing.assert_allclose(fresh["loss"], alone["loss"], atol=1e-4)
     assert all(pipeline.status(place / "fresh")["stages"][n]["state"] == "finished" for n in range(8))

@@ -5,6 +5,7 @@ What holds before every single file operation of the engine is tested in tests/e
 
 from __future__ import annotations
 
+import fnmatch
 import json
 import os
 import subprocess
@@ -32,9 +33,10 @@ def test_killed_runs_end_like_an_unbroken_one(tmp_path: Path) -> None:
     )
     assert process.returncode == 0, process.stderr[-3000:]
     found = json.loads(process.stdout.splitlines()[-1])
-    assert found["differing"] == []
+    assert found["differ"] == []
     assert sum(found["kills"].values()) >= KILLS
-    assert len(found["kills"]) >= 4  # stages
-    for name in ("4-inpaint/part-00000.parquet", "7-retrain/classifier/model.safetensors", "metrics.json"):
-        assert name in found["files"]
-    assert sum(name.startswith("balanced/train/images/") for name in found["files"]) > miniature.SIZES.train
+    assert len(set(found["kills"]) & set(miniature.STAGES)) >= 4
+    for pattern in ("4-inpaint/*/part-00000.parquet", "7-retrain/*/classifier/model.safetensors", "metrics.json"):
+        assert fnmatch.filter(found["files"], pattern), pattern
+    images = [name for name in found["files"] if name.startswith("balanced/train/") and name.endswith(".png")]
+    assert len(images) > miniature.SIZES.train

@@ -7,10 +7,10 @@ import shutil
 import sys
 from pathlib import Path
 
-import pyarrow.parquet as pq
 import pytest
 from PIL import Image, ImageDraw
 
+import ddb
 from ddb.cli import app as cli
 
 CLASSES = ("church", "tench")
@@ -61,13 +61,10 @@ def test_photos_run_from_folder_to_report(
     metrics = json.loads((out / "metrics.json").read_text())
     for when in ("before", "after"):
         assert {"worst_group_accuracy", "mean_accuracy", "worst_class_accuracy", "ece", "auroc"} <= set(metrics[when])
-        assert (
-            sum(group["n"] for group in metrics[when]["groups"])
-            == pq.read_table(out / "8-evaluate" / "part-00000.parquet").num_rows
-        )
+        assert sum(group["n"] for group in metrics[when]["groups"]) == ddb.table(out, "evaluate").num_rows
     assert metrics["counts"]["generated"] > 0
     assert (out / "report.html").stat().st_size > 10_000
-    candidates = pq.read_table(out / "4-inpaint" / "part-00000.parquet").to_pylist()
+    candidates = ddb.table(out, "inpaint").to_pylist()
     assert {(row["from_label"], row["to_label"]) for row in candidates} == {(0, 1), (1, 0)}
 
     capsys.readouterr()
@@ -75,8 +72,6 @@ def test_photos_run_from_folder_to_report(
     assert json.loads(capsys.readouterr().out)
 
     assert run(monkeypatch, "export", str(out), str(tmp_path / "product")) == 0
-    import ddb
-
     classifier = ddb.load_classifier(tmp_path / "product" / "classifier")
     with Image.open(next((photos / "images" / "val" / "tench").iterdir())) as image:
         (answer,) = classifier.predict([image])

@@ -1,4 +1,5 @@
-"""What holds over all stages: order, blindness to attributes, thresholds that cost no new images, refill, status."""
+"""What holds over all stages: order, blindness to attributes, refill, status, and whom a run folder belongs to. What a
+changed setting costs is in test_settings.py."""
 
 from __future__ import annotations
 
@@ -8,18 +9,20 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
 
+import ddb
 import miniature
 from ddb import pipeline
-from ddb.config import RunConfig
+from ddb.config import DataConfig, RunConfig
+from ddb.engine import journal
 from ddb.engine.progress import Lines
 from ddb.engine.workspace import Workspace
 from ddb.errors import ConfigError, StageFailed
 from ddb.refill import rejected_sources
+from ddb.run_folder import default_folder
 
 
 @pytest.fixture(scope="module")
@@ -42,50 +45,26 @@ def run(config: RunConfig, out: Path, **keywords: str) -> Path:
     return pipeline.run(config, out, progress=Lines(io.StringIO()), **keywords)  # type: ignore[arg-type]
 
 
-def last_events(out: Path) -> list[dict[str, Any]]:
-    """Events of the latest run."""
-    events = Workspace(out, pipeline.STAGES).events()
-    return events[max(index for index, event in enumerate(events) if event["event"] == "run") :]
-
-
-def stages_with(out: Path, kind: str) -> list[str]:
-    return [event["stage"] for event in last_events(out) if event["event"] == kind]
-
-
 def test_a_stage_needs_only_stages_before_it(birds: Path, tmp_path: Path) -> None:
     from ddb.data.sources.load import load_dataset
 
     config = miniature.configuration(birds)
     stages = pipeline.build_stages(config, load_dataset(config.data), Workspace(tmp_path, pipeline.STAGES))
-    assert tuple(stages) == pipeline.STAGES == miniature.STAGES
-    for name, stage in stages.items():
-        assert set(stage.needs) <= set(pipeline.STAGES[: pipeline.STAGES.index(name)]), name
-        assert set(stage.row_needs) <= set(stage.needs), name
+    assert tuple(stage.name for stage in stages) == pipeline.STAGES == miniature.STAGES
+    for number, stage in enumerate(stages):
+        assert set(stage.needs) <= set(pipeline.STAGES[:number]), stage.name
 
 
 def test_a_finished_run_is_not_touched_again(copy: Path, birds: Path) -> None:
     before = miniature.tree(copy)
     run(miniature.configuration(birds), copy)
-    assert stages_with(copy, "started") == []
+    assert [event["event"] for event in journal.events(copy)][-9:] == ["run", *["skipped"] * 8]
     assert miniature.tree(copy) == before
 
 
-def test_another_threshold_costs_no_new_image(copy: Path, birds: Path) -> None:
-    images = miniature.tree(copy / "4-inpaint")
-    run(miniature.configuration(birds, prune={"psi": "off", "rho": "off", "max_rounds": 1}), copy, until="prune")
-    assert stages_with(copy, "stale") == ["prune"]
-    table = Workspace(copy, pipeline.STAGES).table("inpaint")
-    assert set(table["variant"].to_pylist()) == {0}  # retries are no longer called for
-    assert images != miniature.tree(copy / "4-inpaint")
-    reasons = pq.read_table(copy / "6-prune" / "part-00000.parquet")["reason"].to_pylist()
-    assert set(reasons) <= {"kept", "over_budget"}
-    assert stages_with(copy, "part") == ["prune"]
-
-
 def test_rejected_sources_get_a_second_variant(finished: Path) -> None:
-    workspace = Workspace(finished, pipeline.STAGES)
-    rows = {row["id"]: row for row in workspace.table("inpaint").to_pylist()}
-    reasons = dict(zip(*(workspace.table("prune")[name].to_pylist() for name in ("id", "reason")), strict=True))
+    rows = {row["id"]: row for row in ddb.table(finished, "inpaint").to_pylist()}
+    reasons = dict(zip(*(ddb.table(finished, "prune")[name].to_pylist() for name in ("id", "reason")), strict=True))
     second = [row for row in rows.values() if row["variant"] == 1]
     assert second
     for row in second:
@@ -137,6 +116,8 @@ def test_until_and_only(birds: Path, tmp_path: Path) -> None:
     state = pipeline.status(tmp_path)
     assert [stage["state"] for stage in state["stages"]] == ["finished"] * 3 + ["not started"] * 5
     assert not (tmp_path / "report.html").exists()
+    with pytest.raises(StageFailed, match="stage inpaint is not finished under the present settings"):
+        ddb.table(tmp_path, "inpaint")
     with pytest.raises(StageFailed, match="score needs the results of inpaint"):
         run(config, tmp_path, only="score")
     run(config, tmp_path, only="inpaint")
@@ -148,10 +129,9 @@ def test_until_and_only(birds: Path, tmp_path: Path) -> None:
 def test_status_counts_rows(finished: Path) -> None:
     state = pipeline.status(finished)
     assert state["finished"]
-    workspace = Workspace(finished, pipeline.STAGES)
     for stage in state["stages"]:
-        assert stage["done"] == stage["planned"] == workspace.table(stage["stage"]).num_rows
-        assert (stage["left"], stage["errors"]) == (0, 0)
+        assert stage["done"] == stage["planned"] == ddb.table(finished, stage["stage"]).num_rows
+        assert (stage["left"], stage["errors"], stage["others"]) == (0, 0, [])
 
 
 def test_samples_and_names_stand_in_the_run_folder(finished: Path) -> None:
@@ -173,6 +153,36 @@ def test_import_and_status_need_no_torch(finished: Path) -> None:
     subprocess.run(
         [sys.executable, "-c", code], check=True, env={"PYTHONPATH": str(Path(pipeline.__file__).parents[1])}
     )
+
+
+def test_a_run_folder_belongs_to_one_name_and_one_data_set(copy: Path, birds: Path, tmp_path: Path) -> None:
+    """Data may move, or change where it lies; other data under another path would overwrite the run."""
+    other = Path(shutil.copytree(birds, tmp_path / "other"))
+    masks = {"masks": str(birds / "masks")}
+    before = miniature.tree(copy)
+    moved = pipeline.dry_run(miniature.configuration(other, segment=masks), copy)
+    assert moved[1:] == [f"kept: {', '.join(pipeline.STAGES)}"]
+    image = next(path for path in sorted(other.rglob("*.*")) if path.suffix in (".png", ".jpg"))
+    shutil.copy(sorted(image.parent.iterdir())[1], image)
+    for config, words in (
+        (miniature.configuration(other, segment=masks), f"belongs to the data in {birds}, and {other} is another"),
+        (miniature.configuration(birds, name="mine"), "belongs to the run 'miniature', not to 'mine'"),
+    ):
+        for act in (lambda config: run(config, copy), lambda config: pipeline.dry_run(config, copy)):
+            with pytest.raises(ConfigError, match=words):
+                act(config)
+    assert miniature.tree(copy) == before
+
+
+def test_the_default_folder_is_named_for_the_run_and_the_users_data(tmp_path: Path) -> None:
+    (tmp_path / "v1.5 dogs").mkdir()
+    (tmp_path / "cats.csv").touch()
+    data = [("folder", "v1.5 dogs"), ("table", "cats.csv"), ("pocket", "")]
+    found = [
+        default_folder(RunConfig(name="photos", data=DataConfig(source=source, root=root and str(tmp_path / root))))
+        for source, root in data
+    ]
+    assert found == [Path("runs/photos-v1.5 dogs"), Path("runs/photos-cats"), Path("runs/photos")]
 
 
 def test_public_names_resolve() -> None:

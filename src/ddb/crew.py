@@ -1,8 +1,8 @@
-"""One run in several processes: the leader runs the pipeline as if it were alone, the others lend it their devices.
+"""One run in several processes: the leader runs the pipeline as one process does, the others compute batches for it.
 
     torchrun --nproc-per-node 2 -m ddb.cli run ...        accelerate launch -m ddb.cli run ...
 
-A stage's batches are dealt out in rounds, one batch a process, and their rows come back to the leader, which writes all
+A stage's batches are handed out in rounds, one batch a process. Their rows come back to the leader, which writes all
 files but those that a row consists of (tokens). Batches have the borders they have in one process, so the tables are
 the same. Training happens while a stage opens, in all processes together (`ddb.learn.parallel`).
 """
@@ -19,6 +19,7 @@ from itertools import islice
 from typing import TypeVar
 
 from ddb.engine import local
+from ddb.engine.files import is_disk_full
 from ddb.engine.local import Engine, attempt
 from ddb.engine.runner import Setup
 from ddb.engine.workspace import Workspace
@@ -26,20 +27,19 @@ from ddb.errors import DDBError, StageFailed
 from ddb.learn import processes
 from ddb.stage import Batch, Fixed, Row, Worker
 
-log = logging.getLogger("ddb")
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class _Order:
-    """What the leader asks for: open `stage`, compute a batch of it each, or (no stage) go home."""
+class _Request:
+    """What the leader asks the others for: open `stage`, compute a batch of it each, or (no stage) end."""
 
     stage: str = ""
     batches: tuple[Batch, ...] = ()
 
 
 class _State:
-    """`busy`: while the others compute, or for good where an exchange failed: then no order reaches them."""
+    """`busy`: during an exchange, and from then on where an exchange failed: no request reaches the others then."""
 
     busy: bool = False
 
@@ -54,13 +54,13 @@ def join(device: str) -> bool:
 
 
 def engine(stage: str) -> Engine:
-    """What carries out a stage: this process alone, or with those that follow it."""
+    """What computes the batches of a stage: this process alone, or all processes."""
     if processes.count() == 1:
         return local.execute
 
     def execute(open_worker: Callable[[], Worker], batches: Iterable[Batch]) -> Iterator[list[Row]]:
         with _exchange():
-            processes.shared(_Order(stage))
+            processes.shared(_Request(stage))
             worker, error = None, _agreed(None)
             if error is None:
                 worker, own = _tried(open_worker)
@@ -70,7 +70,7 @@ def engine(stage: str) -> Engine:
         rest = iter(batches)
         while turn := list(islice(rest, processes.count())):
             with _exchange():
-                processes.shared(_Order(stage, tuple(turn)))
+                processes.shared(_Request(stage, tuple(turn)))
                 results = processes.gathered(_tried(partial(attempt, worker, turn[0])))
             for rows, error in results[: len(turn)]:
                 if error is not None:
@@ -82,7 +82,7 @@ def engine(stage: str) -> Engine:
 
 @contextmanager
 def led() -> Iterator[None]:
-    """In the leader, around its run: send the others home at the end, unless they got the same signal to stop."""
+    """In the leader, around its run: end the others with it, unless they got the same signal to stop."""
     _state.busy = False
     try:
         yield
@@ -91,23 +91,23 @@ def led() -> Iterator[None]:
         raise
     finally:
         if processes.count() > 1 and not _state.busy:
-            processes.shared(_Order())
+            processes.shared(_Request())
 
 
 def follow(open_run: Callable[[], tuple[Workspace, Setup]]) -> None:
-    """In every other process: do what the leader asks for, until it says that there is no more. `open_run` is called
-    when the leader has prepared the run folder. Raises StageFailed where the leader is gone."""
-    logging.getLogger("ddb").setLevel(logging.ERROR)  # the leader says it
+    """In every other process: do what the leader asks for, until it ends the run. `open_run` is called when the leader
+    has prepared the run folder. Raises StageFailed where the leader is gone."""
+    logging.getLogger("ddb").setLevel(logging.ERROR)  # the leader logs the rest
     run, worker = None, None
-    while (order := processes.shared(_Order())).stage:
-        if order.batches:
+    while (request := processes.shared(_Request())).stage:
+        if request.batches:
             number = processes.rank()
-            batch = order.batches[number] if number < len(order.batches) else []
+            batch = request.batches[number] if number < len(request.batches) else []
             processes.gathered(_tried(partial(attempt, worker, batch)) if worker and batch else ([], None))
             continue
         run, error = (run, None) if run else _tried(open_run)
         if _agreed(error) is None and run is not None:
-            worker, error = _tried(partial(_opened, order.stage, *run))
+            worker, error = _tried(partial(_opened, request.stage, *run))
             _agreed(error)
 
 
@@ -119,20 +119,22 @@ def _opened(name: str, workspace: Workspace, setup: Setup) -> Worker:
     return setup.open_worker(stage, workspace, Fixed(**plan["fixed"]))
 
 
-def _tried(call: Callable[[], T]) -> tuple[T | None, DDBError | None]:
-    """What `call` gives, or its error. An exception of another library becomes a StageFailed with its message, so that
-    it reaches the leader and nobody waits for a process that is gone."""
+def _tried(call: Callable[[], T]) -> tuple[T | None, Exception | None]:
+    """What `call` gives, or its error, for the leader. An exception of another library becomes a StageFailed with its
+    message, and its traceback as a note; a full disk stays what it is."""
     try:
         return call(), None
     except DDBError as error:
         return None, error
     except Exception as error:
-        text = f"process {processes.rank()}: {type(error).__name__}: {error}"
-        log.error("%s\n%s", text, "".join(traceback.format_exception(error)))
-        return None, StageFailed(text)
+        if isinstance(error, OSError) and is_disk_full(error):
+            return None, OSError(error.errno, error.strerror)
+        told = StageFailed(f"process {processes.rank()}: {type(error).__name__}: {error}")
+        told.add_note("".join(traceback.format_exception(error)))
+        return None, told
 
 
-def _agreed(error: DDBError | None) -> DDBError | None:
+def _agreed(error: Exception | None) -> Exception | None:
     """The first error of any process, in all processes."""
     return processes.shared(next((found for found in processes.gathered(error) if found is not None), None))
 

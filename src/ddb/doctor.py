@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
-from ddb.backends.segmenters.weights import KINDS
+from ddb.backends.checks import named_weights
 from ddb.backends.weights import parse_weights
 from ddb.config import LatentDiffusionConfig, RunConfig
 from ddb.config.load import load_config
@@ -40,18 +40,24 @@ class Finding:
 
 
 def examine(
-    source: str, overrides: Sequence[str] = (), *, data: Path | None = None, device: str | None = None
+    source: str,
+    overrides: Sequence[str] = (),
+    *,
+    data: Path | None = None,
+    device: str | None = None,
+    say: Callable[[str], None] | None = None,
 ) -> list[Finding]:
-    """Everything that the run needs from this machine. ConfigError where the settings themselves are wrong."""
-    config = load_config(source, overrides, data=data, device=device)
-    needed = list(_weights(config))
-    absent = [(name, value) for name, value in needed if not _is_here(value)]
+    """Everything that the run needs from this machine. ConfigError where the settings themselves are wrong. `say`: as
+    in `load_config`."""
+    config = load_config(source, overrides, data=data, device=device, say=say)
+    needed = {name: one.text for name, one in named_weights(config).items() if one.kind != "pocket"}
+    absent = [value for value in needed.values() if not _is_here(value)]
     return [
         *_packages(),
-        *(_weights_finding(name, value) for name, value in needed),
+        *(_weights_finding(name, value) for name, value in needed.items()),
         _device(config),
-        _memory(config, [value for _, value in needed]),
-        _disk(config, [value for _, value in absent]),
+        _memory(config, list(needed.values())),
+        _disk(config, absent),
         *_data(config),
     ]
 
@@ -71,18 +77,6 @@ def _packages() -> Iterator[Finding]:
         yield Finding("packages", f"{len(missing)} missing", f"python -m pip install {quoted}")
     else:
         yield Finding("packages", "all here")
-
-
-def _weights(config: RunConfig) -> Iterator[tuple[str, str]]:
-    """(setting, its value) of every model that the run opens; what ships with ddb or is random is left out."""
-    erm = config.erm.weights
-    if erm not in ("pocket", "none"):
-        yield "erm.weights", f"timm/{config.erm.backbone}" if erm == "hub" else erm
-    for name in KINDS[config.segment.backend]:
-        if (value := getattr(config.segment, name)) != "pocket":
-            yield f"segment.{name}", value
-    if isinstance(config.inpaint, LatentDiffusionConfig) and config.inpaint.weights != "pocket":
-        yield "inpaint.weights", config.inpaint.weights
 
 
 def _published(value: str) -> Wanted | None:

@@ -1,17 +1,21 @@
-"""Faults, told before anything is computed. `ddb check` looks at settings, data, models and device; every run looks at
-models and device (`check_models`), and at what of the settings does not fit its data (`check_fit`)."""
+"""Faults, told before anything is computed: one list of checks for `ddb check` and for every run.
+
+machine_faults   device, launch, models on this machine and what of the settings depends on them
+load_dataset     the data: every image opened, classes with too few of them
+data_faults      settings that do not fit the data, given masks
+"""
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from pydantic import ValidationError
 
-from ddb.backends.checks import fetch_unpinned, model_faults
+from ddb.backends.checks import fetch_unpinned, mask_survey, model_faults, notes_on_published
 from ddb.backends.registry import tokens_identity
-from ddb.backends.segmenters.given_masks import open_given_masks
-from ddb.config import DataConfig, GivenMasksConfig, RunConfig
+from ddb.config import DataConfig, PocketConfig, RunConfig
 from ddb.config.faults import faults_message, tree_faults
 from ddb.config.load import read_tree
 from ddb.data.sources.load import load_dataset
@@ -19,60 +23,112 @@ from ddb.data.summary import summary
 from ddb.data.table import Dataset
 from ddb.errors import ConfigError, DDBError
 from ddb.learn.device import open_accelerator
+from ddb.learn.processes import started_with_others
 from ddb.learn.selection import counts, loss_weights
+
+STAND_IN = {"train": 100, "val": 40, "test": 40}
+"""Images of a built-in world that `check` draws: enough to know its classes and attributes, in about half a second."""
 
 
 def check(
-    source: str, overrides: Sequence[str] = (), *, data: Path | None = None, device: str | None = None
+    source: str,
+    overrides: Sequence[str] = (),
+    *,
+    data: Path | None = None,
+    device: str | None = None,
+    say: Callable[[str], object] | None = None,
 ) -> list[str]:
-    """A few lines that describe a run that can start. Raises ConfigError with all faults where it cannot.
+    """A few lines that describe a run that can start. Raises DDBError with all faults, a line each, where it cannot.
 
-    The data is looked at even where other settings are wrong. Nothing is downloaded or drawn: hub names and the pocket
-    world's images are not checked.
+    The data is looked at even where other settings are wrong. Nothing is downloaded, and of a built-in world only a few
+    images are drawn. `say` gets a line for what of a preset was left out, as in `load_config`.
     """
     tree, faults, notes = read_tree(source, overrides, data=data, device=device)
+    if say is not None:
+        for note in notes:
+            say(note)
     faults += tree_faults(tree)
-    messages = [faults_message(source, faults)] if faults else []
-    dataset: Dataset | None = None
+    if faults:
+        _refuse([ConfigError(faults_message(source, faults)), *_data_errors(tree.get("data", {}))])
+    config = RunConfig.model_validate(tree)
+    drawn = config.data.source == "pocket"
+    lines = _check_drawn(config) if drawn else prepare(config)[1]
+    return [*lines, *notes_on_published(config), f"{source}: nothing stands in the way of this run"]
+
+
+def prepare(config: RunConfig, cache: Path | None = None) -> tuple[Dataset, list[str]]:
+    """The data of a run that can start, and lines that describe it. `cache`: as in `load_dataset`.
+
+    Raises DDBError with all faults, a line each; those of machine and models before a built-in world is drawn."""
+    errors = [ConfigError(fault) for fault in machine_faults(config)]
+    if errors and config.data.source == "pocket":
+        _refuse(errors)
     try:
-        dataset = _load(DataConfig.model_validate(tree.get("data", {})))
-    except ValidationError:
-        dataset = None  # these faults are among the settings' faults
+        dataset = load_dataset(config.data, cache)
     except DDBError as error:
-        messages.append(str(error))
-    lines: list[str] = []
-    if not faults:
-        config = RunConfig.model_validate(tree)
-        messages += _model_faults(config)
-        if dataset is not None:
-            messages += _conflicts(config, dataset)
-            lines = [*summary(dataset), *_mask_lines(config, dataset)]
-    if messages:
-        raise ConfigError("\n".join(messages))
-    return [*notes, *lines, f"{source}: nothing stands in the way of this run"]
+        raise _one([*errors, error]) from error
+    lines, faults = data_faults(config, dataset)
+    _refuse([*errors, *map(ConfigError, faults)])
+    return dataset, [*summary(dataset), *lines]
 
 
-def check_models(config: RunConfig) -> None:
-    """Raises ConfigError with every fault of the device and of the models that lie on this machine. Published weights
-    whose commit is not known yet are downloaded, so that the run knows what they are."""
-    if messages := _model_faults(config):
-        raise ConfigError("\n".join(messages))
+def prepare_run(config: RunConfig, cache: Path) -> tuple[Dataset, list[str]]:
+    """As `prepare`; then published weights whose commit is not known yet are downloaded, so that the run knows what
+    they are."""
+    prepared = prepare(config, cache)
     fetch_unpinned(config)
+    return prepared
 
 
-def check_fit(config: RunConfig, dataset: Dataset) -> None:
-    """Raises ConfigError with every setting that does not fit this data set."""
-    if messages := _conflicts(config, dataset):
-        raise ConfigError("\n".join(messages))
+def machine_faults(config: RunConfig) -> list[str]:
+    """What is wrong with the launch, the device and the models that lie on this machine."""
+    found = [_fault_of(started_with_others), _fault_of(lambda: open_accelerator(config.device, config.precision))]
+    return [*dict.fromkeys(fault for fault in found if fault), *model_faults(config)]
 
 
-def _model_faults(config: RunConfig) -> list[str]:
-    device = _fault_of(lambda: open_accelerator(config.device, config.precision))
-    return [*([device] if device else []), *model_faults(config)]
+def data_faults(config: RunConfig, dataset: Dataset) -> tuple[list[str], list[str]]:
+    """Lines about the given masks of this data set, and the faults of masks and settings that do not fit it."""
+    lines, faults = mask_survey(config.segment, dataset)
+    return lines, [*_conflicts(config, dataset), *faults]
 
 
-def _load(config: DataConfig) -> Dataset | None:
-    return None if config.source == "pocket" else load_dataset(config)
+def _check_drawn(config: RunConfig) -> list[str]:
+    """As `prepare`, for a built-in world, of which a small one stands in."""
+    errors = [ConfigError(fault) for fault in machine_faults(config)]
+    world = config.data.pocket.world
+    small = config.data.model_copy(update={"pocket": PocketConfig.model_validate({"world": world, **STAND_IN})})
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            dataset = load_dataset(small, Path(folder))
+        except DDBError as error:
+            raise _one([*errors, error]) from error
+    _refuse([*errors, *map(ConfigError, _conflicts(config, dataset))])
+    sizes = ", ".join(f"{split} {getattr(config.data.pocket, split)}" for split in STAND_IN)
+    return [f"data: the built-in world {world} ({', '.join(dataset.classes)}), drawn when the run starts: {sizes}"]
+
+
+def _data_errors(settings: object) -> list[DDBError]:
+    """What is wrong with the data, where its own settings are valid: their faults are among the settings' faults."""
+    try:
+        config = DataConfig.model_validate(settings)
+        if config.source != "pocket":
+            load_dataset(config)
+    except ValidationError:
+        return []
+    except DDBError as error:
+        return [error]
+    return []
+
+
+def _refuse(errors: Sequence[DDBError]) -> None:
+    """Raise these errors as one; do nothing where there is none."""
+    if errors:
+        raise _one(errors)
+
+
+def _one(errors: Sequence[DDBError]) -> DDBError:
+    """The error, or one with the messages of all."""
+    return errors[0] if len(errors) == 1 else ConfigError("\n".join(map(str, errors)))
 
 
 def _fault_of(one: Callable[[], object]) -> str | None:
@@ -93,19 +149,9 @@ def _conflicts(config: RunConfig, dataset: Dataset) -> list[str]:
             if getattr(config, section).selection == "worst_group"
         ]
     classes, asked = len(dataset.classes), config.inpaint.per_class
-    if fault := _fault_of(lambda: loss_weights(config.retrain.gammas, classes)):
-        faults.append(fault)
-    if asked is not None and (fault := _fault_of(lambda: counts(asked, classes))):
-        faults.append(fault)
-    if fault := _fault_of(lambda: tokens_identity(config.invert, dataset.classes)):
-        faults.append(fault)
-    return faults
-
-
-def _mask_lines(config: RunConfig, dataset: Dataset) -> list[str]:
-    segment = config.segment
-    if not isinstance(segment, GivenMasksConfig) or not Path(segment.masks).expanduser().is_dir():
-        return []
-    images = dataset.split("train")["image"].to_pylist()
-    missing = len(open_given_masks(segment.masks).missing(images))
-    return [f"masks: {len(images) - missing} of {len(images)} training images have one"]
+    found = [
+        _fault_of(lambda: loss_weights(config.retrain.gammas, classes)),
+        None if asked is None else _fault_of(lambda: counts(asked, classes)),
+        _fault_of(lambda: tokens_identity(config.invert, dataset.classes)),
+    ]
+    return [*faults, *(fault for fault in found if fault)]

@@ -6,7 +6,6 @@ The addresses `classifier/`, `balanced/`, `metrics.json` and `report.html` stay 
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from collections.abc import Callable
@@ -17,6 +16,7 @@ from ddb.config import RunConfig
 from ddb.config.load import config_text
 from ddb.data.table import Dataset
 from ddb.engine import files, journal
+from ddb.engine.identity import mark
 from ddb.engine.interrupt import shielded
 from ddb.engine.progress import Progress
 from ddb.engine.workspace import Workspace
@@ -33,24 +33,22 @@ MADE_FROM = {
 
 
 def default_folder(config: RunConfig) -> Path:
-    """runs/NAME, with the name of the data behind it where the data is the user's."""
-    data = Path(config.data.root).name if config.data.source != "pocket" and config.data.root else ""
-    return Path("runs") / (f"{config.name}-{Path(data).stem}" if data else config.name)
+    """runs/NAME, or runs/NAME-DATA with the name of the data's folder or file where the data is the user's."""
+    if config.data.source == "pocket" or not config.data.root:
+        return Path("runs") / config.name
+    data = Path(config.data.root).resolve()
+    return Path("runs") / f"{config.name}-{data.stem if data.is_file() else data.name}"
 
 
 def open_run(workspace: Workspace, config: RunConfig, progress: Progress) -> Dataset:
     """Load and check data and models, and write what the run folder says about itself."""
-    from ddb.data.sources.load import load_dataset
-    from ddb.data.summary import summary
     from ddb.environment import environment
-    from ddb.preflight import check_fit, check_models
+    from ddb.preflight import prepare_run
 
-    check_models(config)
     progress.say(f"{config.name}: reading the data")
-    dataset = load_dataset(config.data, workspace.root / "cache")
+    dataset, lines = prepare_run(config, workspace.root / "cache")
     check_owner(workspace, config, dataset)
-    check_fit(config, dataset)
-    for line in summary(dataset):
+    for line in lines:
         progress.say(line)
     with shielded():
         files.write_json(workspace.root / DATASET, _facts(config, dataset))
@@ -65,8 +63,8 @@ def check_owner(workspace: Workspace, config: RunConfig, dataset: Dataset) -> No
     """A run folder belongs to one name and one data set, which may move or change, but not both at once. Raises
     ConfigError where another run would be overwritten."""
     before, now = files.read_json(workspace.root / DATASET), _facts(config, dataset)
-    if before is None:
-        return
+    if before is None or not {"name", "root", "content"} <= before.keys():
+        return  # nothing is there, or what an older version wrote before its first stage
     same_data = before["root"] == now["root"] or before["content"] == now["content"]
     if before["name"] != now["name"]:
         raise ConfigError(
@@ -86,19 +84,19 @@ def hand_over(workspace: Workspace, dataset: Dataset, progress: Progress) -> Non
     for address, write in (("classifier", _classifier), ("balanced", _balanced), ("metrics.json", _figures)):
         _bring_up_to_date(workspace, dataset, progress, address, write)
     write_report(workspace.root)
-    progress.say(_headline(json.loads((workspace.root / "metrics.json").read_text())))
+    progress.say(_headline(files.read_json(workspace.root / "metrics.json") or {}))
     progress.say(f"report: {workspace.root / 'report.html'}")
 
 
 def made_from(workspace: Workspace, address: str) -> dict[str, str] | None:
-    """The present results that an address is made from: stage -> fingerprint and digest. None where one is not
-    finished."""
-    found = {}
+    """The present results that an address is made from: stage -> fingerprint and digest; and the data (its images are
+    in `balanced/`). None where a stage is not finished."""
+    found = {"data": (files.read_json(workspace.root / DATASET) or {}).get("fingerprint", "")}
     for stage in MADE_FROM[address]:
         current, done = workspace.current(stage), workspace.done(stage)
         if current is None or done is None:
             return None
-        found[stage] = f"{current.fingerprint}:{done.digest}"
+        found[stage] = mark(current.fingerprint, done)
     return found
 
 

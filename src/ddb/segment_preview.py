@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 
 from ddb.backends import Failed, Found
 from ddb.backends.registry import open_segmenter
+from ddb.backends.segmenters.weights import BLANK
 from ddb.config import RunConfig
 from ddb.context import Context, Models
 from ddb.data.images import Pixels, read_image
@@ -23,7 +24,7 @@ from ddb.data.table import Dataset
 from ddb.engine.workspace import Workspace
 from ddb.errors import DataError
 from ddb.learn.seeds import seed_of
-from ddb.records import OK
+from ddb.records import ERROR, OK
 from ddb.report.contact_sheet import Look, contact_sheet
 from ddb.stages.segment import sources
 
@@ -36,17 +37,19 @@ def preview(config: RunConfig, out: Path, count: int) -> list[str]:
     dataset = load_dataset(config.data, out / "cache").without_attributes()
     ids = _chosen(config, dataset, out, count)
     paths = [dataset.samples["image"][dataset.rows[name]].as_py() for name in ids]
-    images = [read_image(dataset.root, path) for path in paths]
+    images = [_read(dataset.root, path) for path in paths]
     context = Context(dataset, config.seed, config.device, config.precision, out / "cache")
     segmenter = open_segmenter(config.segment, context, Models())
     found = segmenter.segment(paths, images, dataset.phrase, config.segment.batch_size)
     looks, statuses = [], Counter[str]()
     for name, image, one in zip(ids, images, found, strict=True):
+        label = dataset.classes[dataset.samples["label"][dataset.rows[name]].as_py()]
         if isinstance(one, Failed):
-            raise DataError(f"{name}: {one.reason}")
+            statuses[ERROR] += 1
+            looks.append(_failed_look(name, label, image, one))
+            continue
         place = region(one.mask, config.segment, dataset.phrase)
         statuses[place.status] += 1
-        label = dataset.classes[dataset.samples["label"][dataset.rows[name]].as_py()]
         looks.append(_look(name, label, image, one, place))
     tally = ", ".join(f"{number} {status}" for status, number in statuses.most_common())
     heading = f"{config.name}: {config.segment.backend}, “{dataset.phrase}”: {tally}"
@@ -60,17 +63,31 @@ def preview(config: RunConfig, out: Path, count: int) -> list[str]:
     return [str(out / SHEET), tally, *(f"  {look.name}: {look.reason}" for look in looks if look.reason)]
 
 
-def _look(name: str, label: str, image: Pixels, one: Found, place: Region) -> Look:
+def _read(root: Path, path: str) -> Pixels | Failed:
+    try:
+        return read_image(root, path)
+    except DataError as error:
+        return Failed(str(error))
+
+
+def _failed_look(name: str, label: str, image: Pixels | Failed, one: Failed) -> Look:
+    """The image without anything found; a grey square where it cannot be read."""
+    pixels = BLANK if isinstance(image, Failed) else image
+    nothing = np.zeros(pixels.shape[:2], np.bool_)
+    return Look(pixels, (), (), nothing, nothing, title=f"{label}: {ERROR}", reason=one.reason, name=name)
+
+
+def _look(name: str, label: str, image: Pixels | Failed, one: Found, place: Region) -> Look:
     there_is_one = place.status in (OK, TOO_LARGE)
     return Look(
-        image=image,
+        image=BLANK if isinstance(image, Failed) else image,
         boxes=[box.box for box in one.boxes],
         scores=[box.score for box in one.boxes],
         object_mask=one.mask,
         region=place.mask if there_is_one else np.zeros_like(one.mask),
         title=f"{label}: {place.status}, score {one.score:.2f}"
         + (f", region {place.mask.mean():.0%}" if there_is_one else ""),
-        reason=place.error,
+        reason=one.reason or place.error,
         name=name,
     )
 

@@ -35,13 +35,14 @@ def test_the_chosen_setting_has_the_best_validation_figures(finished: Finished) 
 
 
 def test_one_erm_model_a_seed_is_shared(finished: Finished) -> None:
-    shared = (finished.out / "seed-0/run/1-erm/classifier/model.safetensors").read_bytes()
+    (model,) = (finished.out / "seed-0/run").glob("1-erm/*/classifier/model.safetensors")
     fit = next(f for f in records(finished.out, "fits") if f["method"] == "erm" and not f["setting"] and not f["seed"])
     assert fit["facts"] == {"shared": 1}
     variants = list((finished.out / "seed-0/variants").iterdir())
     assert len(variants) == 3  # ddb's other settings
     for variant in variants:
-        assert (variant / "1-erm/classifier/model.safetensors").read_bytes() == shared
+        (own,) = variant.glob("1-erm/*/classifier/model.safetensors")
+        assert own.read_bytes() == model.read_bytes()
         events = (variant / "events.jsonl").read_text()
         assert '"stage": "inpaint"' not in events  # later stages alone
 
@@ -49,8 +50,8 @@ def test_one_erm_model_a_seed_is_shared(finished: Finished) -> None:
 def test_weights_of_settings_that_lost_and_checkpoints_are_gone(finished: Finished) -> None:
     kept = [path.parent.name.partition("-")[0] for path in finished.out.glob("seed-*/fits/*/classifier.json")]
     assert sorted(kept) == ["dfr_val", "dfr_val", "erm", "erm"]  # at two seeds; ddb's lie in its run folders
-    assert len(list(finished.out.glob("seed-0/*/7-retrain/classifier/classifier.json"))) == 1
-    assert len(list(finished.out.glob("seed-0/variants/*/7-retrain/classifier/classifier.json"))) == 3
+    assert len(list(finished.out.glob("seed-0/*/7-retrain/*/classifier/classifier.json"))) == 1
+    assert len(list(finished.out.glob("seed-0/variants/*/7-retrain/*/classifier/classifier.json"))) == 3
     assert not list(finished.out.glob("seed-*/work/*"))
 
 

@@ -23,7 +23,6 @@ from bench_runs import config, options, run, tree
 from ddb.bench.folder import Folder
 from ddb.bench.parts import Part, PartRunner
 from ddb.engine.progress import Lines
-from ddb.engine.workspace import Workspace
 from ddb.errors import DDBError, StageFailed
 
 
@@ -50,7 +49,7 @@ def test_two_processes_end_like_one(birds: Path, tmp_path: Path, one_thread: Non
 
 def test_a_part_comes_after_what_it_needs(birds: Path, tmp_path: Path) -> None:
     asked = options(["erm", "ddb"], tables=("1", "2", "counts"))
-    runner = PartRunner(config(birds), asked, Folder(tmp_path), Workspace(tmp_path, ()), Lines(io.StringIO()))
+    runner = PartRunner(config(birds), asked, Folder(tmp_path), Lines(io.StringIO()))
     parts = runner.parts()
     assert [part.name for part in parts if part.seed == 1] == ["run", "erm", "ddb", "pruning", "counts"]
     assert runner.title(Part(1, "erm")) == f"seed {config(birds).seed + 1}: erm"

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import json
 import resource
 import subprocess
@@ -23,7 +24,7 @@ STAGES = ["erm", "invert", "segment", "inpaint", "score", "prune", "retrain", "e
 
 # The command line as people script it. A change here is a change for them: say so in the changelog.
 SURFACE = {
-    "run": RUN,
+    "run": RUN | {"--dry-run"},
     **dict.fromkeys(STAGES, RUN),
     "segment": RUN | {"--preview"},
     "bench": RUN - {"--seed"}
@@ -35,6 +36,7 @@ SURFACE = {
     "models verify": {"names"},
     "models where": {"name"},
     "status": {"run_folder", "--json"},
+    "clean": {"run_folder", "--yes"},
     "export": {"run_folder", "folder"},
     "report": {"run_folder"},
     "config show": {"source", "--data", "--set"},
@@ -137,13 +139,55 @@ def test_config_schema_is_json(monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
 def test_run_passes_config_and_folder_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     from ddb import pipeline
 
-    seen: list[tuple[RunConfig, Path, str | None]] = []
+    seen: list[tuple[RunConfig, Path | None, str | None]] = []
     monkeypatch.setattr(pipeline, "run", lambda config, out, *, only=None: seen.append((config, out, only)))
     common = ["photos", "--data", str(tmp_path), "--seed", "7", "--device", "cpu", "--set", "erm.epochs=2"]
     assert call(monkeypatch, "run", *common) == 0
     assert call(monkeypatch, "score", *common, "--out", str(tmp_path / "run")) == 0
     config = load_config("photos", ["erm.epochs=2"], data=tmp_path, seed=7, device="cpu")
-    assert seen == [(config, Path("runs/photos"), None), (config, tmp_path / "run", "score")]
+    assert seen == [(config, None, None), (config, tmp_path / "run", "score")]
+
+
+def test_dry_run_prints_what_a_run_would_do_and_runs_nothing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    from ddb import pipeline
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(pipeline, "run", lambda *_, **__: pytest.fail("nothing is to be run"))
+    assert call(monkeypatch, "run", "photos", "--data", "pets", "--dry-run") == 0
+    assert capsys.readouterr().out == "runs/photos-pets: a new run; all stages are to be computed\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_clean_says_what_it_would_remove_and_asks(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """One stage with the result of present settings and one of others."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    for result, count in (("present", 2), ("other", 3)):
+        folder = tmp_path / "run" / "1-erm" / result
+        folder.mkdir(parents=True)
+        (folder / "plan.json").write_text("{}")
+        rows = {"id": [str(n) for n in range(count)], "status": ["ok"] * count}
+        pq.write_table(pa.table(rows), folder / "part-00000.parquet")
+    current = {"stages": ["erm"], "results": {"erm": {"fingerprint": "present", "key": "k"}}}
+    (tmp_path / "run" / "current.json").write_text(json.dumps(current))
+    home = tmp_path / "run" / "1-erm"
+    monkeypatch.setattr(sys, "stdin", io.StringIO("n\n"))
+    assert call(monkeypatch, "clean", str(tmp_path / "run")) == 0
+    said = capsys.readouterr().out
+    assert said.startswith("1-erm/other: 3 rows, 0.0 MB\n0.0 MB are not used\nRemove them?")
+    assert sorted(path.name for path in home.iterdir()) == ["other", "present"]
+    assert call(monkeypatch, "clean", str(tmp_path / "run"), "--yes") == 0
+    assert capsys.readouterr().out.endswith("removed\n")
+    assert [path.name for path in home.iterdir()] == ["present"]
+    assert call(monkeypatch, "clean", str(tmp_path / "run")) == 0
+    assert capsys.readouterr().out == "nothing is unused\n"
+    assert call(monkeypatch, "clean", str(tmp_path / "nowhere")) == 1
+    assert "not a run folder" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -198,13 +242,13 @@ def test_pocket_write_draws_the_other_worlds_and_inspect_recognises_them(
 def test_console_script_is_declared() -> None:
     import tomllib
 
-    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
     assert project["scripts"] == {"ddb": "ddb.cli:main"}
     assert project["name"] == "diffusion-driven-balancing"
 
 
 def test_settings_file_of_the_documentation_is_valid(tmp_path: Path) -> None:
-    text = (Path(__file__).parents[1] / "docs" / "cli.md").read_text()
+    text = (Path(__file__).parents[2] / "docs" / "cli.md").read_text()
     block = text.split("```yaml\n")[1].split("```")[0]
     path = tmp_path / "mine.yaml"
     path.write_text(block)
@@ -256,8 +300,15 @@ def test_check_tells_groups_published_counts_and_missing_images(
         lines.append(f"{number}.png,{y},{split},{place}")
         if number >= 7:
             Image.new("RGB", (6, 5), (number, 0, 0)).save(tmp_path / f"{number}.png")
+            (tmp_path / "masks").mkdir(exist_ok=True)
+            Image.new("L", (6, 5), 255).save(tmp_path / "masks" / f"{number}.png")
     (tmp_path / "metadata.csv").write_text("\n".join(lines) + "\n")
-    settings = ("erm.weights=none", "segment.backend=given", f"segment.masks={tmp_path}", "inpaint.backend=copy_paste")
+    settings = (
+        "erm.weights=none",
+        "segment.backend=given",
+        f"segment.masks={tmp_path / 'masks'}",
+        "inpaint.backend=copy_paste",
+    )
     arguments = [word for setting in settings for word in ("--set", setting)]
     assert call(monkeypatch, "check", "waterbirds", "--data", str(tmp_path), *arguments) == 0
     told = capsys.readouterr().out

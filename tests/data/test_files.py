@@ -43,3 +43,23 @@ def test_a_damaged_cache_is_made_anew(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "files.parquet").write_bytes(b"half a file")
     assert check_files(paths, 50, tmp_path) == first
     assert [path.name for path in tmp_path.glob("files*")] == ["files.parquet"]
+
+
+def test_files_too_large_for_their_pixels_are_not_read(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sparse file of 200 MB: at 1 megapixel an image needs no more than 8 MB and its metadata."""
+    path = folder / "cat" / "0.png"
+    with path.open("r+b") as file:
+        file.truncate(200_000_000)
+    monkeypatch.setattr(Path, "read_bytes", lambda self: pytest.fail("read"))
+    assert check_files([path], 1, None)[path].reason == "200 MB, more than data.max_megapixels = 1 can need"
+
+
+def test_what_an_older_version_found_out_is_asked_again(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = folder / "cat" / "0.png"
+    monkeypatch.setattr(files, "check", lambda data, limit: None)
+    monkeypatch.setattr(files, "RULES", files.RULES - 1)
+    check_files([path], 0.0001, tmp_path)
+    monkeypatch.undo()
+    assert "more than data.max_megapixels" in check_files([path], 0.0001, tmp_path)[path].reason

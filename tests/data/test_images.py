@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import io
+import os
 import struct
+import subprocess
+import sys
 import zlib
 from pathlib import Path
 
@@ -11,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ddb.data import images
 from ddb.data.images import (
     check,
     decode,
@@ -220,3 +224,65 @@ def test_png_and_masks_come_back_as_they_were() -> None:
     assert np.array_equal(read_mask(data), mask)
     with Image.open(io.BytesIO(data)) as image:
         assert image.mode == "L" and set(np.unique(np.asarray(image)).tolist()) == {0, 255}
+
+
+@pytest.mark.parametrize("size", [(30_000, 1), (1, 30_000), (201, 2)])
+def test_images_of_extreme_shape_are_set_aside(size: tuple[int, int]) -> None:
+    data = encoded(Image.new("RGB", size), "PNG")
+    for refuse in (lambda: check(data, 50), lambda: decode(data)):
+        with pytest.raises(DataError, match=rf"{size[0]}x{size[1]} pixels: one side is more than 100 times the other"):
+            refuse()
+    assert decode(encoded(Image.new("RGB", (200, 2)), "PNG")).shape == (2, 200, 3)
+
+
+def test_transparent_16_bit_grey_lies_over_white() -> None:
+    levels = np.full((8, 16), 0x4D4D, np.uint16)
+    levels[:4] = 0x1000
+    data = encoded(Image.fromarray(levels), "PNG", transparency=0x1000)
+    assert (decode(data)[:4] == 255).all() and (decode(data)[4:] == 77).all()
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P", "CMYK", "I;16", "1"])
+def test_conversion_in_bands_changes_no_pixel(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if mode == "I;16":
+        image = Image.fromarray(NOISE[..., 0].astype(np.uint16) * 257)
+    else:
+        image = Image.fromarray(np.dstack([NOISE, NOISE[..., :1]])).convert("RGB" if mode in "CMYK P 1" else "RGBA")
+        image = image.convert(mode)
+    data = encoded(image, "JPEG" if mode == "CMYK" else "PNG")
+    whole = decode(data)
+    monkeypatch.setattr(images, "BAND", 3 * 32)
+    assert np.array_equal(decode(data), whole)
+
+
+MEMORY = """
+import io, sys
+import numpy as np
+from PIL import Image
+from ddb.data.images import check, decode
+
+mode, height, width = sys.argv[1], 4000, 3000
+file = io.BytesIO()
+Image.new(mode, (width, height), {"RGB": (9, 9, 9), "RGBA": (9, 9, 9, 9), "I;16": 900}[mode]).save(file, "PNG")
+data, small = file.getvalue(), io.BytesIO()
+Image.new("RGB", (8, 8)).save(small, "PNG")
+decode(small.getvalue())
+with open("/proc/self/clear_refs", "w") as file:
+    file.write("5")
+def told(name):
+    return int(next(line for line in open("/proc/self/status") if line.startswith(name)).split()[1]) * 1024
+before = told("VmRSS")
+(check if sys.argv[2] == "check" else decode)(data, *([50] if sys.argv[2] == "check" else []))
+print((told("VmHWM") - before) / (height * width))
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux's account of peak memory")
+@pytest.mark.parametrize(("mode", "how"), [("RGBA", "check"), ("RGBA", "decode"), ("I;16", "decode")])
+def test_decoding_costs_a_few_bytes_a_pixel(mode: str, how: str) -> None:
+    """12 megapixels, transparent or of 16 bits: what was laid over white as a whole took 16 bytes a pixel and more."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    run = subprocess.run(
+        [sys.executable, "-c", MEMORY, mode, how], capture_output=True, text=True, env=environment, check=True
+    )
+    assert float(run.stdout) < 11

@@ -15,6 +15,9 @@ import pyarrow.parquet as pq
 import pytest
 import toy_stages as toy
 
+from ddb.engine import journal
+from ddb.stage import Batch
+
 SCRIPT = Path(toy.__file__)
 
 
@@ -44,11 +47,19 @@ def wait_for_rows(root: Path, rows: int) -> None:
 
 
 @pytest.mark.slow
-def test_killed_before_any_file_operation(tmp_path: Path) -> None:
-    process = start(tmp_path, "--every-operation")
+@pytest.mark.parametrize(
+    ("counts", "operations"),
+    [
+        pytest.param("6", 60, id="new"),  # parts, renames, syncs, removals of three stages
+        pytest.param("8 3 6", 30, id="rows aside"),  # three come back from there, two stay
+        pytest.param("3 6", 30, id="grown"),
+    ],
+)
+def test_killed_before_any_file_operation(tmp_path: Path, counts: str, operations: int) -> None:
+    process = start(tmp_path, "--every-operation", *counts.split())
     out, errors = process.communicate(timeout=300)
     assert process.returncode == 0, errors
-    assert int(out) > 60  # parts, renames, syncs, removals of three stages
+    assert int(out) > operations
 
 
 def test_killed_at_random_times(tmp_path: Path) -> None:
@@ -80,7 +91,7 @@ def test_interrupted(tmp_path: Path, number: signal.Signals, code: int) -> None:
     assert process.returncode == code
     assert errors.count("\n") == 1
     assert number.name in errors
-    (part,) = (root / "1-numbers").glob("part-*.parquet")
+    (part,) = (root / "1-numbers").glob("*/part-*.parquet")
     assert pq.read_table(part)["id"].to_pylist() == ["0", "1", "2", "3"]
     assert '"event": "interrupted"' in (root / "events.jsonl").read_text()
     _, errors = start(root).communicate(timeout=120)
@@ -101,8 +112,8 @@ def test_rows_that_wait_for_their_part_are_written_when_interrupted(
 ) -> None:
     monkeypatch.setattr(toy.runner, "PART_SECONDS", 1000.0)
 
-    def stop_in_third_batch(ids: list[str]) -> None:
-        if "8" in ids:
+    def stop_in_third_batch(batch: Batch) -> None:
+        if "8" in batch:
             signal.raise_signal(signal.SIGINT)
 
     with pytest.raises(toy.Interrupted) as caught:
@@ -129,8 +140,7 @@ def test_disk_full_during_a_part(tmp_path: Path) -> None:
 
 
 def test_a_second_process_is_kept_out(tmp_path: Path) -> None:
-    workspace = toy.Workspace(tmp_path, toy.NAMES)
-    with workspace.locked():
+    with journal.locked(tmp_path):
         process = start(tmp_path)
         _, errors = process.communicate(timeout=120)
     assert process.returncode == 1

@@ -70,3 +70,12 @@ def test_an_absent_device_is_said(device, monkeypatch):
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
     with pytest.raises(ConfigError, match=f'"{device}" was asked for'):
         open_accelerator(device, "auto")
+
+
+def test_auto_names_what_a_launch_left_over(monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    for name in ("RANK", "MASTER_ADDR"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(ConfigError, match="WORLD_SIZE=2 but not RANK, MASTER_ADDR"):
+        open_accelerator("auto", "fp32")
+    assert open_accelerator("cpu", "fp32").device == torch.device("cpu")

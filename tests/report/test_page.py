@@ -54,7 +54,7 @@ class Page(HTMLParser):
 
 
 def read(run: Folder) -> Page:
-    return Page(render(Run(run)))
+    return Page(write_report(run.root).read_text("utf-8"))
 
 
 def test_nothing_is_loaded_from_outside(run_folder: RunFolder) -> None:
@@ -139,6 +139,18 @@ def test_a_stage_that_is_to_be_computed_again_is_left_out_alone(run_folder: RunF
     assert f"Not shown: {missing} (to be computed with the present settings)." in page.text
 
 
+def test_results_of_other_settings_are_not_shown(run_folder: RunFolder) -> None:
+    """The stages after inpaint are finished under other settings alone: what lies in their folders is not read."""
+    run = run_folder(per_direction=2)
+    current = json.loads((run.root / "current.json").read_text())
+    for stage in STAGES[3:]:
+        current[stage]["fingerprint"] = "another result"
+    (run.root / "current.json").write_text(json.dumps(current))
+    page = read(run)
+    assert "Not shown: inpaint, score, prune, retrain, evaluate" in page.text
+    assert {a["id"] for a in page.all("h2") if "id" in a} == {"tokens", "losses", "run"}
+
+
 def test_figures_of_other_settings_are_not_shown(run_folder: RunFolder) -> None:
     """RUN/metrics.json may be left from other settings; a half-recomputed run once showed its 46 counterfactuals."""
     run = run_folder(stages=STAGES[:6], per_direction=14)
@@ -161,10 +173,10 @@ def test_only_payloads_of_shown_counterfactuals_are_read(run_folder: RunFolder) 
 
 def test_a_report_is_written_again_without_sources(run_folder: RunFolder) -> None:
     run = run_folder(per_direction=3)
-    first = read(run)
+    first = Page(render(Run(run)))
     patches = run.asked["inpaint", "patch"]
     shutil.rmtree(run.root.parent / "data")
-    again = read(run)
+    again = Page(render(Run(run)))
     assert [a["src"] for a in again.all("img")] == [a["src"] for a in first.all("img")]
     assert run.asked["inpaint", "patch"] == patches  # thumbnails were stored
     assert "6 source images are gone or have changed" in again.text

@@ -1,23 +1,26 @@
-"""ERM rows agree with the saved classifier, whatever the batches and however often it was interrupted."""
+"""ERM rows agree with the saved classifier, whichever of them are asked for and however often it was interrupted."""
 
 from __future__ import annotations
 
-import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
 
-from ddb.backends.classifiers.timm_classifier import load_classifier
+from ddb.backends.classifiers.timm_classifier import load_classifier, save_classifier
 from ddb.data.images import read_image
 from ddb.errors import ConfigError
 from ddb.learn import fit
 from ddb.stages import erm
 
 
+def stage_of(run_folder, squares, settings, groups=None):
+    return erm.stage(run_folder.context(squares), settings, {}, groups)
+
+
 def test_rows_agree_with_the_saved_classifier(run_folder, squares, tiny_erm):
-    table = run_folder.run(erm.stage(squares, tiny_erm, 0, "cpu", "fp32"))
+    table = run_folder.run(stage_of(run_folder, squares, tiny_erm))
     assert table["split"].to_pylist() == ["train"] * 48 + ["val"] * 16
     loaded = load_classifier(run_folder.folder("erm") / "classifier")
     for row in table.to_pylist()[::9]:
@@ -31,40 +34,47 @@ def test_rows_agree_with_the_saved_classifier(run_folder, squares, tiny_erm):
         assert row["correct"] == (int(outputs.argmax()) == row["label"])
 
 
-def test_batches_of_any_size_give_the_same_bytes(run_folder, squares, tiny_erm):
-    stage = erm.stage(squares, tiny_erm, 0, "cpu", "fp32")
-    assert run_folder.run(stage, 7).equals(run_folder.run(stage, 64))
+def test_a_row_does_not_depend_on_which_others_are_asked_for(run_folder, squares, tiny_erm):
+    stage = stage_of(run_folder, squares, tiny_erm)
+    rows = {row["id"]: row for row in run_folder.rows(stage)}
+    some = list(rows)[3:50:7]
+    assert run_folder.rows(stage, left=some) == [rows[name] for name in some]
+
+
+def test_a_classifier_that_gives_no_number_gives_error_rows(run_folder, squares, tiny_erm):
+    stage = stage_of(run_folder, squares, tiny_erm)
+    run_folder.rows(stage)
+    loaded = load_classifier(run_folder.folder("erm") / "classifier")
+    with torch.no_grad():
+        loaded.classifier.model.fc.bias.fill_(float("nan"))
+    save_classifier(loaded, run_folder.folder("erm") / "classifier")
+    rows = run_folder.rows(stage)
+    assert {row["status"] for row in rows} == {"error"}
+    assert all("not finite" in row["error"] for row in rows)
 
 
 def test_learns_the_squares(run_folder, squares, tiny_erm):
     settings = tiny_erm.model_copy(update={"epochs": 8})
-    table = run_folder.run(erm.stage(squares, settings, 0, "cpu", "fp32"))
+    table = run_folder.run(stage_of(run_folder, squares, settings))
     assert np.mean(table["correct"].to_pylist()[:48]) > 0.85
 
 
 def test_rank_epoch_changes_the_losses_alone(run_folder, squares, tiny_erm, tmp_path):
-    plain = run_folder.run(erm.stage(squares, tiny_erm, 0, "cpu", "fp32"))
+    plain = run_folder.run(stage_of(run_folder, squares, tiny_erm))
     run_folder.root = tmp_path / "early"
-    early = run_folder.run(erm.stage(squares, tiny_erm.model_copy(update={"rank_epoch": 1}), 0, "cpu", "fp32"))
+    early = run_folder.run(stage_of(run_folder, squares, tiny_erm.model_copy(update={"rank_epoch": 1})))
     assert early["probabilities"].equals(plain["probabilities"])
     one = tiny_erm.model_copy(update={"epochs": 1, "selection": "last"})
     run_folder.root = tmp_path / "one"
-    assert early["loss"].equals(run_folder.run(erm.stage(squares, one, 0, "cpu", "fp32"))["loss"])
-
-
-def test_rank_epoch_after_the_end_is_refused(run_folder, squares, tiny_erm):
-    settings = tiny_erm.model_copy(update={"rank_epoch": 3})
-    with pytest.raises(ConfigError, match="rank_epoch"):
-        run_folder.run(erm.stage(squares, settings, 0, "cpu", "fp32"))
+    assert early["loss"].equals(run_folder.run(stage_of(run_folder, squares, one))["loss"])
 
 
 def test_worst_group_needs_group_labels_and_uses_them(run_folder, squares, tiny_erm):
     settings = tiny_erm.model_copy(update={"selection": "worst_group"})
-    blind = squares.without_attributes()
     with pytest.raises(ConfigError, match="worst_group"):
-        run_folder.run(erm.stage(blind, settings, 0, "cpu", "fp32"))
+        run_folder.run(stage_of(run_folder, squares, settings))
     groups = squares.split("val").select(["id", "attribute"])
-    table = run_folder.run(erm.stage(blind, settings, 0, "cpu", "fp32", group_labels=groups)).to_pylist()
+    table = run_folder.run(stage_of(run_folder, squares, settings, groups)).to_pylist()
     attributes = dict(zip(*(groups[name].to_pylist() for name in ("id", "attribute")), strict=True))
     cells: dict[tuple[int, int], list[bool]] = {}
     for row in table[48:]:
@@ -75,17 +85,13 @@ def test_worst_group_needs_group_labels_and_uses_them(run_folder, squares, tiny_
 
 
 def test_attributes_change_nothing(run_folder, squares, tiny_erm, tmp_path):
-    first = run_folder.run(erm.stage(squares.without_attributes(), tiny_erm, 0, "cpu", "fp32"))
+    first = run_folder.run(stage_of(run_folder, squares, tiny_erm))
     run_folder.root = tmp_path / "again"
-    assert first.equals(run_folder.run(erm.stage(squares, tiny_erm, 0, "cpu", "fp32")))
+    seeing = replace(run_folder.context(squares), dataset=squares)
+    assert first.equals(run_folder.run(erm.stage(seeing, tiny_erm, {})))
 
 
-def test_other_content_under_the_same_name_is_another_fingerprint(squares, tiny_erm, tmp_path):
-    path = tmp_path / "backbone.safetensors"
-    settings = tiny_erm.model_copy(update={"weights": str(path)})
-    seen = []
-    for second, value in enumerate((0.0, 1.0, 0.0)):
-        save_file({"weight": torch.full((2,), value)}, path)
-        os.utime(path, (second, second))  # a file system's clock may tick more slowly than this loop
-        seen.append(erm.stage(squares, settings, 0, "cpu", "fp32").settings)
-    assert seen[0] == seen[2] != seen[1]
+def test_group_labels_that_choose_the_epoch_are_part_of_what_decides_the_rows(run_folder, squares, tiny_erm):
+    groups = squares.split("val").select(["id", "attribute"])
+    contents = [stage_of(run_folder, squares, tiny_erm, one).content for one in (None, groups, groups.slice(0, 8))]
+    assert contents[0] != contents[1] != contents[2]

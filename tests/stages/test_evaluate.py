@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from ddb.config import DataConfig, EvaluateConfig, PocketConfig, PruneConfig, RetrainConfig, ScoreConfig
+from ddb.data.table import Dataset
+from ddb.records import OUTCOMES, SAMPLES
 from ddb.stages import erm, evaluate, prune, retrain, score
 
 KEYS = {
@@ -17,17 +21,25 @@ KEYS = {
 
 @pytest.fixture
 def evaluated(painted, squares, tiny_erm):
-    blind = squares.without_attributes()
-    painted.run(erm.stage(blind, tiny_erm, 0, "cpu", "fp32"))
-    painted.run(score.stage(blind, ScoreConfig(maps=0), tiny_erm, "cpu", "fp32"))
-    painted.run(prune.stage(PruneConfig(psi="off", rho="off"), 2, None))
-    painted.run(retrain.stage(blind, RetrainConfig(epochs=1, batch_size=16), tiny_erm, 0, "cpu", "fp32"))
-    painted.run(evaluate.stage(squares, EvaluateConfig(), DataConfig(), tiny_erm, "cpu", "fp32"))
+    context, retraining = painted.context(squares), RetrainConfig(epochs=1, batch_size=16)
+    painted.run(erm.stage(context, tiny_erm, {}))
+    painted.run(score.stage(context, ScoreConfig(maps=0), {}))
+    painted.run(prune.stage(PruneConfig(psi="off", rho="off"), 2, None, {}))
+    painted.run(retrain.stage(context, retraining, tiny_erm, {}))
+    painted.run(stage_of(painted, squares))
     return painted
 
 
+def stage_of(folder, dataset, data=None, **settings):
+    return evaluate.stage(folder.context(dataset), dataset, EvaluateConfig(**settings), data or DataConfig(), {})
+
+
+def metrics_of(folder):
+    return json.loads((folder.folder("evaluate") / "metrics.json").read_text())
+
+
 def test_metrics_hold_what_was_promised(evaluated, squares):
-    metrics = json.loads((evaluated.folder("evaluate") / "metrics.json").read_text())
+    metrics = metrics_of(evaluated)
     outcomes = evaluated.table("evaluate").to_pylist()
     attributes = squares.split("test")["attribute"].to_pylist()
     for when in ("before", "after"):
@@ -46,7 +58,7 @@ def test_metrics_hold_what_was_promised(evaluated, squares):
 
 
 def test_counts_and_extras(evaluated):
-    metrics = json.loads((evaluated.folder("evaluate") / "metrics.json").read_text())
+    metrics = metrics_of(evaluated)
     counts = metrics["counts"]
     assert (counts["generated"], counts["kept"], counts["pruned_psi"], counts["pruned_rho"]) == (48, 48, 0, 0)
     assert [(d["from_label"], d["to_label"], d["kept"]) for d in counts["directions"]] == [(0, 1, 24), (1, 0, 24)]
@@ -58,25 +70,80 @@ def test_counts_and_extras(evaluated):
     assert {row["attribute"] for row in metrics["leak"]["by_attribute"]} <= {0, 1}
 
 
-def test_batches_of_any_size_give_the_same_bytes(evaluated, squares, tiny_erm):
-    stage = evaluate.stage(squares, EvaluateConfig(batch_size=5), DataConfig(), tiny_erm, "cpu", "fp32")
-    assert evaluated.run(stage, 3).equals(evaluated.run(stage, 16))
+def test_a_row_does_not_depend_on_which_others_are_asked_for(evaluated, squares):
+    stage = stage_of(evaluated, squares, batch_size=5)
+    whole = evaluated.rows(stage)
+    some = whole[2::7]
+    assert evaluated.rows(stage, left=[row["id"] for row in some]) == some
 
 
-def test_without_attributes_the_group_figures_are_unknown(evaluated, squares, tiny_erm):
-    blind = squares.without_attributes()
-    evaluated.run(evaluate.stage(blind, EvaluateConfig(), DataConfig(), tiny_erm, "cpu", "fp32"))
-    metrics = json.loads((evaluated.folder("evaluate") / "metrics.json").read_text())
+def test_an_image_without_an_outcome_is_left_out_and_the_others_keep_their_own_attribute() -> None:
+    """Of eight test images t0 failed; t3 (cat, b) is taken for a dog."""
+    rows = [{"id": f"t{n}", "image": f"t{n}", "label": n // 4, "attribute": n % 2, "split": "test"} for n in range(8)]
+    train = [{**row, "id": "r" + row["id"], "split": "train"} for row in rows]
+    samples = pa.Table.from_pylist([*train, *rows], SAMPLES)
+    dataset = Dataset(Path(), samples, ("cat", "dog"), ("a", "b"), "pet", (), "")
+    outcomes = [
+        {"id": row["id"], "label": row["label"], "split": "test", "status": "ok", "error": "",
+         "before": [0.9, 0.1] if (row["label"] == 0) != (row["id"] == "t3") else [0.1, 0.9]}
+        for row in rows[1:]
+    ]  # fmt: skip
+    found = evaluate._figures(dataset, pa.Table.from_pylist(outcomes, OUTCOMES), "before")
+    assert {(group["label"], group["attribute"]): (group["n"], group["accuracy"]) for group in found["groups"]} == {
+        (0, 0): (1, 1.0), (0, 1): (2, 0.5), (1, 0): (2, 1.0), (1, 1): (2, 1.0),
+    }  # fmt: skip
+    assert found["worst_group_accuracy"] == 0.5
+    assert found["mean_accuracy"] == pytest.approx(6 / 7)
+
+
+def test_metrics_are_made_of_the_rows_that_did_not_fail(evaluated, squares):
+    """The first test image failed: the figures are those of the other 15, as counted here."""
+    rows = evaluated.tables["evaluate"].to_pylist()
+    rows[0] = {"id": rows[0]["id"], "status": "error", "error": "RuntimeError: no luck"}
+    evaluated.tables["evaluate"] = pa.Table.from_pylist(rows, OUTCOMES)
+    stage_of(evaluated, squares).finish(evaluated, evaluated.folder("evaluate"))
+    attributes = dict(zip(*(squares.split("test")[name].to_pylist() for name in ("id", "attribute")), strict=True))
+    figures = metrics_of(evaluated)["after"]
+    right = {row["id"]: int(np.argmax(row["after"])) == row["label"] for row in rows[1:]}
+    assert figures["mean_accuracy"] == pytest.approx(np.mean(list(right.values())))
+    for group in figures["groups"]:
+        own = [
+            right[row["id"]]
+            for row in rows[1:]
+            if (row["label"], attributes[row["id"]]) == (group["label"], group["attribute"])
+        ]
+        assert (group["n"], group["accuracy"]) == (len(own), pytest.approx(np.mean(own)))
+
+
+def test_a_classifier_that_gives_no_number_gives_an_error_row(evaluated, squares, monkeypatch):
+    real = evaluate.predict.logits
+
+    def logits(classifier, pixels, *rest):
+        found = real(classifier, pixels, *rest)
+        found[1] = float("inf")
+        return found
+
+    stage = stage_of(evaluated, squares, batch_size=16)
+    whole = evaluated.rows(stage)
+    monkeypatch.setattr(evaluate.predict, "logits", logits)
+    rows = evaluated.rows(stage)
+    assert rows[1]["status"] == "error" and "not finite" in rows[1]["error"]
+    assert rows[:1] + rows[2:] == whole[:1] + whole[2:]
+
+
+def test_without_attributes_the_group_figures_are_unknown(evaluated, squares):
+    evaluated.run(stage_of(evaluated, squares.without_attributes()))
+    metrics = metrics_of(evaluated)
     assert metrics["after"]["worst_group_accuracy"] is None
     assert [group["attribute"] for group in metrics["after"]["groups"]] == [None, None]
     assert metrics["leak"]["by_attribute"] == []
 
 
-def test_in_distribution_images_are_drawn_and_judged(evaluated, squares, tiny_erm):
+def test_in_distribution_images_are_drawn_and_judged(evaluated, squares):
     data = DataConfig(source="pocket", pocket=PocketConfig(train=20, val=8, test=8))
-    stage = evaluate.stage(squares, EvaluateConfig(in_distribution=12), data, tiny_erm, "cpu", "fp32")
+    stage = stage_of(evaluated, squares, data, in_distribution=12)
     rows = [row for row in evaluated.run(stage).to_pylist() if row["split"] == "in_distribution"]
-    metrics = json.loads((evaluated.folder("evaluate") / "metrics.json").read_text())
+    metrics = metrics_of(evaluated)
     assert metrics["in_distribution"]["n"] == len(rows) == 12
     expected = np.mean([int(np.argmax(row["after"])) == row["label"] for row in rows])
     assert metrics["in_distribution"]["after"] == pytest.approx(expected)

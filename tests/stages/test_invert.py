@@ -11,12 +11,14 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from ddb.backends import Found, Image, Learned, Lesson, Painted, Task
+from ddb.backends import Failed, Found, Image, Learned, Lesson
+from ddb.backends.registry import tokens_identity
 from ddb.config import InvertConfig, inpaint_config, segment_config
-from ddb.data.images import read_image, read_mask, read_png
+from ddb.data.images import read_image, read_mask
 from ddb.data.table import Dataset
 from ddb.errors import ConfigError, DataError
 from ddb.records import PREDICTIONS
+from ddb.stage import Stage
 from ddb.stages import invert
 
 SEGMENT = segment_config(backend="given", masks="unused", shape="square", expand=1.25)
@@ -26,20 +28,21 @@ LEARN = InvertConfig(representatives=6)
 
 @dataclass
 class Studio:
-    """Segmenter, inverter and generator in one, with a memory."""
+    """Segmenter and inverter in one, with a memory. Of `blind` images it finds no mask, in `failing` ones it fails."""
 
     blind: tuple[str, ...] = ()
+    failing: tuple[str, ...] = ()
     identity: str = "studio"
-    wants_donor: bool = False
     lessons: list[Lesson] = field(default_factory=list)
-    tasks: list[Task] = field(default_factory=list)
 
-    def segment(self, ids: Sequence[str], images: Sequence[Image], phrase: str) -> list[Found]:
-        found = []
+    def segment(
+        self, ids: Sequence[str], images: Sequence[Image | Failed], phrase: str, batch_size: int
+    ) -> list[Found | Failed]:
+        found: list[Found | Failed] = []
         for name in ids:
             mask = np.zeros((32, 32), np.bool_)
             mask[8:24, 8:24] = name not in self.blind
-            found.append(Found(mask, 1.0))
+            found.append(Failed("no luck") if name in self.failing else Found(mask, 1.0))
         return found
 
     def learn(self, lesson: Lesson, folder: Path) -> Learned:
@@ -52,10 +55,6 @@ class Studio:
         own = folder / f"token-{label}.safetensors"
         own.write_bytes(file.read_bytes())
         return Learned(f"<ddb-{label}>", own)
-
-    def paint(self, tasks: Sequence[Task]) -> list[Painted]:
-        self.tasks += tasks
-        return [Painted(255 - task.image, task.mask) for task in tasks]
 
 
 @pytest.fixture
@@ -71,13 +70,17 @@ def erm(squares: Dataset, run_folder: Any) -> Any:
 
 
 def use(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> Studio:
-    for name in ("open_inverter", "open_generator", "open_segmenter"):
-        monkeypatch.setattr(invert, name, lambda *args: studio)
+    for name in ("open_inverter", "open_segmenter"):
+        monkeypatch.setattr(invert, name, lambda *_: studio)
     return studio
 
 
+def stage_of(folder: Any, dataset: Dataset, learn: InvertConfig = LEARN, paint: Any = PAINT) -> Stage:
+    return invert.stage(folder.context(dataset), invert.Learning(learn, SEGMENT, paint), {})
+
+
 def run(dataset: Dataset, folder: Any, learn: InvertConfig = LEARN) -> list[dict[str, Any]]:
-    return folder.run(invert.stage(dataset, learn, SEGMENT, PAINT, 0, "cpu", "fp32")).to_pylist()
+    return folder.run(stage_of(folder, dataset, learn)).to_pylist()
 
 
 def test_tokens_are_learned_from_the_hardest_images_inside_their_regions(
@@ -99,35 +102,26 @@ def test_tokens_are_learned_from_the_hardest_images_inside_their_regions(
     assert studio.lessons[0].seed != studio.lessons[1].seed
 
 
-def test_previews_are_painted_into_the_other_class(squares: Dataset, erm: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    studio = use(Studio(), monkeypatch)
-    rows = run(squares, erm)
-    assert [len(row["previews"]) for row in rows] == [4, 4]
-    assert {task.prompt for task in studio.tasks[:4]} == {"a photo of a <ddb-0> square"}
-    other = read_image(squares.root, "train_047.png")
-    assert np.array_equal(read_png(rows[0]["previews"][0]), 255 - other)
-
-
 def test_representatives_without_a_mask_are_left_out_of_the_lesson(
     squares: Dataset, erm: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    studio = use(Studio(blind=("train_046.png", "train_042.png")), monkeypatch)
+    studio = use(Studio(blind=("train_046.png",), failing=("train_042.png",)), monkeypatch)
     rows = run(squares, erm)
     assert len(rows[0]["representatives"]) == len(rows[0]["masks"]) == 6
     assert len(studio.lessons[0].images) == 4
+    assert rows[0]["masks"][rows[0]["representatives"].index("train_042.png")] == b""
     every = tuple(squares.samples["image"].to_pylist())
     studio = use(Studio(blind=every), monkeypatch)
-    rows = run(squares, erm)
+    run(squares, erm)
     assert studio.lessons[0].masks == [None] * 6  # no mask at all: whole images are better than nothing
-    assert rows[0]["previews"] == []
 
 
 @pytest.mark.parametrize("how", ["copy_paste", "no representatives"])
-def test_no_token_where_none_is_wanted(how: str, squares: Dataset, erm: Any, tmp_path: Path) -> None:
+def test_no_token_where_none_is_wanted(how: str, squares: Dataset, erm: Any) -> None:
     learn = LEARN if how == "copy_paste" else InvertConfig(representatives=0)
     paint = inpaint_config(backend="copy_paste") if how == "copy_paste" else PAINT
-    rows = erm.run(invert.stage(squares, learn, SEGMENT, paint, 0, "cpu", "fp32")).to_pylist()
-    assert [(row["token"], row["file"], row["previews"], row["status"]) for row in rows] == [("", "", [], "ok")] * 2
+    rows = erm.run(stage_of(erm, squares, learn, paint)).to_pylist()
+    assert [(row["token"], row["file"], row["status"]) for row in rows] == [("", "", "ok")] * 2
     assert [len(row["representatives"]) for row in rows] == [learn.representatives] * 2
 
 
@@ -137,9 +131,9 @@ def test_given_tokens_stand_in_for_learning(
     studio, file = use(Studio(), monkeypatch), tmp_path / "elsewhere.safetensors"
     file.write_bytes(b"vectors from elsewhere")
     rows = run(squares, erm, LEARN.model_copy(update={"tokens": {"dark": str(file)}}))
-    assert [(row["token"], row["file"], len(row["representatives"]), len(row["previews"])) for row in rows] == [
-        ("<ddb-0>", "token-0.safetensors", 0, 4),
-        ("<ddb-1>", "token-1.safetensors", 6, 4),
+    assert [(row["token"], row["file"], len(row["representatives"])) for row in rows] == [
+        ("<ddb-0>", "token-0.safetensors", 0),
+        ("<ddb-1>", "token-1.safetensors", 6),
     ]
     assert (erm.folder("invert") / "token-0.safetensors").read_bytes() == b"vectors from elsewhere"
     assert [lesson.label for lesson in studio.lessons] == [1]
@@ -148,24 +142,24 @@ def test_given_tokens_stand_in_for_learning(
     assert [(row["token"], row["status"]) for row in rows] == [("<ddb-0>", "ok"), ("", "ok")]
 
 
-def test_given_tokens_are_known_by_their_content(squares: Dataset, tmp_path: Path) -> None:
-    def facts(**tokens: Path) -> object:
+def test_given_tokens_are_known_by_their_content(tmp_path: Path) -> None:
+    def identity(**tokens: Path) -> str:
         learn = LEARN.model_copy(update={"tokens": {name: str(file) for name, file in tokens.items()}})
-        return invert.stage(squares, learn, SEGMENT, PAINT, 0, "cpu", "fp32").settings["invert"]
+        return tokens_identity(learn, ("dark", "red"))
 
     a, b = tmp_path / "a.safetensors", tmp_path / "b.safetensors"
     a.write_bytes(b"vectors")
     b.write_bytes(b"vectors")
-    assert facts(dark=a) == facts(dark=b) != facts()
+    assert identity(dark=a) == identity(dark=b) != identity()
     b.write_bytes(b"others")
-    assert facts(dark=a) != facts(dark=b)
-    before = facts(dark=a)
+    assert identity(dark=a) != identity(dark=b)
+    before = identity(dark=a)
     (tmp_path / "a_2.safetensors").write_bytes(b"the second encoder's")
-    assert facts(dark=a) != before
+    assert identity(dark=a) != before
     with pytest.raises(ConfigError, match=r"invert.tokens: no class is called 'cat' \(classes: dark, "):
-        facts(cat=a)
+        identity(cat=a)
     with pytest.raises(ConfigError, match=r"invert.tokens: .*no.safetensors, the token of class dark, is no file"):
-        facts(dark=tmp_path / "no.safetensors")
+        identity(dark=tmp_path / "no.safetensors")
 
 
 def test_a_class_of_unreadable_images_is_named(

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ddb.config import PruneConfig
+from ddb.errors import StageFailed
 from ddb.records import CANDIDATES, PREDICTIONS, SCORES, VERDICTS, candidate_id
 from ddb.stages import prune
 
@@ -32,7 +33,7 @@ def tables(rows: list[tuple[int, float, float, float]], variants: list[int] | No
         candidates.append(
             {
                 "id": name, "source_id": f"s{n:03d}", "from_label": label, "to_label": 1 - label, "variant": variant,
-                "seed": 0, "image": b"", "changed": b"", "prompt": "", "model": "", "status": "ok", "error": "",
+                "seed": 0, "prompt": "", "model": "", "status": "ok", "error": "",
             }
         )  # fmt: skip
     return pa.Table.from_pylist(scores, schema=SCORES), pa.Table.from_pylist(candidates, schema=CANDIDATES)
@@ -120,19 +121,57 @@ def test_summary_counts_and_names_the_rules():
     assert (second["pruned_psi"], second["pruned_rho"], second["kept"], second["fallback"]) == (1, 2, 1, [])
 
 
+def with_prompts(candidates: pa.Table, prompts: list[str]) -> pa.Table:
+    column = candidates.schema.get_field_index("prompt")
+    return candidates.set_column(column, CANDIDATES.field("prompt"), pa.array(prompts))
+
+
 def test_a_head_does_not_empty_one_prompt_of_a_direction():
-    """Eight candidates of an easy prompt, four of one that the ERM model finds hard: a third of all is too sure."""
-    rows = [(0, 0.1, 1.0, 1.0)] * 8 + [(0, psi, 1.0, 1.0) for psi in (0.91, 0.94, 0.93, 0.92)]
+    """20 candidates of an easy prompt, 10 of one that the ERM model finds hard: a third of all is too sure."""
+    sure = [0.91, 0.94, 0.93, 0.92, 0.95, 0.96, 0.97, 0.98, 0.99, 0.90]
+    rows = [(0, 0.1, 1.0, 1.0)] * 20 + [(0, psi, 1.0, 1.0) for psi in sure]
     scores, candidates = tables(rows)
-    prompts = pa.array(["a white bird"] * 8 + ["a black bird"] * 4)
-    candidates = candidates.set_column(candidates.schema.get_field_index("prompt"), CANDIDATES.field("prompt"), prompts)
-    config = PruneConfig(max_pruned=0.5, fallback_quantile=0.25)
-    assert reasons(rows, config)[8:] == ["psi"] * 4  # one prompt for all: a third is not above max_pruned
+    candidates = with_prompts(candidates, ["a white bird"] * 20 + ["a black bird"] * 10)
+    config = PruneConfig(max_pruned=0.5, fallback_quantile=0.2)
+    assert reasons(rows, config)[20:] == ["psi"] * 10  # one prompt for all: a third is not above max_pruned
     found = [row["reason"] for row in prune.decide(scores, candidates, MEANS, config)]
-    assert found == ["kept"] * 9 + ["psi"] + ["kept"] * 2
+    assert found == ["kept"] * 20 + ["psi" if psi in (0.98, 0.99) else "kept" for psi in sure]
     (summary,) = prune.summary(scores, candidates, MEANS, config)
     assert (summary["psi_rule"], summary["rho_rule"]) == ("literal, quantile (1 of 2 prompts)", "value")
-    assert (summary["pruned_psi"], summary["kept"], summary["fallback"]) == (1, 11, ["psi"])
+    assert (summary["pruned_psi"], summary["kept"], summary["fallback"]) == (2, 28, ["psi"])
+
+
+def test_a_prompt_with_few_candidates_is_judged_with_its_direction():
+    """Nine of a prompt are too few for a rule of their own: their rho is compared with the mean of the direction, not
+    with their own; ten are enough."""
+    assert prune.LEAST_CELL == 10
+    config = PruneConfig(psi="off", rho="mean")
+    for few, expected in ((9, ["kept"] * 9), (10, ["rho"] * 5 + ["kept"] * 5)):
+        rho = [5.0 + n for n in range(few)]
+        rows = [(0, 0.1, 1.0, -1.0 - n) for n in range(20)] + [(0, 0.1, 1.0, value) for value in rho]
+        scores, candidates = tables(rows)
+        candidates = with_prompts(candidates, ["many"] * 20 + ["few"] * few)
+        found = [row["reason"] for row in prune.decide(scores, candidates, MEANS, config)]
+        assert found[20:] == expected
+        assert found[:20] == ["kept"] * 10 + ["rho"] * 10, "the many are judged by their own mean"
+
+
+@pytest.mark.parametrize("psi", ["literal", "relative"])
+@pytest.mark.parametrize("rho", ["value", "quantile", "mean"])
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])
+def test_scores_that_are_no_numbers_are_kept_by_no_rule_and_move_no_other_verdict(psi, rho, bad):
+    rows = [(0, 0.1, 0.9, 5.0), (0, 0.2, 0.9, 4.0), (0, 0.95, 0.9, 3.0), (0, 0.3, 0.9, -1.0)]
+    config = PruneConfig(psi=psi, rho=rho, rho_threshold=0.4 if rho == "quantile" else 0.0)
+    alone = prune.decide(*tables(rows), {0: 0.9}, config)
+    for place in range(3):
+        damaged = [0.1, 0.9, 5.0]
+        damaged[place] = bad
+        *others, last = prune.decide(*tables([*rows, (0, *damaged)]), {0: 0.9}, config)
+        assert others == alone
+        assert (last["status"], last.get("keep")) == ("error", None)
+        assert "not finite" in last["error"]
+        (summary,) = prune.summary(*tables([*rows, (0, *damaged)]), {0: 0.9}, config)
+        assert summary == prune.summary(*tables(rows), {0: 0.9}, config)[0]
 
 
 def test_rows_that_failed_get_no_verdict():
@@ -195,7 +234,7 @@ def test_stage_writes_verdicts_summary_and_a_warning(run_folder, caplog):
             schema=PREDICTIONS,
         ),
     }  # fmt: skip
-    table = run_folder.run(prune.stage(PruneConfig(), 2, None), batch_size=2)
+    table = run_folder.run(prune.stage(PruneConfig(), 2, None, {}), batch_size=2)
     assert table.schema == VERDICTS
     assert table["id"].to_pylist() == scores["id"].to_pylist()
     assert table["reason"].to_pylist() == ["psi", "psi", "kept", "kept", "kept", "kept", "kept"]
@@ -222,6 +261,22 @@ def test_stage_budget_is_that_of_the_plan(run_folder, per_class):
             schema=PREDICTIONS,
         ),
     }  # fmt: skip
-    table = run_folder.run(prune.stage(PruneConfig(), 2, per_class))
+    table = run_folder.run(prune.stage(PruneConfig(), 2, per_class, {}))
     assert table["reason"].to_pylist().count("kept") == (per_class or 2)
     assert table["reason"].to_pylist().count("over_budget") == 3 - (per_class or 2)
+
+
+def test_candidates_that_are_all_rejected_stop_the_run(run_folder):
+    scores, candidates = tables([(0, 0.99, 1.0, 1.0)] * 3 + [(1, 0.1, 1.0, -1.0)] * 2)
+    erm = [
+        {"id": f"s{n:03d}", "label": n // 3, "split": "train", "loss": 0.1, "probabilities": [0.5, 0.5],
+         "correct": True, "status": "ok", "error": ""}
+        for n in range(5)
+    ]  # fmt: skip
+    run_folder.tables |= {
+        "score": scores, "inpaint": candidates, "erm": pa.Table.from_pylist(erm, schema=PREDICTIONS),
+    }  # fmt: skip
+    expected = r"all 5 candidates are rejected \(3 by psi, 2 by rho\).*report\.html"
+    with pytest.raises(StageFailed, match=expected):
+        run_folder.run(prune.stage(PruneConfig(fallback="none"), 2, None, {}))
+    assert run_folder.table("prune")["reason"].to_pylist() == ["psi"] * 3 + ["rho"] * 2, "there to look at"

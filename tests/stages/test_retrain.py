@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pyarrow as pa
 import pytest
 import torch
 
 from ddb.backends.classifiers.timm_classifier import load_classifier
 from ddb.config import RetrainConfig
+from ddb.data.counterfactuals import held_out
 from ddb.errors import ConfigError
 from ddb.learn import fit
 from ddb.stages import erm, retrain
@@ -17,7 +19,7 @@ SHORT = RetrainConfig(epochs=2, batch_size=16, lr=0.02, generated_batch=4)
 
 @pytest.fixture
 def ready(painted, squares, tiny_erm):
-    painted.run(erm.stage(squares, tiny_erm, 0, "cpu", "fp32"))
+    painted.run(erm.stage(painted.context(squares), tiny_erm, {}))
     return painted
 
 
@@ -26,7 +28,7 @@ def weights(folder, stage):
 
 
 def run(folder, squares, settings, tiny_erm):
-    return folder.run(retrain.stage(squares, settings, tiny_erm, 0, "cpu", "fp32")).to_pylist()[0]
+    return folder.run(retrain.stage(folder.context(squares), settings, tiny_erm, {})).to_pylist()[0]
 
 
 def test_row_says_which_epoch_and_why(ready, squares, tiny_erm):
@@ -67,7 +69,7 @@ def test_counterfactual_selection_holds_pairs_out(ready, squares, tiny_erm, monk
     monkeypatch.setattr(retrain, "fit", spy)
     run(ready, squares, SHORT.model_copy(update={"selection": "counterfactual"}), tiny_erm)
     sources = ready.table("inpaint")["source_id"].to_pylist()
-    apart = [retrain.held_out(source) for source in sources]
+    apart = [held_out(source) for source in sources]
     assert 0 < sum(apart) < len(apart) / 2
     assert sum(len(term.images.labels) for term in seen["material"].terms) == len(apart) - sum(apart)
     assert 0 <= seen["figures"][0] <= seen["figures"][1] <= 1
@@ -80,12 +82,35 @@ def test_a_class_without_counterfactuals_is_said_and_left_out(ready, squares, ti
     ready.tables["prune"] = pa.Table.from_pylist(kept, schema=ready.table("prune").schema)
     row = run(ready, squares, SHORT, tiny_erm)
     assert row["status"] == "ok"
-    assert "class 0" in caplog.text
+    assert "class dark" in caplog.text
 
 
-def test_gammas_must_fit_the_classes(squares, tiny_erm):
+def test_gammas_must_fit_the_classes(run_folder, squares, tiny_erm):
     with pytest.raises(ConfigError, match="3 weights for 2 classes"):
-        retrain.stage(squares, RetrainConfig(gammas=(1.0, 2.0, 3.0)), tiny_erm, 0, "cpu", "fp32")
+        retrain.stage(run_folder.context(squares), RetrainConfig(gammas=(1.0, 2.0, 3.0)), tiny_erm, {})
+
+
+def test_only_kept_counterfactuals_are_learned_from_and_each_with_its_own_pixels(
+    ready, squares, tiny_erm, monkeypatch, rebuilt
+):
+    """The verdict of every third candidate is "prune"; terms hold the others of their class, in the table's order."""
+    rows = [{**row, "keep": n % 3 != 0} for n, row in enumerate(ready.table("prune").to_pylist())]
+    ready.tables["prune"] = pa.Table.from_pylist(rows, schema=ready.table("prune").schema)
+    seen = {}
+    real = retrain.fit
+
+    def spy(classifier, material, *rest):
+        seen["terms"] = material.terms
+        return real(classifier, material, *rest)
+
+    monkeypatch.setattr(retrain, "fit", spy)
+    run(ready, squares, SHORT.model_copy(update={"epochs": 1}), tiny_erm)
+    images, candidates = rebuilt(ready, squares), ready.table("inpaint").to_pylist()
+    kept = [row for n, row in enumerate(candidates) if n % 3]
+    for label, term in enumerate(seen["terms"]):
+        own = [images[row["id"]][0] for row in kept if row["to_label"] == label]
+        assert term.images.labels.tolist() == [label] * len(own)
+        assert np.array_equal(term.images.pixels, np.stack(own))
 
 
 @pytest.mark.slow

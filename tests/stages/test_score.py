@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+from shutil import copytree
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -9,10 +13,10 @@ import torch
 
 from ddb.backends.classifiers.timm_classifier import create_classifier, load_classifier, save_classifier
 from ddb.config import ScoreConfig
-from ddb.data.images import mask_png, png_bytes, read_image, read_png
-from ddb.data.table import Dataset
-from ddb.records import CANDIDATES, SAMPLES
+from ddb.data.images import png_bytes, read_image, read_png
+from ddb.records import CANDIDATES
 from ddb.stages import score
+from stage_folder import candidate_row, dataset_of
 
 
 @pytest.fixture
@@ -24,6 +28,10 @@ def scored(run_folder, squares, tiny_erm, paint):
     return run_folder
 
 
+def stage_of(folder, dataset, **settings):
+    return score.stage(folder.context(dataset), ScoreConfig(**settings), {})
+
+
 def outputs(folder, image):
     loaded = load_classifier(folder.folder("erm") / "classifier")
     mean, std = (torch.tensor(values).view(3, 1, 1) for values in (loaded.classifier.mean, loaded.classifier.std))
@@ -31,11 +39,11 @@ def outputs(folder, image):
         return loaded.classifier.model((torch.from_numpy(image.copy()).permute(2, 0, 1)[None] / 255 - mean) / std)[0]
 
 
-def test_psi_and_rho_are_the_classifiers_own(scored, squares, tiny_erm):
-    table = scored.run(score.stage(squares, ScoreConfig(maps=0), tiny_erm, "cpu", "fp32")).to_pylist()
+def test_psi_and_rho_are_the_classifiers_own(scored, squares, rebuilt):
+    table, images = scored.run(stage_of(scored, squares, maps=0)).to_pylist(), rebuilt(scored, squares)
     for row, candidate in zip(table, scored.table("inpaint").to_pylist(), strict=True):
         before = outputs(scored, read_image(squares.root, candidate["source_id"]))
-        after = outputs(scored, read_png(candidate["image"]))
+        after = outputs(scored, images[row["id"]][0])
         i, j = candidate["from_label"], candidate["to_label"]
         assert row["rho"] == pytest.approx(float(after[j] - before[j]), abs=1e-5)
         assert row["psi_from"] == pytest.approx(float(after.softmax(0)[i]), abs=1e-6)
@@ -47,29 +55,35 @@ def test_psi_and_rho_are_the_classifiers_own(scored, squares, tiny_erm):
 
 
 @pytest.mark.parametrize("output", ["logit", "probability"])
-def test_the_integral_comes_to_the_closed_form(scored, squares, tiny_erm, output):
-    closed = scored.run(score.stage(squares, ScoreConfig(output=output, maps=0), tiny_erm, "cpu", "fp32"))
-    settings = ScoreConfig(output=output, method="integral", ig_steps=256, maps=0)
-    integral = scored.run(score.stage(squares, settings, tiny_erm, "cpu", "fp32"))
+def test_the_integral_comes_to_the_closed_form(scored, squares, output):
+    closed = scored.run(stage_of(scored, squares, output=output, maps=0))
+    integral = scored.run(stage_of(scored, squares, output=output, method="integral", ig_steps=256, maps=0))
     assert integral["exact"].to_pylist() == [False] * 4
     scale = np.abs(closed["rho"].to_numpy()).max()
     np.testing.assert_allclose(integral["rho"].to_numpy(), closed["rho"].to_numpy(), atol=0.02 * scale)
 
 
-def test_a_pixel_changed_outside_the_mask_calls_for_the_integral(scored, squares, tiny_erm, paint):
-    sources = dict(zip(*(scored.table("inpaint")[c].to_pylist() for c in ("source_id", "to_label")), strict=True))
-    paint(scored, squares, sources, leak_out=True)
-    auto = scored.run(score.stage(squares, ScoreConfig(maps=0), tiny_erm, "cpu", "fp32"))
-    integral = scored.run(score.stage(squares, ScoreConfig(method="integral", maps=0), tiny_erm, "cpu", "fp32"))
-    forced = scored.run(score.stage(squares, ScoreConfig(method="exact", maps=0), tiny_erm, "cpu", "fp32"))
+def test_a_pixel_that_differs_outside_the_mask_calls_for_the_integral(scored, squares, monkeypatch):
+    whole = score._pair
+
+    def narrow(one, preprocessing):
+        pair = whole(one, preprocessing)
+        mask = pair.mask.copy()
+        mask[8:12] = False
+        return replace(pair, mask=mask)
+
+    monkeypatch.setattr(score, "_pair", narrow)
+    auto = scored.run(stage_of(scored, squares, maps=0))
+    integral = scored.run(stage_of(scored, squares, method="integral", maps=0))
+    forced = scored.run(stage_of(scored, squares, method="exact", maps=0))
     assert auto["exact"].to_pylist() == [False] * 4
     assert auto["rho"].equals(integral["rho"])
     assert forced["exact"].to_pylist() == [False] * 4  # asked for, but not exact here
     assert not forced["rho"].equals(auto["rho"])
 
 
-def test_attribution_maps_for_some_rows_of_each_direction(scored, squares, tiny_erm):
-    table = scored.run(score.stage(squares, ScoreConfig(maps=1), tiny_erm, "cpu", "fp32")).to_pylist()
+def test_attribution_maps_for_some_rows_of_each_direction(scored, squares):
+    table = scored.run(stage_of(scored, squares, maps=1)).to_pylist()
     directions = scored.table("inpaint")["to_label"].to_pylist()
     mapped = [to for row, to in zip(table, directions, strict=True) if row["attribution"] is not None]
     assert sorted(mapped) == [0, 1]
@@ -81,39 +95,70 @@ def test_attribution_maps_for_some_rows_of_each_direction(scored, squares, tiny_
     assert outside.max() == 0  # unchanged pixels have no attribution
 
 
-def test_batches_of_any_size_give_the_same_bytes(scored, squares, tiny_erm):
-    stage = score.stage(squares, ScoreConfig(batch_size=3), tiny_erm, "cpu", "fp32")
-    assert scored.run(stage, 1).equals(scored.run(stage, 4))
+@pytest.mark.parametrize("method", ["auto", "integral"])
+def test_a_row_does_not_depend_on_which_others_are_asked_for(scored, squares, method):
+    stage = stage_of(scored, squares, batch_size=3, method=method, ig_steps=4)
+    whole = scored.rows(stage)
+    for n, row in enumerate(whole):
+        assert scored.rows(stage, left=[row["id"]]) == [row], n
 
 
-def test_candidates_that_failed_are_not_scored(scored, squares, tiny_erm):
-    rows = scored.table("inpaint").to_pylist()
-    rows[1] = {**rows[1], "status": "error", "error": "no luck", "image": None}
-    scored.tables["inpaint"] = pa.Table.from_pylist(rows, schema=scored.table("inpaint").schema)
-    table = scored.run(score.stage(squares, ScoreConfig(), tiny_erm, "cpu", "fp32"))
+def test_candidates_that_failed_are_not_scored(scored, squares):
+    rows = scored.tables["inpaint"].to_pylist()
+    rows[1] = {"id": rows[1]["id"], "status": "error", "error": "no luck"}
+    scored.tables["inpaint"] = pa.Table.from_pylist(rows, schema=CANDIDATES)
+    table = scored.run(stage_of(scored, squares))
     assert table["id"].to_pylist() == [row["id"] for row in rows if row["status"] == "ok"]
+
+
+def test_a_changed_source_and_scores_that_are_no_number_are_error_rows_of_their_own(
+    scored, squares, tmp_path, monkeypatch
+):
+    moved = replace(squares, root=Path(copytree(squares.root, tmp_path / "images")))
+    stage = stage_of(scored, moved, batch_size=4, maps=0)
+    whole, ids = scored.rows(stage), scored.table("inpaint")["id"].to_pylist()
+    source = moved.root / scored.table("inpaint")["source_id"][1].as_py()
+    content = source.read_bytes()
+    source.write_bytes((moved.root / "train_040.png").read_bytes())
+    real, calls = score.predict.logits, []
+
+    def logits(classifier, pixels, *rest):
+        calls.append(len(pixels))
+        found = real(classifier, pixels, *rest)
+        if len(calls) % 2 == 0:  # sources come first, then counterfactuals
+            found[2] = float("nan")
+        return found
+
+    monkeypatch.setattr(score.predict, "logits", logits)
+    rows = scored.rows(stage)
+    assert [row["status"] for row in rows] == ["ok", "error", "error", "ok"]
+    assert "has changed since counterfactuals were painted on it" in rows[1]["error"]
+    assert "not finite" in rows[2]["error"]
+    assert [rows[0], rows[3]] == [whole[0], whole[3]]
+    assert calls == [4, 4], "nothing is computed again for its neighbours"
+    assert len(scored.log) == 2
+    monkeypatch.undo()
+    source.write_bytes(content)
+    assert scored.rows(stage, left=ids[1:3]) == whole[1:3]
 
 
 def test_larger_photographs_keep_the_closed_form(run_folder, tiny_erm, tmp_path):
     """Resizing mixes pixels at the mask's edge; the mask at the input covers all that a repainted pixel reaches."""
     rng = np.random.default_rng(0)
-    rows, candidates, changed = [], [], np.zeros((90, 130), bool)
+    rows, changed, images = [], np.zeros((90, 130), bool), {}
     changed[20:61, 50:83] = True
     for n, split in enumerate(("train", "train", "val", "val", "test", "test")):
-        image = rng.integers(0, 256, (90, 130, 3), dtype=np.uint8)
-        (tmp_path / f"{n}.png").write_bytes(png_bytes(image))
-        rows.append({"id": f"{n}.png", "image": f"{n}.png", "label": n % 2, "attribute": None, "split": split})
-        painted = np.where(changed[..., None], 255 - image, image)
-        candidates.append(
-            {
-                "id": f"{n}.png>1#0", "source_id": f"{n}.png", "from_label": 0, "to_label": 1, "variant": 0, "seed": 0,
-                "image": png_bytes(painted), "changed": mask_png(changed), "prompt": "", "model": "", "status": "ok",
-                "error": "",
-            }
-        )  # fmt: skip
-    dataset = Dataset(tmp_path, pa.Table.from_pylist(rows, schema=SAMPLES), ("a", "b"), (), "thing", (), "photos")
+        name = f"{n}.png"
+        images[name] = rng.integers(0, 256, (90, 130, 3), dtype=np.uint8)
+        (tmp_path / name).write_bytes(png_bytes(images[name]))
+        rows.append({"id": name, "image": name, "label": n % 2, "attribute": None, "split": split})
+    dataset = dataset_of(tmp_path, rows, ("a", "b"), (), "thing")
+    candidates = [
+        candidate_row(dataset, name, 1, np.where(changed[..., None], 255 - image, image), changed)
+        for name, image in images.items()
+    ]
     save_classifier(create_classifier(tiny_erm, dataset.classes, 3), run_folder.folder("erm") / "classifier")
     run_folder.tables["inpaint"] = pa.Table.from_pylist(candidates, schema=CANDIDATES)
-    table = run_folder.run(score.stage(dataset, ScoreConfig(), tiny_erm, "cpu", "fp32"))
+    table = run_folder.run(stage_of(run_folder, dataset))
     assert table["exact"].to_pylist() == [True] * 6
     assert table["area"].to_pylist() == pytest.approx([41 * 33 / (90 * 130)] * 6)

@@ -45,11 +45,13 @@ class Detected:
 
 @dataclass(frozen=True)
 class Found:
-    """What a segmenter found: `mask` may be empty; `score` in [0, 1]; `boxes` that the mask was made from, if any."""
+    """What a segmenter found: `mask` may be empty; `score` in [0, 1]; `boxes` that the mask was made from, if any.
+    `reason`: why the mask is empty, where the segmenter knows."""
 
     mask: Mask
     score: float
     boxes: tuple[Detection, ...] = ()
+    reason: str = ""
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
-"""Are the models that a run will open usable? Opens them on the device "meta": configuration, tokenizers, processors,
-the names and shapes of all tensors, and what of the settings depends on them. No weights are read into memory."""
+"""Are the models and masks that a run will open usable? Opens models on the device "meta": configuration, tokenizers,
+processors, the names and shapes of all tensors, and what of the settings depends on them. No weights are read into
+memory."""
 
 from __future__ import annotations
 
@@ -13,10 +14,10 @@ import torch
 from ddb.backends.classifiers.timm_classifier import weights_path
 from ddb.backends.generators.diffusion.files import PATTERNS as DIFFUSION_FILES
 from ddb.backends.registry import diffusion_weights
-from ddb.backends.segmenters.given_masks import open_given_masks
+from ddb.backends.segmenters.given_masks import open_given_masks, survey, survey_lines
 from ddb.backends.segmenters.weights import KINDS, part_weights
 from ddb.backends.segmenters.weights import PATTERNS as SEGMENTER_FILES
-from ddb.backends.weights import Weights, parse_weights
+from ddb.backends.weights import Weights, foreign_format, parse_weights
 from ddb.config import (
     ClipsegConfig,
     FaceParsingConfig,
@@ -29,8 +30,10 @@ from ddb.config import (
     SegmentConfig,
 )
 from ddb.context import Models
+from ddb.data.table import Dataset
 from ddb.errors import DDBError, ModelError
 from ddb.learn.device import Runtime
+from ddb.models.hub import offline
 from ddb.models.roles import TIMM
 from ddb.pocket.models import backbone_folder
 
@@ -68,10 +71,47 @@ def fetch_unpinned(config: RunConfig) -> None:
                 weights.folder(files)
 
 
+def named_weights(config: RunConfig) -> dict[str, Weights]:
+    """Setting -> weights, of every model that the run opens; without those of setting erm.weights "none" (random)."""
+    found = {}
+    erm = config.erm.weights
+    if erm != "none":
+        found["erm.weights"] = parse_weights(f"timm/{config.erm.backbone}" if erm == "hub" else erm, backbone_folder)
+    for name in KINDS[config.segment.backend]:
+        found[f"segment.{name}"] = part_weights(config.segment, name)
+    if isinstance(config.inpaint, LatentDiffusionConfig):
+        found["inpaint.weights"] = diffusion_weights(config.inpaint)
+    return found
+
+
+def notes_on_published(config: RunConfig) -> list[str]:
+    """A line for each model that the run will download, or cannot, because it is not in the hub's cache. Nothing is
+    asked of the hub."""
+    absent = {name: one for name, one in named_weights(config).items() if not one.is_local and one.here() is None}
+    then = "HF_HUB_OFFLINE forbids to ask the hub, so the run cannot open it" if offline() else "the run downloads it"
+    return [
+        f"note: {name}: {one.text} is not in the hub's cache here; {then}. See `ddb doctor`."
+        for name, one in absent.items()
+    ]
+
+
+def mask_survey(settings: SegmentConfig, dataset: Dataset) -> tuple[list[str], list[str]]:
+    """What is to be said of given masks for the training images, and the faults that stand in the way of a run. Empty
+    where the segmenter is another one, and where there are no masks at all: that is a fault of `model_faults`."""
+    if not isinstance(settings, GivenMasksConfig):
+        return [], []
+    try:
+        masks = open_given_masks(settings.masks)
+    except DDBError:
+        return [], []
+    found = survey(masks, dataset.root, dataset.split("train")["image"].to_pylist(), dataset.phrase)
+    return survey_lines(found, masks)
+
+
 def _looks(config: RunConfig) -> Iterator[tuple[str, Callable[[], object]]]:
     """Settings that name something on this machine, and calls that raise DDBError where it cannot be used."""
     if config.erm.weights not in ("hub", "none") and parse_weights(config.erm.weights, backbone_folder).is_local:
-        yield "erm.weights", lambda: weights_path(config.erm.weights)
+        yield "erm.weights", partial(_look_at_backbone, config.erm.weights)
     segment, inpaint = config.segment, config.inpaint
     if isinstance(segment, GivenMasksConfig):
         yield "segment.masks", partial(open_given_masks, segment.masks)
@@ -80,6 +120,12 @@ def _looks(config: RunConfig) -> Iterator[tuple[str, Callable[[], object]]]:
             yield f"segment.{name}", partial(_open_part, segment, name)
     if isinstance(inpaint, LatentDiffusionConfig) and diffusion_weights(inpaint).is_local:
         yield "inpaint.weights", partial(_open_diffusion, inpaint, config.invert.tokens)
+
+
+def _look_at_backbone(weights: str) -> None:
+    path = weights_path(weights)
+    if foreign := foreign_format(path):
+        raise ModelError(f"erm.weights: {path} is {foreign}")
 
 
 def _open_part(settings: SegmentConfig, name: str) -> None:

@@ -23,9 +23,21 @@ HASHED = (".json", ".safetensors", ".txt")
 PICKLED = (".bin", ".pt", ".pth", ".ckpt")
 """Suffixes of weights that run code when they are read."""
 CONVERT = (
-    "import sys, torch, safetensors.torch as s; f = sys.argv[1]; d = torch.load(f, weights_only=True); "
-    "s.save_file({k: v.clone().contiguous() for k, v in d.items()}, sys.argv[2], {'format': 'pt'})"
+    "import sys, torch, safetensors.torch as s; d = torch.load(sys.argv[1], 'cpu', weights_only=True); "
+    "d = d.get('state_dict', d); d = {k: v.clone().contiguous() for k, v in d.items()}; "
+    "s.save_file(d, sys.argv[2], {'format': 'pt'})"
 )
+SPLIT = (
+    "import sys, diffusers as d; d.StableDiffusionInpaintPipeline.from_single_file(sys.argv[1])"
+    ".save_pretrained(sys.argv[2])"
+)
+OTHER_FORMATS = {
+    ".onnx": "ONNX, a graph to compute with",
+    **dict.fromkeys((".h5", ".keras", ".tflite", ".pb"), "TensorFlow's"),
+    ".msgpack": "Flax's",
+    ".gguf": "llama.cpp's",
+}
+"""Formats of weights that ddb does not open and that no command converts in general."""
 
 
 @dataclass(frozen=True)
@@ -75,9 +87,14 @@ class Weights:
                 published = replace(published, sources=(replace(source, revision=found.name),))
             return fetch(published, patterns)
         path = self.path
-        if not path.is_dir():
-            raise ModelError(f"{path}: a file; `weights` takes a folder here. {FORMS}")
-        return path
+        if path.is_dir():
+            return path
+        foreign = foreign_format(path)
+        raise ModelError(
+            f"{path}: {foreign or 'a file'}{'.' if foreign else ';'} This setting takes a folder with config.json beside "
+            f'the weights. Of a Stable Diffusion checkpoint in one file diffusers makes one: python -c "{SPLIT}" {path} '
+            f"{path.with_suffix('')}"
+        )
 
     def here(self) -> Path | None:
         """The folder or file on this machine: of published weights the one in the hub's cache. None if it is not
@@ -117,6 +134,23 @@ def parse_weights(text: str, pocket: Callable[[], Path] | None = None) -> Weight
     return Weights("role" if text in ROLES else "hub", text)
 
 
+def foreign_format(path: Path) -> str:
+    """What a file of weights is, by its suffix, where ddb does not open it, and how it is converted; "" where its suffix
+    says nothing of the kind."""
+    suffix = path.suffix.lower()
+    if suffix in PICKLED:
+        return (
+            "a PyTorch checkpoint (a pickle, which can run code when it is opened); ddb opens safetensors. Convert it: "
+            f'python -c "{CONVERT}" {path} {path.with_suffix(".safetensors")}'
+        )
+    if suffix in OTHER_FORMATS:
+        return (
+            f"weights in another format ({OTHER_FORMATS[suffix]}); ddb opens safetensors of PyTorch models: take the "
+            "model that the file was made from"
+        )
+    return ""
+
+
 def readable(folder: Path, load: Callable[[], T]) -> T:
     """What `load` reads from a folder or file. ModelError, with the folder, the reason and the remedy, for whatever a
     library raises; errors of ddb's own pass through."""
@@ -150,11 +184,14 @@ def reason_of(error: Exception) -> str:
 
 
 def _remedy(folder: Path) -> str:
-    """Convert weights that are pickled alone; download anything else again."""
+    """Convert weights of another format where there are no others; download anything else again."""
     files = [folder] if folder.is_file() else sorted(folder.glob("*"))
-    pickled = [file for file in files if file.suffix in PICKLED]
-    if not pickled or any(file.suffix == ".safetensors" for file in files):
+    others = [file for file in files if foreign_format(file)]
+    if not others or any(file.suffix == ".safetensors" for file in files):
         return "download it again"
+    pickled = [file for file in others if file.suffix.lower() in PICKLED]
+    if not pickled:
+        return f"{others[0].name} is {foreign_format(others[0])}"
     target = pickled[0].with_name(f"{pickled[0].stem.replace('pytorch_model', 'model')}.safetensors")
     return (
         f"it holds pickled weights alone ({pickled[0].name}), which ddb does not open: take safetensors, or convert it "

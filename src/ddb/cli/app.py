@@ -7,14 +7,18 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ddb import __version__
 from ddb.cli.groups import config_app, data_app, models_app, pocket_app
-from ddb.cli.options import Data, Device, Out, Run, Seed, Set, Source, config_of, verbs
-from ddb.errors import DDBError, Interrupted
+from ddb.cli.options import Data, Device, Out, Run, Seed, Set, Source, config_of, say, verbs
+from ddb.cli.outcome import faults_logged, finish
+from ddb.errors import DDBError
+
+if TYPE_CHECKING:
+    from ddb.config import RunConfig
 
 STAGE_HELP = {
     "erm": "Train the plain classifier; rank images by their loss.",
@@ -62,14 +66,24 @@ def run(
     ] = False,
 ) -> None:
     """Run the whole method; run it again to go on where it stopped."""
-    from ddb import pipeline
-
     config = config_of(source, overrides, data, seed, device)
     if dry:
+        from ddb import pipeline
+
         for line in pipeline.dry_run(config, out):
             print(line)
     else:
-        pipeline.run(config, out)
+        _run(config, out)
+
+
+def _run(config: RunConfig, out: Path | None, only: str | None = None) -> None:
+    """`only`: this stage alone."""
+    from ddb import pipeline
+    from ddb.run_folder import default_folder
+
+    folder = out or default_folder(config)
+    with faults_logged(folder):
+        pipeline.run(config, folder, only=only)
 
 
 def _stage_verb(name: str) -> Callable[..., None]:
@@ -81,9 +95,7 @@ def _stage_verb(name: str) -> Callable[..., None]:
         device: Device = None,
         seed: Seed = None,
     ) -> None:
-        from ddb import pipeline
-
-        pipeline.run(config_of(source, overrides, data, seed, device), out, only=name)
+        _run(config_of(source, overrides, data, seed, device), out, only=name)
 
     return verb
 
@@ -102,14 +114,13 @@ def _segment(
         ),
     ] = None,
 ) -> None:
-    from ddb import pipeline
+    config = config_of(source, overrides, data, seed, device)
+    if preview is None:
+        _run(config, out, only="segment")
+        return
     from ddb.run_folder import default_folder
     from ddb.segment_preview import preview as show
 
-    config = config_of(source, overrides, data, seed, device)
-    if preview is None:
-        pipeline.run(config, out, only="segment")
-        return
     for line in show(config, out or default_folder(config), preview):
         print(line)
 
@@ -154,16 +165,17 @@ def bench(
     config = config_of(source, overrides, data, None, device)
     asked = options(Asked(methods, seeds, select, search, tables, engine, concepts, processes))
     folder = out or Path("runs") / f"bench-{config.name}"
-    show(run_bench(config, asked, folder), sys.stdout)
+    with faults_logged(folder):
+        show(run_bench(config, asked, folder), sys.stdout)
     print(folder / "bench.html")
 
 
 @app.command()
 def check(source: Source, data: Data = None, overrides: Set = None, device: Device = None) -> None:
-    """Report every fault of settings and data; compute nothing."""
+    """Report every fault of settings, data, models and device; compute nothing."""
     from ddb.preflight import check as check_all
 
-    for line in check_all(source, overrides or (), data=data, device=device):
+    for line in check_all(source, overrides or (), data=data, device=device, say=say):
         print(line)
 
 
@@ -172,7 +184,7 @@ def doctor(source: Source, data: Data = None, overrides: Set = None, device: Dev
     """Say what this machine lacks for a run, and how to mend it."""
     from ddb.doctor import examine
 
-    findings = examine(source, overrides or (), data=data, device=device)
+    findings = examine(source, overrides or (), data=data, device=device, say=say)
     for finding in findings:
         print(f"{'missing' if finding.remedy else 'ok':<8} {finding.what:<20} {finding.found}")
         if finding.remedy:
@@ -207,9 +219,17 @@ def clean(
         found = unused(workspace)
         for line in in_words(workspace, found):
             print(line)
-        if found and (yes or typer.confirm("Remove them?")):
+        if found and (yes or _confirmed("Remove them?")):
             remove(found)
             print("removed")
+
+
+def _confirmed(question: str) -> bool:
+    """DDBError where nobody answers: stdin is at its end."""
+    try:
+        return typer.confirm(question)
+    except typer.Abort:
+        raise DDBError("nothing was removed: the question was not answered. --yes removes without asking.") from None
 
 
 @app.command()
@@ -229,9 +249,5 @@ def report(run_folder: Run) -> None:
 
 
 def main() -> None:
-    """Entry point of the `ddb` command: errors that a user can mend become a message and an exit code."""
-    try:
-        app()
-    except DDBError as error:
-        print(f"ddb: {error}", file=sys.stderr)
-        sys.exit(error.exit_code if isinstance(error, Interrupted) else 1)
+    """The command line: see `ddb.cli.outcome` for messages and exit codes."""
+    finish(app)

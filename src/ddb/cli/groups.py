@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from ddb.cli.options import AnyNames, Data, Names, Set, Source, config_of, verbs
+from ddb.cli.options import AnyNames, Data, Names, Set, Source, config_of, say, verbs
 
 config_app = verbs("Show settings.")
 models_app = verbs("Published weights.")
@@ -100,5 +99,5 @@ def data_inspect(
     from ddb.data.inspection_words import in_words
 
     config = data_config(root=folder, source=source, target=target, attribute=attribute)
-    found = inspect_data(config, say=lambda line: print(line, file=sys.stderr))
-    print(json.dumps(asdict(found), indent=2, ensure_ascii=False) if as_json else in_words(found))
+    found = inspect_data(config, say=say)
+    print(json.dumps(asdict(found), indent=2) if as_json else in_words(found))

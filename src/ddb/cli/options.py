@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -35,11 +34,15 @@ def verbs(help_: str) -> typer.Typer:
     )
 
 
+def say(line: str) -> None:
+    """A note for people, on stderr: stdout is for what was asked for."""
+    print(line, file=sys.stderr)
+
+
 def config_of(
     source: str, overrides: Sequence[str] | None, data: Path | None, seed: int | None, device: str | None
 ) -> RunConfig:
     """The checked settings of a run; what was left out of a preset is said on stderr. ConfigError lists every fault."""
     from ddb.config.load import load_config
 
-    say = partial(print, file=sys.stderr)
     return load_config(source, overrides or (), data=data, seed=seed, device=device, say=say)

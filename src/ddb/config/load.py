@@ -129,6 +129,8 @@ def _read_source(source: str | Path) -> Tree:
             text = path.read_text("utf-8")
         except UnicodeDecodeError as error:
             raise ConfigError(f"{path}: not a text file in UTF-8 (byte {error.start})") from error
+        except OSError as error:
+            raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
     elif path.is_dir():
         raise ConfigError(f"{path} is a folder: name a preset or a YAML file, and give your images with --data {path}")
     else:

@@ -61,4 +61,9 @@ for _tag, _pattern, _first in (
 
 def parse(text: str) -> Any:
     """The value of a YAML text, or yaml.YAMLError."""
-    return yaml.load(text, _Loader)
+    try:
+        return yaml.load(text, _Loader)
+    except RecursionError:
+        raise yaml.YAMLError("it is nested too deeply") from None
+    except ValueError as error:  # a number with thousands of digits
+        raise yaml.YAMLError(str(error)) from None

@@ -23,6 +23,8 @@ import pyarrow.compute as pc
 from ddb.data.images import Mask, Pixels, decode, resolve_inside
 from ddb.data.input_file import open_input, write_input
 from ddb.data.patches import changed_by, rebuild
+from ddb.data.picture_file import Pictures
+from ddb.data.picture_store import for_crops, kept_pictures
 from ddb.data.table import Dataset
 from ddb.errors import DataError
 from ddb.records import OK
@@ -179,6 +181,13 @@ class Counterfactuals:
         if pixels is None:
             raise DataError(f"{path} is not what was written to it: the disk loses data, use another one")
         return pixels
+
+    def pictures(self, size: int, smallest: float, rows: Sequence[int] | Rows, path: Path) -> Pictures:
+        """The counterfactuals as training pictures, which random crops are taken from (`picture_store.for_crops` says
+        what `size` and `smallest` are), in the rising order of `rows`. They are written to the file `path` first,
+        unless it is there: its name has to tell what decides them. DataError as `each`, or the disk is full."""
+        drawn = self.each(rows, lambda rebuilt: for_crops(rebuilt.image, size, smallest))
+        return kept_pictures(path, len(rows), lambda _: next(drawn), workers=1)  # one after the other, as they come
 
     @cached_property
     def _rows(self) -> dict[str, int]:

@@ -17,7 +17,7 @@ from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from ddb.data.encoded import orientation, without_metadata
 from ddb.errors import DataError
@@ -25,6 +25,7 @@ from ddb.errors import DataError
 Pixels = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
 T = TypeVar("T")
+Scalar = TypeVar("Scalar", bound=np.generic)
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 FORMATS = ("JPEG", "PNG", "WEBP")
@@ -35,7 +36,7 @@ LONGEST = 100
 resizing or padding one to a square takes many times the memory of its pixels."""
 BAND = 1 << 20
 """Pixels that are converted to RGB at a time."""
-_DAMAGE = (
+DAMAGE = (
     OSError,
     SyntaxError,
     ValueError,
@@ -76,7 +77,17 @@ def decode(data: bytes, max_megapixels: float = PILLOW_LIMIT) -> Pixels:
 
     At the most 7 bytes a pixel are held at a time, 3 of them the result; 11 for transparent images.
     """
-    return _with_pixels(data, lambda image: _upright(_rgb(image), orientation(data)), max_megapixels)
+    return opened(data, lambda image: upright(_rgb(image), orientation(data)), max_megapixels)
+
+
+def from_pil(image: Image.Image) -> Pixels:
+    """An open image of any mode to uint8 HWC RGB, as `decode` reads its file. What Pillow raises on damaged data
+    (`DAMAGE`) passes through."""
+    try:
+        turn = image.getexif().get(ExifTags.Base.Orientation, 1)
+    except DAMAGE:  # metadata never decides whether pixels can be used
+        turn = 1
+    return upright(_rgb(image), turn if turn in range(1, 9) else 1)
 
 
 def check(data: bytes, max_megapixels: float) -> None:
@@ -87,18 +98,18 @@ def check(data: bytes, max_megapixels: float) -> None:
         image.draft(image.mode, (1, 1))
         _rgb(image)
 
-    _with_pixels(data, small, max_megapixels)
+    opened(data, small, max_megapixels)
 
 
 def upright_size(data: bytes) -> tuple[int, int]:
     """(height, width) of the array that `decode` makes, from the file's header. DataError as `decode`."""
-    width, height = _with_pixels(data, lambda image: image.size, PILLOW_LIMIT)
+    width, height = opened(data, lambda image: image.size, PILLOW_LIMIT)
     return (width, height) if orientation(data) >= 5 else (height, width)
 
 
 def header(data: bytes) -> tuple[tuple[int, int], str, str]:
     """((width, height) as stored, mode, format) in Pillow's words, from the file's header. DataError as `decode`."""
-    return _with_pixels(data, lambda image: (image.size, image.mode, image.format or ""), PILLOW_LIMIT)
+    return opened(data, lambda image: (image.size, image.mode, image.format or ""), PILLOW_LIMIT)
 
 
 def read_image(root: Path, relative: str, max_megapixels: float = PILLOW_LIMIT) -> Pixels:
@@ -118,7 +129,7 @@ def portable(data: bytes) -> tuple[bytes, str]:
         with _open(data, PILLOW_LIMIT) as image:
             if image.mode == "RGB" and not image.has_transparency_data and orientation(data) == 1:
                 return data, {"PNG": ".png", "WEBP": ".webp"}.get(image.format or "", ".jpg")
-    except _DAMAGE:  # metadata that Pillow stumbles over, which `decode` leaves out; or damage, which it names
+    except DAMAGE:  # metadata that Pillow stumbles over, which `decode` leaves out; or damage, which it names
         return png_bytes(decode(data)), ".png"
     return png_bytes(decode(data)), ".png"
 
@@ -147,19 +158,21 @@ def read_mask(data: bytes) -> Mask:
         return np.asarray(image.convert("L")) > 127
 
 
-def _with_pixels(data: bytes, use: Callable[[Image.Image], T], max_megapixels: float) -> T:
-    """`use` of the opened image; where Pillow stumbles over the file's metadata, of the image without it."""
+def opened(data: bytes, use: Callable[[Image.Image], T], max_megapixels: float) -> T:
+    """`use` of the opened image; where Pillow stumbles over the file's metadata, of the image without it.
+
+    DataError with the bare reason for files that cannot be used, as `decode`."""
     try:
         with _open(data, max_megapixels) as image:
             return use(image)
-    except _DAMAGE as error:
+    except DAMAGE as error:
         plain = without_metadata(data)
         if plain == data:
             raise _damaged(error) from error
     try:
         with _open(plain, max_megapixels) as image:
             return use(image)
-    except _DAMAGE as error:
+    except DAMAGE as error:
         raise _damaged(error) from error
 
 
@@ -170,7 +183,7 @@ def _damaged(error: BaseException) -> DataError:
 
 
 def _open(data: bytes, max_megapixels: float) -> Image.Image:
-    """What Pillow opens, its pixels not yet decoded. DataError where size or kind forbid its use; `_DAMAGE`."""
+    """What Pillow opens, its pixels not yet decoded. DataError where size or kind forbid its use; `DAMAGE`."""
     if not data:
         raise DataError("the file is empty")
     try:
@@ -213,10 +226,10 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def _upright(pixels: Pixels, turn: int) -> Pixels:
-    """Stored pixels [H, W, 3] as their EXIF orientation shows them."""
+def upright(pixels: npt.NDArray[Scalar], turn: int) -> npt.NDArray[Scalar]:
+    """Stored pixels [H, W, ...] as their EXIF orientation, 1 to 8, shows them."""
     if turn >= 5:
-        pixels = pixels.transpose(1, 0, 2)
+        pixels = pixels.swapaxes(0, 1)
     if turn in (2, 3, 6, 7):
         pixels = pixels[:, ::-1]
     if turn in (3, 4, 7, 8):

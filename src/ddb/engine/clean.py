@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ddb.engine.files import sync_folder
-from ddb.engine.workspace import ASIDE, Workspace
+from ddb.engine.layout import ASIDE, PLAN
+from ddb.engine.workspace import Workspace
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ def remove(found: Sequence[Unused]) -> None:
     for one in found:
         if one.path.is_dir():
             for path in one.path.iterdir():
-                if path.name != "plan.json":
+                if path.name != PLAN:
                     shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
             shutil.rmtree(one.path)
         else:

@@ -59,17 +59,22 @@ def write_table(path: Path, table: pa.Table) -> None:
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
-    """A JSON object, None where there is no file. Raises DDBError where the file is not JSON."""
+    """A JSON object, None where there is no file. Raises DDBError where the file is not JSON, or cannot be read."""
+    remedy = (
+        f"Delete the folder {path.parent} to compute it again."
+        if (path.parent / "plan.json").exists()
+        else "Delete the file: `ddb run` writes it anew."
+    )
     try:
         value = json.loads(path.read_bytes())
     except FileNotFoundError:
         return None
+    except OSError as error:
+        raise DDBError(f"{path}: cannot be read ({error.strerror}).") from error
     except ValueError as error:
-        raise DDBError(
-            f"{path}: not readable as JSON ({error}). Delete the stage's folder to compute it again."
-        ) from error
+        raise DDBError(f"{path}: not readable as JSON ({error}); it is damaged or cut off. {remedy}") from error
     if not isinstance(value, dict):
-        raise DDBError(f"{path}: a JSON object is expected. Delete the stage's folder to compute it again.")
+        raise DDBError(f"{path}: a JSON object is expected. {remedy}")
     return value
 
 
@@ -82,8 +87,8 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def remove_temporary(root: Path) -> None:
-    """Remove what a killed process left half written below `root`."""
-    for path in root.rglob("*" + TEMPORARY):
+def remove_temporary(root: Path, pattern: str = "**/*") -> None:
+    """Remove what a killed process left half written below `root` (pattern `*`: in `root` itself alone)."""
+    for path in root.glob(pattern + TEMPORARY):
         if path.is_file():
             path.unlink()

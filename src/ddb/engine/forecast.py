@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from ddb.engine import files, journal
+from ddb.engine.identity import fingerprint_of, mark
+from ddb.engine.journal import Work, latest
+from ddb.engine.layout import PLAN
 from ddb.engine.progress import clock
 from ddb.engine.workspace import Workspace
 from ddb.records import ERROR
@@ -34,13 +36,17 @@ class Outlook:
 
 def forecast(workspace: Workspace, stages: Sequence[Stage]) -> list[Outlook]:
     """An outlook for each stage, in order, of a settled workspace."""
+    history = journal.history(workspace.root)
     found: list[Outlook] = []
     changing: set[str] = set()
     for stage in stages:
+        before = latest(history, stage.name)
         if awaited := tuple(name for name in stage.needs if name in changing):
-            found.append(Outlook(stage.name, None, None, _later(workspace, stage), _last(workspace, stage), awaited))
+            why = "what it is made from changes; the results before stay" if before else ""
+            seconds = max((work.seconds for work in before), default=None)
+            found.append(Outlook(stage.name, None, None, why, seconds, awaited))
         else:
-            found.append(_outlook(workspace, stage))
+            found.append(_outlook(workspace, stage, before))
         if not found[-1].kept:
             changing.add(stage.name)
     return found
@@ -59,66 +65,48 @@ def difference(before: Mapping[str, Any], stage: Stage, marks: Mapping[str, str]
     changed = [
         f"{key} {old.get(key)} -> {new.get(key)}" for key in sorted({*old, *new}) if old.get(key) != new.get(key)
     ]
+    read: Mapping[Need, Callable[[str], str]] = {Need.PLAN: lambda _: "", Need.ROWS: fingerprint_of, Need.TABLE: str}
+    then = before.get("needs", {})
     changed += [
-        f"results of {name}"
-        for name, need in stage.needs.items()
-        if need is not Need.PLAN
-        and before.get("needs", {}).get(name, "").partition(":")[:1] != marks[name].partition(":")[:1]
+        f"results of {n}" for n, need in stage.needs.items() if read[need](then.get(n, "")) != read[need](marks[n])
     ]
     shown = ", ".join(changed[:3]) + (f" and {len(changed) - 3} more" if len(changed) > 3 else "")
     return shown or "rows of a needed stage"
 
 
-def _outlook(workspace: Workspace, stage: Stage) -> Outlook:
+def _outlook(workspace: Workspace, stage: Stage, before: Sequence[Work]) -> Outlook:
     plan, rows = stage.plan(workspace), workspace.rows(stage.name)
     left = [name for name in plan if name not in rows or rows[name]["status"] == ERROR]
     errors = sum(name in rows for name in left)
     why = ""
     if left and not rows:
-        why = _changed(workspace, stage)
+        why = _changed(workspace, stage, before)
     elif errors:
         why = f"{errors} with an error are tried again"
     elif left:
         why = f"{len(plan) - len(left)} are there already"
     elif workspace.done(stage.name) is None:
         why = "to be brought into the order of the present plan"
-    return Outlook(stage.name, len(plan), len(left), why, _estimate(workspace, stage, len(left)))
+    return Outlook(stage.name, len(plan), len(left), why, _estimate(before, len(left)))
 
 
-def _changed(workspace: Workspace, stage: Stage) -> str:
-    """Why the stage is computed although there are results of it."""
-    latest = _latest(workspace, stage.name)
-    if latest is None:
+def _changed(workspace: Workspace, stage: Stage, before: Sequence[Work]) -> str:
+    """Why the stage is computed although there are rows of another result of it; empty where there are none."""
+    own = workspace.folder(stage.name)
+    folders = [workspace.home(stage.name) / work.result for work in before if work.rows]
+    other = next((folder for folder in folders if folder != own and (folder / PLAN).exists()), None)
+    if other is None:
         return ""
-    marks = {name: f"{current.fingerprint}:" if (current := workspace.current(name)) else "" for name in stage.needs}
-    return f"changed: {difference(files.read_json(latest / 'plan.json') or {}, stage, marks)}; the results before stay"
+    currents = {name: workspace.current(name) for name in stage.needs}
+    marks = {name: mark(one.fingerprint, workspace.done(name)) if one else "" for name, one in currents.items()}
+    return f"changed: {difference(files.read_json(other / PLAN) or {}, stage, marks)}; the results before stay"
 
 
-def _later(workspace: Workspace, stage: Stage) -> str:
-    return "" if _latest(workspace, stage.name) is None else "what it is made from changes; the results before stay"
-
-
-def _latest(workspace: Workspace, stage: str) -> Path | None:
-    """The folder of the result that was begun last."""
-    started = [one for one in journal.events(workspace.root) if one["event"] == "started" and one.get("stage") == stage]
-    folders = [workspace.home(stage) / one["result"] for one in reversed(started)]
-    return next((folder for folder in folders if (folder / "plan.json").exists()), None)
-
-
-def _estimate(workspace: Workspace, stage: Stage, left: int) -> float | None:
-    done = [one for one in _finished(workspace, stage) if one["rows"]]
-    return done[-1]["seconds"] / done[-1]["rows"] * left if done else None
-
-
-def _last(workspace: Workspace, stage: Stage) -> float | None:
-    done = _finished(workspace, stage)
-    return max(one["seconds"] for one in done) if done else None
-
-
-def _finished(workspace: Workspace, stage: Stage) -> list[dict[str, Any]]:
-    return [
-        one for one in journal.events(workspace.root) if one["event"] == "finished" and one.get("stage") == stage.name
-    ]
+def _estimate(before: Sequence[Work], left: int) -> float | None:
+    """Seconds for `left` rows at the pace of the result that was worked on last; None where no pace is known."""
+    if left == 0:
+        return None
+    return next((work.seconds / work.rows * left for work in before if work.rows), None)
 
 
 def _line(one: Outlook) -> str:
@@ -128,7 +116,7 @@ def _line(one: Outlook) -> str:
         text = f"{one.stage}: no row to compute"
     else:
         text = f"{one.stage}: {one.left} of {one.planned} rows to compute"
-    took = f", about {clock(one.seconds)} by the last time" if one.seconds is not None else ""
+    took = f", about {clock(one.seconds)} at the pace of last time" if one.seconds is not None else ""
     return text + took + (f" ({one.why})" if one.why else "")
 
 

@@ -1,8 +1,8 @@
 """What happened in a run folder, and who works in it: `events.jsonl`, `errors.log`, `.lock`.
 
 `events.jsonl` has one object a line: `time` (UTC), `event` and, for a stage's events, `stage`, `result` (the first 16
-digits of its fingerprint), `rows` and `seconds`: run | started | part | row_failed | skipped | finished | failed |
-interrupted | continued. `errors.log` has the traceback of every row that failed.
+digits of its fingerprint), `rows` that were computed and `seconds`: run | started | part | row_failed | skipped |
+finished | failed | interrupted | continued. `errors.log` has the traceback of every row that failed.
 """
 
 from __future__ import annotations
@@ -12,18 +12,20 @@ import fcntl
 import json
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from ddb.engine import files
+from ddb.engine import files, layout
 from ddb.errors import DDBError
 
 log = logging.getLogger("ddb")
 
 EVENTS, ERRORS, LOCK = "events.jsonl", "errors.log", ".lock"
+ENDS = ("finished", "failed", "interrupted")
 NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL, errno.EIO)
 """What file systems answer that have no locks."""
 
@@ -35,10 +37,9 @@ def event(root: Path, event: str, /, **facts: object) -> None:
 
 
 def failure(root: Path, stage: str, name: str, text: str) -> None:
-    """Append the traceback `text` of a failed row to errors.log."""
-    _append(
-        root, ERRORS, f"{datetime.now(UTC).isoformat(timespec='seconds')} stage {stage}, row {name}\n{text.rstrip()}"
-    )
+    """Append the traceback `text` of a failed row to errors.log; `name` is its id, or empty for the whole stage."""
+    moment, row = datetime.now(UTC).isoformat(timespec="seconds"), f", row {name}" if name else ""
+    _append(root, ERRORS, f"{moment} stage {stage}{row}\n{text.rstrip()}")
 
 
 def events(root: Path) -> list[dict[str, Any]]:
@@ -47,10 +48,40 @@ def events(root: Path) -> list[dict[str, Any]]:
     return [value for line in (path.read_bytes().splitlines() if path.exists() else []) if (value := _object(line))]
 
 
+@dataclass(frozen=True)
+class Work:
+    """What was computed of a stage's result, over all runs: `rows`, and the `seconds` that they took."""
+
+    stage: str
+    result: str
+    rows: int
+    seconds: float
+
+
+def history(root: Path) -> list[Work]:
+    """The results that were worked on, the one that was begun last at the end."""
+    found: dict[tuple[str, str], Work] = {}
+    for one in events(root):
+        key = (str(one.get("stage")), str(one.get("result")))
+        if one["event"] == "started":
+            found[key] = found.pop(key, Work(*key, 0, 0.0))
+        elif one["event"] in ENDS and key in found:
+            before = found[key]
+            found[key] = Work(*key, before.rows + one["rows"], before.seconds + one["seconds"])
+    return list(found.values())
+
+
+def latest(history: Sequence[Work], stage: str) -> list[Work]:
+    """The stage's results, the one that was begun last first."""
+    return [work for work in reversed(history) if work.stage == stage]
+
+
 @contextmanager
 def locked(root: Path) -> Iterator[None]:
-    """Hold the run folder for this process and clean up after a killed one. DDBError while another holds it, or where
-    the folder cannot be made. On a file system without locks the run goes on, with a warning."""
+    """Hold the run folder for this process and clean up after a killed one. DDBError while another holds it, where the
+    folder cannot be made or written, and where an older version of ddb made it (nothing in it is changed). On a file
+    system without locks the run goes on, with a warning."""
+    layout.refuse_older(root)
     try:
         root.mkdir(parents=True, exist_ok=True)
         lock = open(root / LOCK, "wb")  # noqa: SIM115 (closed below)
@@ -58,7 +89,8 @@ def locked(root: Path) -> Iterator[None]:
         raise DDBError(f"{root}: cannot be made or written ({error.strerror}). Choose another --out.") from error
     with lock:
         _hold(root, lock)
-        for folder in root.glob("[0-9]*-*"):
+        files.remove_temporary(root, "*")
+        for folder in root.glob(layout.STAGE_FOLDERS):
             files.remove_temporary(folder)
         yield
 

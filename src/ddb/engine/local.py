@@ -25,22 +25,28 @@ def attempt(worker: Worker, batch: Batch) -> list[Row]:
 
     A DDBError and a full disk concern the whole stage and pass through."""
     ids = [name for name in batch if name is not None]
-    try:
-        rows = worker(batch)
-    except DDBError:
-        raise
-    except Exception as error:
-        if isinstance(error, OSError) and is_disk_full(error):
-            raise
-        if len(ids) == 1:
-            return [error_row(ids[0], error)]
+    rows, error = _rows(worker, batch)
+    if error is not None and len(ids) > 1:
         alone = [[name if slot == place else None for slot, name in enumerate(batch)] for place in _places(batch)]
         return [row for one in alone for row in attempt(worker, one)]
+    if error is not None:
+        return [error_row(ids[0], error)]
     if [row["id"] for row in rows] != ids:
         raise StageFailed(
             f"the worker gave rows for other ids than it was asked for (first asked: {ids[0]}): a bug in the stage"
         )
     return rows
+
+
+def _rows(worker: Worker, batch: Batch) -> tuple[list[Row], Exception | None]:
+    try:
+        return worker(batch), None
+    except DDBError:
+        raise
+    except Exception as error:
+        if isinstance(error, OSError) and is_disk_full(error):
+            raise
+        return [], error
 
 
 def _places(batch: Batch) -> list[int]:

@@ -1,17 +1,19 @@
 """Parquet parts of a stage: rows in small row groups, so that pixels are read a few at a time.
 
-A payload column is `large_binary` or a list of it (offsets of 64 bits). Row groups hold at most `GROUP_ROWS` rows and,
-beyond one row, `GROUP_BYTES` of payload: that is the memory that any reader or the bringing into order needs.
+A payload column is `large_binary` or a list of it (offsets of 64 bits). Row groups of a table with payload hold at most
+`PAYLOAD_ROWS` rows and, beyond one row, `GROUP_BYTES` of payload: this is what reading one row costs, in memory and
+time. Other tables have `GROUP_ROWS` rows in a row group.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
+from itertools import accumulate
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -19,10 +21,13 @@ import pyarrow.parquet as pq
 from ddb.errors import DDBError
 from ddb.stage import Row
 
-GROUP_ROWS = 256
+GROUP_ROWS = 1024
+PAYLOAD_ROWS = 32
 GROUP_BYTES = 1 << 24
-GROUPS_KEPT = 4
-"""Row groups that a reader keeps in memory."""
+GROUPS_KEPT, FILES_KEPT = 4, 16
+"""Row groups in memory and files open at the same time, of all parts of a run folder."""
+K = TypeVar("K")
+T = TypeVar("T")
 
 
 def is_payload(kind: pa.DataType) -> bool:
@@ -36,31 +41,49 @@ def payload_names(schema: pa.Schema) -> list[str]:
     return [column.name for column in schema if is_payload(column.type)]
 
 
-def write_rows(file: BinaryIO, schema: pa.Schema, rows: Sequence[Row]) -> None:
-    """Rows as a part."""
-    payloads = payload_names(schema)
-    with _writer(file, schema) as writer:
-        for group in _row_groups(rows, payloads):
-            writer.write_table(pa.Table.from_pylist(group, schema=schema), row_group_size=len(group))
+class Recent:
+    """Open files and row groups that were read last: a bounded number of each, whatever the number of parts is."""
+
+    def __init__(self) -> None:
+        self._files: OrderedDict[Part, pq.ParquetFile] = OrderedDict()
+        self._groups: OrderedDict[tuple[Part, int, tuple[str, ...]], pa.Table] = OrderedDict()
+
+    def file(self, part: Part) -> pq.ParquetFile:
+        """The part's file, open."""
+        return _recall(self._files, part, lambda: pq.ParquetFile(part.path), FILES_KEPT)
+
+    def group(self, part: Part, number: int, columns: tuple[str, ...]) -> pa.Table:
+        """These columns of a row group."""
+
+        def read() -> pa.Table:
+            return self.file(part).read_row_group(number, columns=list(columns), use_threads=False)
+
+        return _recall(self._groups, (part, number, columns), read, GROUPS_KEPT)
+
+    def forget(self) -> None:
+        """Close all files and let go of all row groups."""
+        self._files.clear()
+        self._groups.clear()
 
 
-@dataclass
+def _recall(kept: OrderedDict[K, T], key: K, read: Callable[[], T], most: int) -> T:
+    if key not in kept:
+        while len(kept) >= most:
+            kept.popitem(last=False)
+        kept[key] = read()
+    kept.move_to_end(key)
+    return kept[key]
+
+
 class Part:
-    """A part that is read by column, or by row. Raises DDBError for a damaged file."""
+    """A part that is read by column, or by row. Its methods raise DDBError for a damaged file."""
 
-    path: Path
-    _kept: OrderedDict[tuple[int, tuple[str, ...]], pa.Table] = field(default_factory=OrderedDict)
+    def __init__(self, path: Path, recent: Recent) -> None:
+        self.path, self._recent = path, recent
 
     @cached_property
-    def _file(self) -> pq.ParquetFile:
-        try:
-            return pq.ParquetFile(self.path)
-        except (pa.ArrowInvalid, OSError) as error:
-            raise _damaged(self.path, error) from error
-
-    @property
     def schema(self) -> pa.Schema:
-        return self._file.schema_arrow
+        return self._read(lambda: self._recent.file(self).schema_arrow)
 
     @cached_property
     def ids(self) -> list[str]:
@@ -69,123 +92,103 @@ class Part:
         return found
 
     @cached_property
-    def _where(self) -> dict[str, tuple[int, int]]:
-        """Id -> (row group, row in it)."""
-        where, ids = {}, iter(self.ids)
-        for group in range(self._file.num_row_groups):
-            for row in range(self._file.metadata.row_group(group).num_rows):
-                where[next(ids)] = (group, row)
-        return where
+    def rows(self) -> dict[str, int]:
+        """Id -> row in the file."""
+        return {name: row for row, name in enumerate(self.ids)}
 
-    def __contains__(self, name: str) -> bool:
-        return name in self._where
+    @cached_property
+    def _starts(self) -> list[int]:
+        """The first row of each row group, and the number of all rows."""
+        facts = self._read(lambda: self._recent.file(self).metadata)
+        sizes = (facts.row_group(number).num_rows for number in range(facts.num_row_groups))
+        return list(accumulate(sizes, initial=0))
 
     def columns(self, names: Sequence[str]) -> pa.Table:
         """All rows of these columns."""
-        try:
-            return self._file.read(list(names)).select(list(names))
-        except (pa.ArrowInvalid, OSError) as error:
-            raise _damaged(self.path, error) from error
+        return self._read(lambda: self._recent.file(self).read(list(names)).select(list(names)))
 
     def row(self, name: str, columns: tuple[str, ...]) -> pa.Table:
-        """One row as a slice of its row group."""
-        group, row = self._where[name]
-        return self._group(group, columns).slice(row, 1)
+        """One row as a slice of its row group. KeyError where the part does not have it."""
+        row = self.rows[name]
+        group = bisect_right(self._starts, row) - 1
+        return self._group(group, columns).slice(row - self._starts[group], 1)
 
-    def _group(self, group: int, columns: tuple[str, ...]) -> pa.Table:
-        key = (group, columns)
-        if key not in self._kept:
-            try:
-                self._kept[key] = self._file.read_row_group(group, columns=list(columns))
-            except (pa.ArrowInvalid, OSError) as error:
-                raise _damaged(self.path, error) from error
-            while len(self._kept) > GROUPS_KEPT:
-                self._kept.popitem(last=False)
-        self._kept.move_to_end(key)
-        return self._kept[key]
+    def _group(self, number: int, columns: tuple[str, ...]) -> pa.Table:
+        return self._read(lambda: self._recent.group(self, number, columns))
 
-    def runs(self, names: Sequence[str]) -> Iterator[pa.Table]:
-        """These rows in this order, whole: rows that lie beside each other come as one slice of a row group."""
-        columns, start = tuple(self.schema.names), 0
-        while start < len(names):
-            group, row = self._where[names[start]]
-            end = start + 1
-            while end < len(names) and self._where[names[end]] == (group, row + end - start):
-                end += 1
-            yield self._group(group, columns).slice(row, end - start)
-            start = end
+    def _read(self, read: Callable[[], T]) -> T:
+        try:
+            return read()
+        except (pa.ArrowInvalid, OSError) as error:
+            raise DDBError(f"{self.path}: damaged ({error}). Delete its folder to compute the stage again.") from error
+
+
+def write_rows(file: BinaryIO, schema: pa.Schema, rows: Sequence[Row]) -> None:
+    """Rows as a part."""
+    payloads = payload_names(schema)
+    with _writer(file, schema) as writer:
+        for group in _row_groups(rows, payloads):
+            writer.write_table(pa.Table.from_pylist(group, schema=schema), row_group_size=len(group))
 
 
 def write_in_order(file: BinaryIO, schema: pa.Schema, parts: Sequence[Part], names: Sequence[str]) -> None:
     """The rows `names` in this order as one part; of a row that several parts have, the last part's counts. How the
-    rows were spread over parts leaves no trace in the file."""
-    payloads = payload_names(schema)
+    rows were spread over parts leaves no trace in the file. In memory are all columns without payload, and the payload
+    of the rows that are written next."""
+    payloads = tuple(payload_names(schema))
+    flat = [name for name in schema.names if name not in payloads]
+    values = pa.concat_tables([schema.empty_table().select(flat), *(part.columns(flat) for part in parts)])
+    values, places = values.combine_chunks(), _places(parts)
     with _writer(file, schema) as writer:
-        for group in _table_groups(_in_order(_owners(parts, names), names), payloads):
-            table = pa.concat_tables(group).combine_chunks()
-            writer.write_table(table, row_group_size=len(table))
+        for group in _row_groups(_with_payload(names, places, payloads), payloads):
+            table = values.take([places[row["id"]][1] for row in group])
+            for name in payloads:
+                column = pa.array([row[name] for row in group], schema.field(name).type)
+                table = table.append_column(schema.field(name), column)
+            writer.write_table(table.select(schema.names), row_group_size=len(group))
 
 
-def _owners(parts: Sequence[Part], names: Sequence[str]) -> dict[str, Part]:
-    owners: dict[str, Part] = {}
-    for part in parts:
-        owners.update(dict.fromkeys(part.ids, part))
-    return {name: owners[name] for name in names}
-
-
-def _in_order(owners: Mapping[str, Part], names: Sequence[str]) -> Iterator[pa.Table]:
+def _places(parts: Sequence[Part]) -> dict[str, tuple[Part, int]]:
+    """Id -> the last part that has it, and the row in all parts one behind the other."""
+    places: dict[str, tuple[Part, int]] = {}
     start = 0
-    while start < len(names):
-        end = start + 1
-        while end < len(names) and owners[names[end]] is owners[names[start]]:
-            end += 1
-        yield from owners[names[start]].runs(names[start:end])
-        start = end
+    for part in parts:
+        places.update({name: (part, start + row) for name, row in part.rows.items()})
+        start += len(part.ids)
+    return places
 
 
-def _table_groups(pieces: Iterable[pa.Table], payloads: Sequence[str]) -> Iterator[list[pa.Table]]:
-    """Slices gathered to row groups of the size that the file has, whatever the pieces were."""
-    group, rows, size = [], 0, 0
-    for piece in pieces:
-        start = 0
-        for row, one in enumerate(_sizes(piece, payloads)):
-            if rows == GROUP_ROWS or (rows and size + one > GROUP_BYTES):
-                if row > start:
-                    group.append(piece.slice(start, row - start))
-                yield group
-                group, rows, size, start = [], 0, 0, row
-            rows, size = rows + 1, size + one
-        group.append(piece.slice(start))
-    if group:
-        yield group
+def _with_payload(
+    names: Sequence[str], places: Mapping[str, tuple[Part, int]], payloads: tuple[str, ...]
+) -> Iterator[Row]:
+    for name in names:
+        row = places[name][0].row(name, payloads) if payloads else None
+        yield {"id": name, **({key: row[key][0].as_py() for key in payloads} if row else {})}
 
 
-def _sizes(piece: pa.Table, payloads: Sequence[str]) -> list[int]:
-    sizes = [0] * len(piece)
-    for name in payloads:
-        for row, value in enumerate(piece[name]):
-            sizes[row] += _value_bytes(value)
-    return sizes
-
-
-def _value_bytes(value: Any) -> int:
-    if not value.is_valid:
-        return 0
-    return sum(map(_value_bytes, value.values)) if pa.types.is_list(value.type) else value.as_buffer().size
-
-
-def _row_groups(rows: Sequence[Row], payloads: Sequence[str]) -> Iterator[list[Row]]:
+def _row_groups(rows: Iterable[Row], payloads: Sequence[str]) -> Iterator[list[Row]]:
     group: list[Row] = []
-    size = 0
+    full = _Full(payloads)
     for row in rows:
-        one = row_bytes(row, payloads)
-        if group and (len(group) == GROUP_ROWS or size + one > GROUP_BYTES):
+        if full.before(row_bytes(row, payloads)):
             yield group
-            group, size = [], 0
+            group = []
         group.append(row)
-        size += one
     if group:
         yield group
+
+
+class _Full:
+    """Says where a row group ends."""
+
+    def __init__(self, payloads: Sequence[str]) -> None:
+        self._most, self._rows, self._bytes = PAYLOAD_ROWS if payloads else GROUP_ROWS, 0, 0
+
+    def before(self, size: int) -> bool:
+        """Whether the next row, of `size` bytes, begins another row group."""
+        ends = self._rows == self._most or (self._rows > 0 and self._bytes + size > GROUP_BYTES)
+        self._rows, self._bytes = (1, size) if ends else (self._rows + 1, self._bytes + size)
+        return ends
 
 
 def row_bytes(row: Row, payloads: Sequence[str]) -> int:
@@ -205,7 +208,3 @@ def _writer(file: BinaryIO, schema: pa.Schema) -> pq.ParquetWriter:
 def _leaf(schema: pa.Schema, name: str) -> str:
     """The name of a column's leaf in the file, by which Parquet sets its compression."""
     return f"{name}.list.element" if pa.types.is_list(schema.field(name).type) else name
-
-
-def _damaged(path: Path, error: Exception) -> DDBError:
-    return DDBError(f"{path}: damaged ({error}). Delete its folder to compute the stage again.")

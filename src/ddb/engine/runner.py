@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence, Set
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterator, Sequence, Set
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from ddb.engine import files, journal, local
 from ddb.engine.interrupt import shielded
+from ddb.engine.layout import PLAN, PLANNED
 from ddb.engine.local import Engine
 from ddb.engine.parts import payload_names, row_bytes
 from ddb.engine.progress import Progress
@@ -51,80 +53,103 @@ def run_stage(workspace: Workspace, name: str, setup: Setup) -> bool:
 
     Raises StageFailed (too many errors, a needed stage unfinished, another environment), DDBError (disk full)."""
     stage = next(stage for stage in setup.stages if stage.name == name)
+    workspace.settle(setup.stages)
     for need in stage.needs:
         if workspace.done(need) is None:
             raise StageFailed(f"stage {name} needs the results of {need}, which is not finished: run {need} first.")
-    workspace.settle(setup.stages)
     plan = stage.plan(workspace)
     if len(set(plan)) != len(plan):
         raise StageFailed(f"stage {name} planned an id twice: a bug in the stage")
     rows = workspace.rows(name)
-    left = [item for item in plan if item not in rows or rows[item]["status"] == ERROR]
+    left = {item for item in plan if item not in rows or rows[item]["status"] == ERROR}
     if not left and workspace.done(name) and workspace.table(name, ["id"])["id"].to_pylist() == plan:
         journal.event(workspace.root, "skipped", stage=name)
         setup.progress.skip(name, len(plan))
         return False
     fixed = _fixed(workspace, stage, setup, bool(left))
-    started = time.monotonic()
     with shielded():
         workspace.settle(setup.stages, unfinished=name)
-        workspace.begin(stage, len(plan), fixed)
-        result = workspace.folder(name).name
-        journal.event(workspace.root, "started", stage=name, result=result, planned=len(plan), left=len(left))
-    setup.progress.start(name, len(plan), len(plan) - len(left))
-    state = "failed"
-    try:
-        _compute(workspace, stage, setup, _batches(plan, set(left), fixed.batch_size), len(plan))
+        workspace.begin(stage, plan, fixed)
+    buffer = _Buffer(workspace, stage)
+    with _told(workspace, setup.progress, buffer, len(plan), len(left)):
+        _compute(buffer, setup, fixed, _batches(plan, left, fixed.batch_size), len(plan))
         _finish(workspace, stage, setup, plan)
+    return True
+
+
+@contextmanager
+def _told(workspace: Workspace, progress: Progress, buffer: _Buffer, planned: int, left: int) -> Iterator[None]:
+    """Show and record the beginning and the end of a stage. A full disk becomes a DDBError; the notes of an error (the
+    traceback in another process) go to errors.log."""
+    name, folder = buffer.stage.name, workspace.folder(buffer.stage.name)
+    started, state = time.monotonic(), "failed"
+    journal.event(workspace.root, "started", stage=name, result=folder.name, planned=planned, left=left)
+    progress.start(name, planned, planned - left)
+    try:
+        yield
         state = "finished"
     except KeyboardInterrupt:
         state = "interrupted"
         raise
+    except DDBError as error:
+        for note in getattr(error, "__notes__", ()):
+            journal.failure(workspace.root, name, "", note)
+        raise
     except OSError as error:
-        raise (files.disk_full(workspace.folder(name)) if files.is_disk_full(error) else error) from error
+        raise (files.disk_full(folder) if files.is_disk_full(error) else error) from error
     finally:
-        setup.progress.stop(state)
+        progress.stop(state)
         seconds = round(time.monotonic() - started, 3)
-        journal.event(workspace.root, state, stage=name, result=result, seconds=seconds, rows=len(left))
-    return True
+        journal.event(workspace.root, state, stage=name, result=folder.name, seconds=seconds, rows=buffer.computed)
 
 
 def _fixed(workspace: Workspace, stage: Stage, setup: Setup, anything_left: bool) -> Fixed:
     """What the stage's last bits depend on: as it began, or as it is now where it begins. Another environment is told,
-    and refused unless the policy says "continue"."""
-    now = Fixed(**{**asdict(setup.fixed), "batch_size": stage.batch_size})
+    and refused unless the policy says "continue"; what else the stage goes on with is told where it differs."""
+    now = replace(setup.fixed, batch_size=stage.batch_size)
     plan, folder = workspace.plan(stage.name), workspace.folder(stage.name)
-    if plan is None or [path.name for path in folder.iterdir()] == ["plan.json"]:
+    if plan is None or {path.name for path in folder.iterdir()} <= {PLAN, PLANNED}:
         return now
     before = Fixed(**plan["fixed"])
-    changed = {key: (getattr(before, key), getattr(now, key)) for key in ENVIRONMENT}
-    words = ", ".join(f"{key} {old} -> {new}" for key, (old, new) in changed.items() if old != new)
-    if words and anything_left:
+    if not anything_left or before == now:
+        return before
+    kept = {key: value for key, value in asdict(before).items() if key not in ENVIRONMENT}
+    goes_on = replace(now, **kept)
+    if words := _changes(before, goes_on):
         if setup.policy.resume_elsewhere == "refuse":
             raise StageFailed(
                 f"{folder}: stage {stage.name} began elsewhere ({words}), and rows computed there and here would be "
                 "mixed. Go on there, or allow it with --set resume_elsewhere=continue, or choose another --out."
             )
         setup.progress.say(f"{stage.name}: goes on elsewhere than it began ({words})")
-        journal.event(workspace.root, "continued", stage=stage.name, why=words)
-    kept = {key: getattr(now, key) for key in ENVIRONMENT if words and anything_left}
-    return Fixed(**{**asdict(before), **kept})
+        journal.event(workspace.root, "continued", stage=stage.name, result=folder.name, why=words)
+    if words := _changes(now, goes_on):
+        setup.progress.say(f"{stage.name}: goes on as it began ({words})")
+    return goes_on
+
+
+def _changes(before: Fixed, after: Fixed) -> str:
+    """`device cpu -> cuda, ...`; empty where both are the same."""
+    old, new = asdict(before), asdict(after)
+    return ", ".join(f"{key} {old[key]} -> {new[key]}" for key in old if old[key] != new[key])
 
 
 @dataclass
 class _Buffer:
-    """Rows on their way to the next part."""
+    """Rows on their way to the next part; `computed` counts all rows that were added."""
 
     workspace: Workspace
     stage: Stage
     rows: list[Row] = field(default_factory=list)
     size: int = 0
+    computed: int = 0
     since: float = field(default_factory=time.monotonic)
 
     def add(self, rows: Sequence[Row]) -> None:
         payloads = payload_names(self.stage.schema)
         self.rows += rows
         self.size += sum(row_bytes(row, payloads) for row in rows)
+        self.computed += len(rows)
 
     def due(self) -> bool:
         late = time.monotonic() - self.since >= PART_SECONDS
@@ -143,12 +168,12 @@ class _Buffer:
         self.since = time.monotonic()
 
 
-def _compute(workspace: Workspace, stage: Stage, setup: Setup, batches: Sequence[Batch], planned: int) -> None:
+def _compute(buffer: _Buffer, setup: Setup, fixed: Fixed, batches: Sequence[Batch], planned: int) -> None:
     """Give the batches to the engine and write what comes back."""
     if not batches:
         return
-    fixed = Fixed(**(workspace.plan(stage.name) or {})["fixed"])
-    buffer, failed = _Buffer(workspace, stage), []
+    workspace, stage = buffer.workspace, buffer.stage
+    failed: list[Row] = []
     allowed = setup.policy.max_error_rate * planned
     try:
         engine = setup.engine(stage.name)
@@ -158,7 +183,7 @@ def _compute(workspace: Workspace, stage: Stage, setup: Setup, batches: Sequence
                 journal.event(workspace.root, "row_failed", stage=stage.name, id=row["id"], error=row["error"])
                 journal.failure(workspace.root, stage.name, row["id"], row.pop(TRACEBACK, row["error"]))
             buffer.add(rows)
-            failed += errors
+            failed += ({"id": row["id"], "error": row["error"]} for row in errors)
             setup.progress.advance(len(rows), len(errors))
             if buffer.due():
                 buffer.flush()

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 from ddb.engine import journal
 from ddb.engine.clean import size_of
+from ddb.engine.journal import Work
 from ddb.engine.progress import clock
 from ddb.engine.workspace import Workspace
 from ddb.records import ERROR
@@ -17,11 +19,13 @@ def describe(workspace: Workspace) -> dict[str, Any]:
 
     stage, folder, state, planned, done, errors, left, statuses, others. `state`: "not started", "unfinished",
     "finished", or "waiting" where the stages that it is made from are to be computed first. `folder`: of the result
-    that the present settings use ("" while waiting). `done` counts rows with a result, `errors` those that the next run
-    tries again, `left` is what is missing of `planned` (None before the stage starts). `others`: results of other
-    settings that are kept, each with folder, rows, seconds and bytes.
+    that the present settings use ("" while waiting). Of the planned rows `done` have a result, `errors` are tried again
+    by the next run, `left` are missing or have an error; `planned` and `left` are None, and all rows of the result are
+    counted, before the stage starts with its present plan. `others`: results of other settings that are kept, each with
+    folder, rows, seconds and bytes.
     """
-    stages = [_stage(workspace, name) for name in workspace.stages]
+    workspace, history = workspace.as_now(), journal.history(workspace.root)
+    stages = [_stage(workspace, name, history) for name in workspace.stages]
     return {
         "folder": str(workspace.root),
         "finished": all(stage["state"] == "finished" for stage in stages),
@@ -33,7 +37,8 @@ def in_words(state: dict[str, Any]) -> str:
     """The same as lines for people."""
     lines = [state["folder"]]
     for stage in state["stages"]:
-        counts = "" if stage["planned"] is None else f"{stage['done']} of {stage['planned']} rows"
+        counts = f"{stage['done']} rows so far" if stage["done"] else ""
+        counts = counts if stage["planned"] is None else f"{stage['done']} of {stage['planned']} rows"
         notes = [f"{stage['errors']} with an error"] if stage["errors"] else []
         notes += [f"{number} {status}" for status, number in stage["statuses"].items() if status not in ("ok", ERROR)]
         lines.append(f"  {stage['stage']:<10} {stage['state']:<12} {', '.join([counts, *notes]).strip(', ')}".rstrip())
@@ -44,39 +49,42 @@ def in_words(state: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _stage(workspace: Workspace, name: str) -> dict[str, Any]:
-    current, plan = workspace.current(name), workspace.plan(name)
-    rows = workspace.rows(name)
-    statuses = Counter(row["status"] for row in rows.values())
-    planned, count = plan["planned"] if plan else None, sum(statuses.values())
-    if current is None:
-        state = "waiting" if workspace.results(name) else "not started"
-    elif plan is None:
-        state = "not started"
-    else:
-        state = "finished" if workspace.done(name) else "unfinished"
+def _stage(workspace: Workspace, name: str, history: Sequence[Work]) -> dict[str, Any]:
+    current, rows = workspace.current(name), workspace.rows(name)
+    plan = workspace.planned(name)
+    counted = rows if plan is None else [item for item in plan if item in rows]
+    statuses = Counter(rows[item]["status"] for item in counted)
+    done = statuses.total() - statuses[ERROR]
     return {
         "stage": name,
         "folder": workspace.result(name, current.fingerprint).relative_to(workspace.root).as_posix() if current else "",
-        "state": state,
-        "planned": planned,
-        "done": count - statuses[ERROR],
+        "state": _state(workspace, name),
+        "planned": None if plan is None else len(plan),
+        "done": done,
         "errors": statuses[ERROR],
-        "left": None if planned is None else max(planned - count + statuses[ERROR], 0),
-        "statuses": dict(sorted(statuses.items())),
-        "others": _others(workspace, name),
+        "left": None if plan is None else len(plan) - done,
+        "statuses": dict(sorted((status, number) for status, number in statuses.items() if number)),
+        "others": _others(workspace, name, history),
     }
 
 
-def _others(workspace: Workspace, name: str) -> list[dict[str, Any]]:
+def _state(workspace: Workspace, name: str) -> str:
+    if workspace.current(name) is None:
+        return "waiting" if workspace.results(name) else "not started"
+    if workspace.plan(name) is None:
+        return "not started"
+    return "finished" if workspace.done(name) else "unfinished"
+
+
+def _others(workspace: Workspace, name: str, history: Sequence[Work]) -> list[dict[str, Any]]:
     current = workspace.current(name)
     own = workspace.result(name, current.fingerprint) if current else None
-    events = [one for one in journal.events(workspace.root) if one.get("stage") == name and "seconds" in one]
+    seconds = {work.result: work.seconds for work in history if work.stage == name}
     return [
         {
             "folder": folder.relative_to(workspace.root).as_posix(),
             "rows": workspace.count(folder),
-            "seconds": sum(one["seconds"] for one in events if one.get("result") == folder.name),
+            "seconds": seconds.get(folder.name, 0.0),
             "bytes": size_of(folder),
         }
         for folder in workspace.results(name)

@@ -11,6 +11,7 @@ import torch
 from accelerate import PartialState
 
 from ddb.errors import ConfigError
+from ddb.learn.processes import started_with_others
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -57,8 +58,11 @@ def open_accelerator(device: str, precision: str) -> Runtime:
     """Resolve config's `device` (auto | cpu | cuda | mps) and `precision` (auto | fp32 | bf16 | fp16).
 
     auto: the device that accelerate picks; bf16 where the hardware computes in it (CUDA since Ampere, CPUs with
-    AVX512-BF16 or AMX: 1.6 times as fast there), else fp32. Raises ConfigError for a device that this machine lacks.
+    AVX512-BF16 or AMX: 1.6 times as fast there), else fp32. Raises ConfigError for a device that this machine lacks;
+    with "auto" also as `processes.started_with_others`, since accelerate reads the same environment.
     """
+    if device == "auto":
+        started_with_others()
     place = PartialState().device if device == "auto" else torch.device(device)
     if place.type == "cuda" and not torch.cuda.is_available():
         raise ConfigError('device: "cuda" was asked for, but torch sees no CUDA device; use --device cpu or auto.')

@@ -18,18 +18,48 @@ import torch
 import torch.distributed as dist
 from accelerate import PartialState
 
-from ddb.errors import StageFailed
+from ddb.errors import ConfigError, StageFailed
 
 T = TypeVar("T")
+NUMBERS = ("WORLD_SIZE", "RANK", "MASTER_PORT")
+"""What a launcher gives every process as a number; `MASTER_ADDR` is a host."""
 PATIENCE = timedelta(days=7)
 """How long one process waits for another: a stage that the leader computes alone may take hours."""
 
 
+def started_with_others() -> bool:
+    """Whether a launcher (torchrun, accelerate launch) started this process as one of several, as its environment says.
+
+    ConfigError where the environment says half of it: variables of an earlier launch or of a cluster's job, which
+    would let this process wait for others that nobody started.
+    """
+    texts = {name: os.environ.get(name, "") for name in (*NUMBERS, "MASTER_ADDR")}
+    if not texts["WORLD_SIZE"] or texts["WORLD_SIZE"] == "1":
+        return False
+    missing = [name for name in ("RANK", "MASTER_ADDR") if not texts[name]]
+    wrong = [f"{name}={texts[name]!r}" for name in NUMBERS if texts[name] and not texts[name].isdecimal()]
+    if not missing and not wrong and int(texts["RANK"]) < int(texts["WORLD_SIZE"]):
+        return True
+    why = f"but not {', '.join(missing)}" if missing else f"with {', '.join(wrong) or 'RANK=' + texts['RANK']}"
+    raise ConfigError(
+        f"the environment has WORLD_SIZE={texts['WORLD_SIZE']} {why}: left over from a launcher or a cluster's job. To "
+        "run in this process alone: `unset WORLD_SIZE`. To run in several, start with torchrun or accelerate launch."
+    )
+
+
 def join(device: str) -> None:
-    """Meet the other processes, if this one was started with others. `device` as in the configuration."""
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not dist.is_initialized():
+    """Meet the other processes, if this one was started with others. `device` as in the configuration. ConfigError as
+    `started_with_others`, or where the others cannot be met."""
+    if not dist.is_initialized() and started_with_others():
         on_cpu = device == "cpu" or not torch.accelerator.is_available()
-        PartialState(cpu=on_cpu, timeout=PATIENCE)
+        try:
+            PartialState(cpu=on_cpu, timeout=PATIENCE)
+        except (RuntimeError, ValueError) as error:
+            raise ConfigError(
+                f"cannot meet the other {int(os.environ['WORLD_SIZE']) - 1} processes at "
+                f"{os.environ['MASTER_ADDR']}:{os.environ.get('MASTER_PORT', '')} ({str(error).strip().splitlines()[0]}). Start "
+                "with torchrun or accelerate launch, or `unset WORLD_SIZE` to run in this process alone."
+            ) from error
         atexit.register(leave)
 
 

@@ -3,6 +3,7 @@ honoured: huggingface_hub reads them when it is imported."""
 
 from __future__ import annotations
 
+import errno
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,6 +21,7 @@ from ddb.errors import ModelError
 from ddb.models.roles import Source, Wanted
 
 log = logging.getLogger("ddb")
+UNWRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT)
 
 
 def fetch(wanted: Wanted, patterns: Sequence[str]) -> Path:
@@ -75,15 +77,15 @@ def _repository(source: Source) -> Path:
     return cache_folder() / repo_folder_name(repo_id=source.repository, repo_type="model")
 
 
-def _reason(source: Source, error: Exception) -> str:
+def _reason(source: Source, error: OSError) -> str:
     if isinstance(error, GatedRepoError):
         return f"gated on the hub. Accept its terms at https://huggingface.co/{source.repository}, then `hf auth login`"
     if isinstance(error, RepositoryNotFoundError):
         return "the hub has no such repository, or it is private"
     if isinstance(error, RevisionNotFoundError):
         return f"the hub has no commit {source.revision} of it"
-    if isinstance(error, OSError) and error.errno is not None:
-        return f"cannot be written into the hub's cache ({error.strerror or error})"
+    if isinstance(error, OSError) and error.errno in UNWRITABLE:
+        return f"the hub's cache cannot be written ({cache_folder()}: {error.strerror}); set HF_HOME to another folder"
     why = "HF_HUB_OFFLINE forbids asking the hub" if offline() else "the hub cannot be reached"
     return f"not in the hub's cache here ({cache_folder()}), and {why}"
 

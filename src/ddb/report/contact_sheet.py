@@ -1,4 +1,4 @@
-"""A contact sheet of segmented images: each beside itself, once with the boxes, once with object mask and region."""
+"""A contact sheet of segmented images: each is drawn twice, with its boxes and with object mask and region."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from scipy import ndimage
 from ddb.data.images import Mask, Pixels
 
 PANEL = 192
-"""Longest side of a picture on the sheet, pixels: three times a pocket image's."""
+"""Longest side of a picture on the sheet, pixels: three times that of a pocket image."""
 COLUMNS, GAP, LINE = 4, 12, 17
 CELL = (2 * PANEL + 4, PANEL + 3 * LINE + 6)
 BOX, OBJECT, REGION = (0, 160, 255), (255, 40, 60), (255, 200, 0)
@@ -67,7 +67,7 @@ def _cell(sheet: Image.Image, draw: ImageDraw.ImageDraw, look: Look, left: int, 
 
 
 def _boxed(picture: Image.Image, look: Look, scale: float) -> Image.Image:
-    """The picture with its boxes; the best is drawn last, and is the only one with its score where there are many."""
+    """The picture with its boxes, the best one on top. Where there are more than three, only the best has its score."""
     picture = picture.copy()
     draw, order = ImageDraw.Draw(picture), np.argsort(look.scores, kind="stable")
     right, bottom = picture.width - 1, picture.height - 1
@@ -83,7 +83,7 @@ def _boxed(picture: Image.Image, look: Look, scale: float) -> Image.Image:
 
 
 def _label(draw: ImageDraw.ImageDraw, x: int, y: int, room: int, text: str) -> None:
-    """A score above the corner (x, y) of a box, or in it at the upper edge; moved left where it would be cut."""
+    """A score above the corner (x, y) of a box, or inside at the upper edge; moved left to fit into `room` pixels."""
     height, width = 15, round(draw.textlength(text, _font(12))) + 4
     x, y = max(0, min(x, room - width)), max(0, y - height)
     draw.rectangle((x, y, x + width, y + height), fill=BOX)
@@ -108,7 +108,7 @@ def _scaled(mask: Mask, size: tuple[int, int], scale: float) -> Mask:
 
 
 def _edge(mask: Mask, width: int) -> Mask:
-    """The outermost pixels of a mask, along the picture's frame as well."""
+    """The outermost `width` pixels of a mask, also along the border of the picture."""
     edge: Mask = mask & ~ndimage.binary_erosion(mask, np.ones((3, 3)), width)
     return edge
 
@@ -121,12 +121,12 @@ def _legend(draw: ImageDraw.ImageDraw, x: int, y: int) -> None:
 
 
 def _filter(scale: float, smooth: Image.Resampling) -> Image.Resampling:
-    """Enlarged from twice on: pixel by pixel."""
+    """The filter for a scale: from 2 on pixels are repeated, below `smooth` is used."""
     return Image.Resampling.NEAREST if scale >= 2 else smooth
 
 
 def _fitted(text: str, width: int, size: int) -> str:
-    """A text that fits into a width: its end is what tells names apart, its beginning makes sentences readable."""
+    """The text, cut at its end where it is wider than `width` pixels in font size `size`."""
     font = _font(size)
     if font.getlength(text) <= width:
         return text

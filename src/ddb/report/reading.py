@@ -6,7 +6,6 @@ never shows results of different settings side by side.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -17,7 +16,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from ddb.errors import StageFailed
+from ddb.engine import files
+from ddb.errors import DDBError, StageFailed
 from ddb.records import OK
 from ddb.tables import Tables
 
@@ -92,7 +92,7 @@ class Run:
         if stage and stage not in self.finished:
             return {}
         path = (self.tables.folder(stage) if stage else self.folder) / name
-        return json.loads(path.read_text("utf-8")) if path.is_file() else {}
+        return files.read_json(path) or {}
 
     @cached_property
     def config_text(self) -> str:
@@ -112,7 +112,10 @@ class Run:
         path = self.folder / "samples.parquet"
         if not path.is_file():
             return pa.table({name: pa.array([], pa.string()) for name in ("id", "image", "split")})
-        return pq.read_table(path, columns=["id", "image", "split"])
+        try:
+            return pq.read_table(path, columns=["id", "image", "split"])
+        except (pa.ArrowInvalid, OSError) as error:
+            raise DDBError(f"{path}: damaged ({error}). `ddb run` writes it anew.") from error
 
     def image_paths(self, ids: Sequence[str]) -> dict[str, str]:
         """Sample id -> path of its image relative to the data folder, for those of `ids` that are known."""

@@ -26,7 +26,8 @@ from ddb.context import Context, Models
 from ddb.data.pixel_store import pixel_store
 from ddb.learn import predict, processes
 from ddb.learn.device import Runtime, open_accelerator
-from ddb.learn.fit import CHECKPOINT, RANKING, Images, Material, fit, write_history
+from ddb.learn.fit import CHECKPOINT, RANKING, Material, fit, write_history
+from ddb.learn.material import training_images
 from ddb.learn.seeds import seed_of
 from ddb.learn.validation import group_cells, holdout, validator
 from ddb.records import OK, PREDICTIONS
@@ -100,10 +101,7 @@ def _material(work: Training, loaded: LoadedClassifier, runtime: Runtime) -> Mat
     if settings.selection == "worst_group":
         held = replace(held, cells=group_cells(val, work.groups, "erm"))
     return Material(
-        train=Images(
-            pixel_store(dataset, train["id"].to_pylist(), preprocessing, work.context.cache),
-            train["label"].to_numpy().astype(np.int64),
-        ),
+        train=training_images(dataset, train, preprocessing, settings.augment, work.context.cache),
         validate=validator(settings.selection, [held], runtime, PREDICT_BATCH),
         rank_epoch=settings.rank_epoch,
     )

@@ -38,6 +38,8 @@ from ddb.stages.slots import rows_of
 
 METRICS = "metrics.json"
 FAMILIAR = "in_distribution"
+MEASURED_AT_ONCE = 128
+"""Images in a batch of what looks into the classifiers: a constant, since last bits of the figures depend on it."""
 RELIANCE_IMAGES = 64
 PROBE_PAIRS, PROBE_IMAGES, PROBE_LEAST = 512, 1024, 10
 """Most pairs that the leak test uses, most training images that its probe is tried on, fewest pairs on either side."""
@@ -82,7 +84,7 @@ def stage(
         return _worker(evaluation(tables, fixed.batch_size), familiar, data)
 
     def finish(tables: Tables, folder: Path) -> None:
-        facts = measure(tables, evaluation(tables, settings.batch_size))
+        facts = measure(tables, evaluation(tables, MEASURED_AT_ONCE))
         (folder / METRICS).write_text(json.dumps(facts, indent=1, allow_nan=False) + "\n")
 
     return Stage(

@@ -24,11 +24,13 @@ from ddb.backends.classifiers.timm_classifier import (
 from ddb.config import ErmConfig, RetrainConfig
 from ddb.context import Context, Models
 from ddb.data.counterfactuals import Counterfactuals, Rows
-from ddb.data.images import Pixels
+from ddb.data.images import Mask, Pixels
 from ddb.data.pixel_store import pixel_store
+from ddb.data.preprocessing import Preprocessing
 from ddb.learn import processes
 from ddb.learn.device import Runtime, open_accelerator
 from ddb.learn.fit import CHECKPOINT, Images, Material, Term, fit, read_history, write_history
+from ddb.learn.material import crops, training_images
 from ddb.learn.seeds import seed_of
 from ddb.learn.selection import loss_weights
 from ddb.learn.validation import Held, group_cells, holdout, validator
@@ -126,57 +128,63 @@ def _material(work: Retraining, tables: Tables, loaded: LoadedClassifier, runtim
     preprocessing = loaded.card.preprocessing
     train, val = dataset.split("train"), dataset.split("val")
     candidates = Counterfactuals(tables, dataset)
-    parts = _Parts.of(candidates, work)
+    parts = _Parts(candidates, work, preprocessing, f"kept-{tables.folder('prune').name}")
     with processes.leader_first():
         held = holdout(val, pixel_store(dataset, val["id"].to_pylist(), preprocessing, cache))
-        pixels = candidates.at_input(preprocessing, parts.rows, cache / f"kept-{tables.folder('prune').name}.npy")
+        apart, terms = parts.held(), parts.terms()
     if work.settings.selection == "worst_group":
         held = replace(held, cells=group_cells(val, work.groups, "retrain"))
     return Material(
-        train=Images(
-            pixel_store(dataset, train["id"].to_pylist(), preprocessing, cache),
-            train["label"].to_numpy().astype(np.int64),
-        ),
-        terms=parts.terms(pixels, work),
-        validate=validator(work.settings.selection, [held, parts.held(pixels)], runtime, PREDICT_BATCH),
+        train=training_images(dataset, train, preprocessing, work.settings.augment, cache),
+        terms=terms,
+        validate=validator(work.settings.selection, [held, apart], runtime, PREDICT_BATCH),
         last_layer_only=work.settings.last_layer_only,
     )
 
 
 @dataclass(frozen=True)
 class _Parts:
-    """The kept counterfactuals as retraining takes them: `rows` of `candidates`, first those that choose the epoch,
-    then class by class those that are learned from; a part ends where `ends` says."""
+    """The kept counterfactuals as retraining takes them: those that choose the epoch, and class by class those that are
+    learned from. `name` starts the names of the files that their pixels are kept in, and says which they are."""
 
     candidates: Counterfactuals
-    rows: Rows
-    ends: tuple[int, ...]
+    work: Retraining
+    preprocessing: Preprocessing
+    name: str
 
-    @staticmethod
-    def of(candidates: Counterfactuals, work: Retraining) -> _Parts:
-        apart = candidates.held_out if work.settings.selection == "counterfactual" else np.zeros(len(candidates), bool)
-        own = candidates.kept & ~apart
-        parts = [np.flatnonzero(candidates.kept & apart)]
-        parts += [np.flatnonzero(own & (candidates.to_labels == label)) for label in range(len(work.gammas))]
-        ends = np.cumsum([len(part) for part in parts]).tolist()
-        return _Parts(candidates, np.concatenate(parts), tuple(ends))
+    @property
+    def _apart(self) -> Mask:
+        """Bool [N]: those that choose the epoch."""
+        by_pairs = self.work.settings.selection == "counterfactual"
+        return self.candidates.held_out if by_pairs else np.zeros(len(self.candidates), np.bool_)
 
-    def held(self, pixels: Pixels) -> Held:
+    def held(self) -> Held:
         """Counterfactuals that choose the epoch: a cell for every (class, made-from class)."""
-        rows, classes = self.rows[: self.ends[0]], len(self.ends) - 1
+        rows = np.flatnonzero(self.candidates.kept & self._apart)
         labels = self.candidates.to_labels[rows]
-        return Held(pixels[: self.ends[0]], labels, classes * (1 + self.candidates.from_labels[rows]) + labels)
+        cells = len(self.work.gammas) * (1 + self.candidates.from_labels[rows]) + labels
+        return Held(self._squares(rows, "held"), labels, cells)
 
-    def terms(self, pixels: Pixels, work: Retraining) -> tuple[Term, ...]:
+    def terms(self) -> tuple[Term, ...]:
         """One loss term for every class that has counterfactuals and a weight."""
-        terms = []
-        for label, gamma in enumerate(work.gammas):
-            part = slice(self.ends[label], self.ends[label + 1])
-            count = part.stop - part.start
-            if not count:
-                name = work.context.dataset.classes[label]
+        terms, own = [], self.candidates.kept & ~self._apart
+        for label, gamma in enumerate(self.work.gammas):
+            rows = np.flatnonzero(own & (self.candidates.to_labels == label))
+            if not len(rows):
+                name = self.work.context.dataset.classes[label]
                 log.warning("Retraining: no counterfactual of class %s to learn from: its loss term is missing.", name)
             elif gamma > 0:
-                images = Images(pixels[part], np.full(count, label, np.int64))
-                terms.append(Term(images, gamma, work.settings.generated_batch))
+                terms.append(Term(self._images(rows, label), gamma, self.work.settings.generated_batch))
         return tuple(terms)
+
+    def _images(self, rows: Rows, label: int) -> Images:
+        labels, augment, side = np.full(len(rows), label, np.int64), self.work.settings.augment, self.preprocessing.size
+        if not crops(augment):
+            return Images(self._squares(rows, str(label)), labels)
+        path = self.work.context.cache / f"{self.name}-{label}-{side}-{augment.scale[0]:g}.bin"
+        pictures = self.candidates.pictures(side, augment.scale[0], rows, path)
+        return Images(np.empty((0, side, side, 3), np.uint8), labels, pictures=pictures)
+
+    def _squares(self, rows: Rows, part: str) -> Pixels:
+        path = self.work.context.cache / f"{self.name}-{part}-{self.preprocessing.key}.npy"
+        return self.candidates.at_input(self.preprocessing, rows, path)

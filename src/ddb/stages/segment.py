@@ -82,5 +82,5 @@ def _row(name: str, found: Found | Failed, settings: SegmentConfig, phrase: str)
         "score": found.score,
         "area": float(shape.mask.mean()),
         "status": shape.status,
-        "error": shape.error,
+        "error": found.reason or shape.error,
     }

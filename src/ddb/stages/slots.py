@@ -14,6 +14,8 @@ from ddb.records import ERROR
 from ddb.stage import TRACEBACK, Batch, Row, error_row
 
 T = TypeVar("T")
+ITEM_ERRORS = (DDBError, ValueError, ArithmeticError, LookupError, TypeError)
+"""What an item may raise that is wrong with it alone. A full disk, or memory that runs out, is not among them."""
 
 
 def filled(batch: Batch, load: Callable[[str], T]) -> tuple[list[T | None], dict[str, Row]]:
@@ -26,7 +28,7 @@ def filled(batch: Batch, load: Callable[[str], T]) -> tuple[list[T | None], dict
     for name in batch:
         try:
             slots.append(None if name is None else load(name))
-        except (DDBError, ValueError, ArithmeticError, LookupError, TypeError) as error:
+        except ITEM_ERRORS as error:
             failed[str(name)] = error_row(str(name), error)
             slots.append(None)
     return slots, failed
@@ -52,13 +54,17 @@ def stacked(slots: Sequence[npt.NDArray[np.uint8] | None], shape: tuple[int, ...
 
 
 def rows_of(batch: Batch, failed: Mapping[str, Row], row: Callable[[int, str], Row]) -> list[Row]:
-    """A row for each id of the batch, in order: its error row, or `row(slot, id)`, which is an error where a number in
-    it is not finite."""
-    return [
-        failed[name] if name in failed else _checked(name, row(slot, name))
-        for slot, name in enumerate(batch)
-        if name is not None
-    ]
+    """A row for each id of the batch, in order: its error row, or `row(slot, id)`, which is an error where it raises
+    one of `ITEM_ERRORS` or a number in it is not finite."""
+    rows = []
+    for slot, name in enumerate(batch):
+        if name is None:
+            continue
+        try:
+            rows.append(failed[name] if name in failed else _checked(name, row(slot, name)))
+        except ITEM_ERRORS as error:
+            rows.append(error_row(name, error))
+    return rows
 
 
 def _checked(name: str, row: Row) -> Row:

@@ -10,22 +10,24 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 import torch
 
 from bench_runs import config, options, records, run
+from ddb.backends import registry
 from ddb.bench.fits.trial import open_trial
 from ddb.bench.show.results import Results
 from ddb.bench.show.tables import tables
 from ddb.bench.studies import counts, oracle
 from ddb.config import RunConfig
+from ddb.context import Models
 from ddb.engine.progress import Lines
 from ddb.engine.workspace import Workspace
 from ddb.errors import ConfigError
 from ddb.learn.device import Runtime
 from ddb.pipeline import STAGES, build_stages
-from ddb.stage import Row, Tables, Worker
-from ddb.stages import inpaint
+from ddb.stage import Batch, Fixed, Row, Tables, Worker
 
 ASKED = options(["erm"], seeds=1, tables=("2", "counts"))
 
@@ -80,18 +82,19 @@ def test_what_the_run_has_painted_is_taken_from_there(bench: tuple[Path, Results
     trial = open_trial(studied(birds), ASKED, 0, out / "seed-0", None, Lines(io.StringIO()))
     asked: list[str] = []
 
-    def opened(tables: Tables, folder: Path) -> Worker:
-        def paint(ids: list[str]) -> list[Row]:
-            asked.extend(ids)
-            return [{"id": name} for name in ids]
+    def opened(models: Models, tables: Tables, folder: Path, fixed: Fixed) -> Worker:
+        def paint(batch: Batch) -> list[Row]:
+            asked.extend(name for name in batch if name is not None)
+            return [{"id": name} for name in batch if name is not None]
 
         return paint
 
-    painter = replace(build_stages(trial.config, trial.dataset, trial.workspace)["inpaint"], open=opened)
-    stage = counts.pool_stage(painter, trial)
+    stages = {stage.name: stage for stage in build_stages(trial.config, trial.dataset, trial.workspace)}
+    stage = counts.pool_stage(replace(stages["inpaint"], open=opened), trial)
     ids = stage.plan(trial.workspace)
-    rows = stage.open(trial.workspace, tmp_path)(ids)
-    run_rows = {row["id"]: row for row in trial.workspace.table("inpaint").to_pylist()}
+    rows = stage.open(Models(), trial.workspace, tmp_path, Fixed(8, "cpu", "float32", 1, "test"))(ids)
+    part = pq.read_table(trial.workspace.folder("inpaint") / "part-00000.parquet")
+    run_rows = {row["id"]: row for row in part.to_pylist()}
     assert set(run_rows) < set(ids)
     assert asked == [name for name in ids if name not in run_rows]
     assert rows == [run_rows.get(name, {"id": name}) for name in ids]
@@ -124,13 +127,13 @@ def test_records_of_arms_are_found_again(bench: tuple[Path, Results], birds: Pat
     assert len(fits) == 4 + len(counts.AMOUNTS)
 
 
-def test_arms_of_another_generator_are_not_found(
+def test_arms_of_other_masks_are_not_found(
     bench: tuple[Path, Results], birds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The settings are the same, but the weights that they name changed."""
+    """The settings are the same, but the files that they name changed."""
     out = Path(shutil.copytree(bench[0], tmp_path / "out", symlinks=True))
     before = {path.name for path in out.glob("seed-0/scores/pruning-*")}
-    monkeypatch.setattr(inpaint, "generator_identity", lambda settings: "copy_paste@2")
+    monkeypatch.setattr(registry, "masks_identity", lambda *_: "given_masks@2")
     own = config(birds, prune={"psi": "literal", "rho": "mean", "max_rounds": 1}, retrain={"epochs": 1})
     run(own, options(["erm"], seeds=1, tables=("2",)), out)
     after = {path.name for path in out.glob("seed-0/scores/pruning-*")}

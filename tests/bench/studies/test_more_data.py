@@ -23,8 +23,8 @@ from bench_runs import METHODS, Finished, config, options, records, run, tree
 from ddb.bench.fits.trial import open_trial
 from ddb.cli import app as cli
 from ddb.config.load import config_text
+from ddb.data.counterfactuals import held_out
 from ddb.engine.progress import Lines
-from ddb.stages.retrain import held_out
 
 PLAIN = ("erm", "jtt", "dfr_val", "dfr_train", "lisa", "group_dro", "afr", "dac", "lff", "ddb")
 

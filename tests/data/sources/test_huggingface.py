@@ -155,7 +155,8 @@ def test_parquet_without_the_librarys_notes(tmp_path: Path) -> None:
 def test_columns_that_are_not_there(tmp_path: Path) -> None:
     pq.write_table(pa.table({"text": ["a"], "x": [1]}), tmp_path / "train.parquet")
     with pytest.raises(
-        DataError, match=r"has no column of images and no label column label or .*; its columns are text, x"
+        DataError,
+        match=r"has no column of images and no label column label or .*; its columns are text \(string\), x \(int64\)",
     ):
         load(tmp_path, tmp_path / "cache")
     with pytest.raises(DataError, match=r"no attribute column colour \(data\.attribute\)"):
@@ -234,3 +235,165 @@ def test_bad_imagefolders(tmp_path: Path, draw: Draw) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="holds no Hugging Face data set"):
         load(tmp_path / "empty", tmp_path / "cache")
+
+
+def lone(root: Path, name: str, image: pa.Array, **more: Any) -> None:
+    """A Parquet file of eight rows, two classes in turns."""
+    path = root / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.table({"image": image, "label": pa.array([n % 2 for n in range(8)]), **more}), path)
+
+
+ENCODED = [png_bytes(pixels(n)) for n in range(8)]
+WIDE = pa.struct([("bytes", pa.large_binary()), ("path", pa.large_string())])
+KINDS = {
+    "binary": pa.array(ENCODED, pa.binary()),
+    "large binary": pa.array(ENCODED, pa.large_binary()),
+    "binary view": pa.array(ENCODED, pa.binary_view()),
+    "struct": pa.array([{"bytes": d} for d in ENCODED], pa.struct([("bytes", pa.binary()), ("path", pa.string())])),
+    "large struct": pa.array([{"bytes": data, "path": "x"} for data in ENCODED], WIDE),
+    "struct of bytes": pa.array([{"bytes": data} for data in ENCODED], pa.struct([("bytes", pa.large_binary())])),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("place", ["folder", "file"])
+def test_bytes_of_every_width_are_images(tmp_path: Path, kind: str, place: str) -> None:
+    lone(tmp_path / "hub", "data.parquet", KINDS[kind])
+    root = tmp_path / "hub" / "data.parquet" if place == "file" else tmp_path / "hub"
+    for source in ("huggingface", "auto"):
+        dataset = load(root, tmp_path / "cache", source=source)
+        assert dataset.samples.num_rows == 8
+        for row in dataset.samples.to_pylist():
+            number = int(Path(row["image"]).stem) - 1
+            assert np.array_equal(read_image(dataset.root, row["image"]), pixels(number))
+            assert dataset.classes[row["label"]] == str(number % 2)
+    with pytest.raises(DataError, match=r"holds images \(column image\), not paths: use --set data.source=huggingface"):
+        load(tmp_path / "hub" / "data.parquet", tmp_path / "cache", source="table")
+
+
+def test_columns_that_hold_no_images_are_named_with_their_types(tmp_path: Path) -> None:
+    lone(tmp_path, "a.parquet", pa.array([[[1, 2], [3, 4]]] * 8))
+    with pytest.raises(DataError, match=r"no column of images; its columns are image \(list<.*\), label \(int64\)"):
+        load(tmp_path, tmp_path / "cache")
+    lone(tmp_path, "a.parquet", KINDS["binary"], y=pa.array([[n % 2] for n in range(8)]))
+    with pytest.raises(DataError, match=r"the label column y is of type list<.*: name one of single values"):
+        load(tmp_path, tmp_path / "cache", target="y")
+
+
+@pytest.mark.parametrize("layout", ["{config}/{split}-0.parquet", "{config}/{split}/0000.parquet"])
+def test_two_configurations_are_refused_by_name(tmp_path: Path, layout: str) -> None:
+    for config in ("cropped", "full"):
+        for split in ("train", "test"):
+            lone(tmp_path, layout.format(config=config, split=split), KINDS["binary"])
+    for source in ("huggingface", "auto"):
+        with pytest.raises(DataError, match=r"2 configurations: cropped, full\. Set data\.root .*/full\)"):
+            load(tmp_path, tmp_path / "cache", source=source)
+    dataset = load(tmp_path / "full", tmp_path / "cache")
+    assert [dataset.split(split).num_rows for split in ("train", "val", "test")] == [6, 2, 8]
+
+
+def test_configurations_of_a_card_are_refused_by_name(tmp_path: Path) -> None:
+    for name in ("a-train", "b-train", "b-test"):
+        lone(tmp_path / "hub", f"data/{name}.parquet", KINDS["binary"])
+    card = """---
+configs:
+- config_name: small
+  data_files: data/a-*
+- config_name: large
+  data_files:
+  - {split: train, path: data/b-train*}
+  - {split: test, path: [data/b-test*]}
+- config_name: elsewhere
+  data_files: more/*
+---
+# A data set
+"""
+    (tmp_path / "hub" / "README.md").write_text(card)
+    with pytest.raises(DataError, match=r"README\.md lists 2 configurations whose files are there: large, small"):
+        load(tmp_path / "hub", tmp_path / "cache")
+    (tmp_path / "hub" / "data" / "a-train.parquet").unlink()
+    assert load(tmp_path / "hub", tmp_path / "cache").split("test").num_rows == 8
+    for card in ("---\n{\n---\n", "---\nconfigs: 3\n---\n", "no header"):
+        (tmp_path / "hub" / "README.md").write_text(card)
+        assert load(tmp_path / "hub", tmp_path / "cache").split("test").num_rows == 8
+
+
+def test_files_of_other_columns_are_refused_by_name(tmp_path: Path) -> None:
+    lone(tmp_path, "train-0.parquet", KINDS["binary"])
+    lone(tmp_path, "train-1.parquet", pa.array(["x"] * 8))
+    with pytest.raises(DataError, match=r"train-0\.parquet has the column image, .*train-1\.parquet another one"):
+        load(tmp_path, tmp_path / "cache")
+    (tmp_path / "train-1.parquet").unlink()
+    pq.write_table(pa.table({"text": ["a"]}), tmp_path / "train-2.parquet")
+    with pytest.raises(DataError, match=r"train-2\.parquet none: these are two data sets"):
+        load(tmp_path, tmp_path / "cache")
+
+
+def test_files_of_unknown_splits_go_nowhere(tmp_path: Path) -> None:
+    """`datasets` leaves them out too."""
+    for name in ("train", "test", "unsupervised"):
+        lone(tmp_path, f"data/{name}-00000-of-00001.parquet", KINDS["binary"])
+    dataset = load(tmp_path, tmp_path / "cache")
+    assert dataset.samples.num_rows == 16
+    assert any("1 files name no split" in note and "unsupervised" in note for note in dataset.notes)
+
+
+def imagefolder(root: Path, draw: Draw, kind: str, layout: dict[str, int]) -> None:
+    """Images by the folders (or beginnings of names) of `layout`, all told by one metadata file at the top."""
+    held, number = [], 0
+    for place, count in layout.items():
+        for n in range(count):
+            number += 1
+            name = f"{place}{n}.png"
+            draw(root / name, seed=number)
+            held.append({"file_name": name, "label": "ab"[n % 2], "number": number})
+    if kind == "jsonl":
+        (root / "metadata.jsonl").write_text("".join(json.dumps(row) + "\n" for row in held))
+    elif kind == "csv":
+        lines = [",".join(map(str, row.values())) for row in held]
+        (root / "metadata.csv").write_text("\n".join(["file_name,label,number", *lines]))
+    else:
+        pq.write_table(pa.Table.from_pylist(held), root / "metadata.parquet")
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "csv", "parquet"])
+@pytest.mark.parametrize("layout", [
+    {"train/": 16, "test/": 12},
+    {"train/": 16, "validation/": 4, "test/": 12},
+    {"data/training/x/": 16, "data/eval/x/": 12},
+    {"my train-set/": 16, "my test-set/": 12},
+    {"images/train_": 16, "images/test_": 12},
+    {"train/": 16, "test/": 12, "more/": 5},
+])  # fmt: skip
+def test_an_imagefolder_has_the_splits_that_datasets_finds(
+    tmp_path: Path, draw: Draw, kind: str, layout: dict[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One metadata file above the folders of the splits, read by `datasets` itself."""
+    import datasets
+
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(tmp_path / "hub-cache"))
+    root = tmp_path / "pictures"
+    imagefolder(root, draw, kind, layout)
+    theirs = datasets.load_dataset("imagefolder", data_dir=str(root), cache_dir=str(tmp_path / "hub-cache"))
+    dataset = load(root, tmp_path / "cache")
+    given = {"train": "train", "validation": "val", "test": "test"}
+    rows = {}
+    for split, part in theirs.items():
+        images = part.cast_column("image", datasets.Image(decode=False))["image"]
+        rows[split] = {Path(image["path"]).relative_to(root).as_posix() for image in images}
+    own = {split: set(dataset.split(split)["id"].to_pylist()) for split in given.values()}
+    if "validation" not in rows:  # ddb draws one from the training images
+        own["train"], own["val"] = own["train"] | own["val"], set()
+    assert own == {given[split]: rows.get(split, set()) for split in given}
+    if "more/" in layout:
+        assert any("5 images lie in no split's folder and are passed over" in note for note in dataset.notes)
+
+
+def test_metadata_in_split_folders_of_any_name(tmp_path: Path, draw: Draw) -> None:
+    for split, count in (("Training", 16), ("Testing", 12)):
+        imagefolder(tmp_path / split, draw, "csv", {"": count})
+    for source in ("huggingface", "auto"):
+        dataset = load(tmp_path, tmp_path / "cache", source=source)
+        assert dataset.split("train").num_rows + dataset.split("val").num_rows == 16
+        assert {name.split("/")[0] for name in dataset.split("test")["id"].to_pylist()} == {"Testing"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -145,8 +146,8 @@ BAD_TABLES = {
     "no label": ("path,label\n" + rows() + "cat/9.png,\n", "line 18 has no label"),
     "twice": ("path,label\n" + rows() + "./cat/3.png,cat\n", r"line 18: image 'cat/3\.png' .* twice, before in line 5"),
     "column twice": ("path,label,label\n" + rows(extra=",x"), "column label stands there twice"),
-    "unknown split": ("path,label,split\n" + rows(extra=",dev"), "line 2: split 'dev' is unknown: use train, val"),
-    "empty split": ("path,label,split\n" + rows(extra=","), "line 2: split '' is unknown"),
+    "unknown splits": ("path,label,split\n" + rows(extra=",trial"), "16 rows of the split 'trial' are passed over"),
+    "empty split": ("path,label,split\n" + rows(extra=","), "line 2 has no split: use train, val"),
     "one class": ("path,label\n" + rows()[: rows().index("dog")], r"only one class \('cat'\)"),
     "one image": ("path,label\n" + rows() + "cat/9.png,fox\n", "class 'fox' has too few usable images: 1 train"),
     "absolute": ("path,label\n" + rows() + "/etc/passwd.png,cat\n", "line 18: '/etc/passwd.png' is not a path inside"),
@@ -217,7 +218,7 @@ def test_all_faults_are_told_at_once(folder: Path, draw: Draw) -> None:
     with pytest.raises(DataError) as error:
         load_dataset(DataConfig(root=str(root)))
     text = str(error.value)
-    assert "3 faults" in text and "'trial' beside 'train' is no split" in text
+    assert "2 faults" in text and "note: folder 'trial' (1 images) beside 'train' has no split's name" in text
     assert "class 'fox' has too few usable images: 0 train" in text and "class 'owl'" in text
 
 
@@ -262,3 +263,49 @@ def test_a_class_missing_from_a_given_split(folder: Path, draw: Draw) -> None:
     draw(root / "val" / "cat" / "x.png")
     with pytest.raises(DataError, match="class 'dog' has too few usable images: 8 train, 0 val, 2 test"):
         load_dataset(DataConfig(root=str(root)))
+
+
+def test_a_class_with_too_few_images_names_the_shares(folder: Path, draw: Draw) -> None:
+    """Of three images two are kept for training, and there are two splits to draw."""
+    for number in range(3):
+        draw(folder / "fox" / f"{number}.png", seed=500 + number)
+    with pytest.raises(DataError) as error:
+        load_dataset(DataConfig(root=str(folder), test_share=0.3))
+    text = str(error.value)
+    assert "class 'fox' has too few usable images: 2 train, 0 val, 1 test; needs 2 train, 1 val, 1 test" in text
+    assert "leave classes out (data.classes) or change data.test_share 0.3, data.val_share 0.15" in text
+    assert load_dataset(DataConfig(root=str(folder), classes=("cat", "dog"))).samples.num_rows == 20
+    draw(folder / "fox" / "3.png", seed=504)
+    assert sizes(load_dataset(DataConfig(root=str(folder)))) == {"train": 14, "val": 5, "test": 5}
+
+
+def test_the_hash_of_each_samples_file(folder: Path) -> None:
+    dataset = load_dataset(DataConfig(root=str(folder)))
+    for name in dataset.samples["id"].to_pylist():
+        assert dataset.sha256(name) == hashlib.sha256((folder / name).read_bytes()).hexdigest()
+    assert dataset.without_attributes().sha256("cat/1.png") == dataset.sha256("cat/1.png")
+    with pytest.raises(KeyError):
+        dataset.sha256("cat/none.png")
+
+
+def test_the_phrase_is_no_part_of_the_data(folder: Path) -> None:
+    one, other = (load_dataset(DataConfig(root=str(folder), phrase=phrase)) for phrase in ("pet", "animal"))
+    assert one.fingerprint == other.fingerprint and one.phrase != other.phrase
+    assert one.without_attributes().fingerprint == other.without_attributes().fingerprint
+
+
+@pytest.mark.parametrize("source", ["folder", "table", "auto", "waterbirds", "huggingface"])
+@pytest.mark.parametrize("suffix", [".pth", ".pt", ".bin", ".safetensors", ".zip", ".pkl", ".png"])
+def test_files_that_are_no_data_are_named_as_what_they_are(tmp_path: Path, source: str, suffix: str) -> None:
+    (tmp_path / f"model{suffix}").write_bytes(b"x")
+    what = {".zip": "an archive", ".pkl": "a pickle", ".png": "one image"}.get(suffix, "a file of model weights")
+    with pytest.raises(DataError, match=rf"model\{suffix} is {what}"):
+        load_dataset(DataConfig.model_validate({"source": source, "root": str(tmp_path / f"model{suffix}")}))
+
+
+def test_splits_of_a_table_by_all_usual_names(folder: Path) -> None:
+    names = ("Training", "training", "dev", "Holdout", "trial")
+    text = "path,label,split\n" + "".join(f"{c}/{n}.png,{c},{names[n]}\n" for c in ("cat", "dog") for n in range(5))
+    dataset = load_dataset(table(folder, text))
+    assert sizes(dataset) == {"train": 4, "val": 2, "test": 2}
+    assert dataset.notes == ("2 rows of the split 'trial' are passed over",)

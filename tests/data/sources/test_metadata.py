@@ -98,7 +98,7 @@ def test_wilds_waterbirds_equals_the_waterbirds_source(tmp_path: Path, draw: Dra
 BAD = {
     "no label": ("id,filename,split,a", "1,000001.jpg,0,0", r"lacks a label column \(y, label\); found: id, filename"),
     "no image": ("id,file,split,y,a", "1,000001.jpg,0,0,0", r"lacks an image column \(img_filename, filename,"),
-    "split": ("filename,split,y,a", "000001.jpg,dev,0,0", "line 2: split 'dev' is unknown: use 0"),
+    "split": ("filename,split,y,a", "000001.jpg,3,0,0", "line 2: split '3' is unknown: use 0"),
     "empty label": ("filename,split,y,a", "000001.jpg,0,,0", "line 2 has no y"),
     "empty path": ("filename,split,y,a", ",0,1,0", "line 2 has no filename"),
     "climbing": ("filename,split,y,a", "/x/../../etc/passwd,0,1,0", "line 2: '/x/.*' is not a path inside"),

@@ -70,7 +70,7 @@ def test_what_is_nothing_that_ddb_knows(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="does not exist"):
         recognise(tmp_path / "gone")
     (tmp_path / "a.zip").write_text("")
-    with pytest.raises(DataError, match=r"name a folder, or a \.csv or \.parquet file"):
+    with pytest.raises(DataError, match=r"is an archive.*; name a folder, or a \.csv or \.parquet file"):
         recognise(tmp_path / "a.zip")
 
 

@@ -1,117 +1,181 @@
-"""Masks that the user gives: a folder that mirrors the images', one PNG each, 255 = causal."""
+"""Masks that the user gives: a folder of PNG files (`mask_folder`) or one COCO file (`coco_masks`)."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
+from typing import Protocol
 
 import numpy as np
-from PIL import Image as PillowImage
 
 from ddb.backends import Failed, Found, Image, Mask
-from ddb.backends.content import file_hash
-from ddb.data.images import resolve_inside
+from ddb.backends.segmenters.coco_masks import read_coco
+from ddb.backends.segmenters.mask_folder import MaskFolder
+from ddb.data.file_kinds import what_is
+from ddb.data.images import resolve_inside, upright_size
 from ddb.errors import DataError
 
 LISTED = 5
-"""Faults that a message lists."""
-REMEDY = "Give one PNG of the image's size for every image, or choose another segment.backend."
+"""Faults and names that a message lists."""
 CHUNK = 256
-"""Files that are hashed in one go."""
+"""Masks that are hashed in one go."""
+READING = 2
+"""Raised when the same file is read as another mask than before: masks of the old reading are not used."""
+
+
+class MaskSource(Protocol):
+    """Where masks lie. Images are named by their paths below the data root."""
+
+    @property
+    def where(self) -> Path: ...
+
+    def mask(self, image: str, phrase: str) -> Mask | None:
+        """Bool HW; None where there is none. DataError with the mask's name and why it cannot be used."""
+        ...
+
+    def digest(self, image: str) -> str:
+        """A hash of what the mask is made from; "" where there is none."""
+        ...
+
+    def looked_for(self, image: str) -> str: ...
+
+    def doubles(self, images: Sequence[str]) -> list[str]:
+        """Masks that several of the images would take, though they are meant for one."""
+        ...
 
 
 @dataclass(frozen=True)
 class GivenMasks:
     """A Segmenter that reads files. Its ids are the images' paths relative to the data root."""
 
-    folder: Path
+    source: MaskSource
     identity: str
 
     def segment(
         self, ids: Sequence[str], images: Sequence[Image | Failed], phrase: str, batch_size: int
     ) -> list[Found | Failed]:
-        """An image fails if its mask is missing, unreadable or of another size, or if it has no id. Masks are read one
-        by one, whatever `batch_size` is."""
+        """An image without a mask gets an empty one with the reason; one whose mask cannot be used fails.
+
+        Masks are read one by one, whatever `batch_size` is."""
         return [
-            image if isinstance(image, Failed) else self._found(name, image)
+            image if isinstance(image, Failed) else self._found(name, (image.shape[0], image.shape[1]), phrase)
             for name, image in zip(ids, images, strict=True)
         ]
 
-    def _found(self, name: str, image: Image) -> Found | Failed:
-        if not name:
-            return Failed("an image without a path has no given mask")
+    def _found(self, name: str, size: tuple[int, int], phrase: str) -> Found | Failed:
+        nothing = np.zeros(size, np.bool_)
         try:
-            return Found(self._read(name, image.shape[:2]), 1.0)
+            mask = fitting(self.source, name, size, phrase)
         except DataError as error:
-            return Failed(f"{self.folder}: {error}. {REMEDY}")
+            return Failed(f"{self.source.where}: {error}")
+        if mask is None:
+            return Found(nothing, 0.0, reason=f"no mask is given: {self.source.looked_for(name)}")
+        return Found(mask, 1.0)
 
-    def missing(self, ids: Sequence[str]) -> list[str]:
-        """Mask files that these images lack, relative to the folder."""
-        return [mask_name(name) for name in ids if not (self.folder / mask_name(name)).is_file()]
 
-    def _read(self, name: str, shape: tuple[int, ...]) -> Mask:
-        path = resolve_inside(self.folder, mask_name(name))
+@dataclass(frozen=True)
+class Survey:
+    """What masks are given for a number of images: `usable` (with an object), `empty` and `missing` ones by image, and
+    `faults`: those that cannot be used, with the reason."""
+
+    usable: tuple[str, ...]
+    empty: tuple[str, ...]
+    missing: tuple[str, ...]
+    faults: tuple[str, ...]
+
+
+def open_given_masks(masks: str) -> GivenMasks:
+    """`masks` (segment.masks) names a folder of PNG files or a COCO file. DataError if it is neither."""
+    path = Path(masks).expanduser()
+    if path.is_dir():
+        return GivenMasks(MaskFolder(path), "given_masks")
+    if path.suffix.lower() == ".json" and path.is_file():
+        return GivenMasks(read_coco(path), "given_masks")
+    told = f" but {what_is(path)}" if path.is_file() and what_is(path) else ""
+    raise DataError(
+        f"segment.masks: {path} is no folder{told}; give a folder that mirrors the images' with PNG masks, or a COCO "
+        "file (.json)"
+    )
+
+
+def fitting(source: MaskSource, image: str, size: tuple[int, int], phrase: str) -> Mask | None:
+    """The mask of an image of `size` (height, width), upright; None where there is none. DataError if it cannot be used
+    or has another size."""
+    mask = source.mask(image, phrase)
+    if mask is None or mask.shape == size:
+        return mask
+    told = f"{source.looked_for(image)} is {mask.shape[1]}x{mask.shape[0]}, its image {size[1]}x{size[0]}"
+    turned = ": the photograph is turned by EXIF and its mask is not; turn the mask" if mask.shape == size[::-1] else ""
+    raise DataError(f"{told}{turned}")
+
+
+def survey(masks: GivenMasks, root: Path, images: Sequence[str], phrase: str) -> Survey:
+    """Open the mask of every image (paths below `root`), as a run does, several at a time."""
+    found: dict[str, list[str]] = {"usable": [], "empty": [], "missing": [], "faults": []}
+
+    def one(image: str) -> tuple[str, str]:
         try:
-            with PillowImage.open(path, formats=("PNG",)) as file:
-                if file.size != (shape[1], shape[0]):
-                    size = f"{file.width}x{file.height}"
-                    raise DataError(f"{mask_name(name)} is {size}, its image {shape[1]}x{shape[0]}")
-                return np.asarray(file.convert("L")) >= 128
-        except FileNotFoundError:
-            raise DataError(f"{mask_name(name)} is missing") from None
-        except (OSError, SyntaxError, ValueError, PillowImage.DecompressionBombError) as error:
-            raise DataError(f"{mask_name(name)} is no readable PNG ({error})") from error
+            size = upright_size(resolve_inside(root, image).read_bytes())
+            mask = fitting(masks.source, image, size, phrase)
+        except (DataError, OSError) as error:
+            return "faults", str(error)
+        return "missing" if mask is None else "usable" if mask.any() else "empty", image
 
-
-def open_given_masks(folder: str) -> GivenMasks:
-    """DataError if there is no such folder."""
-    path = Path(folder).expanduser()
-    if not path.is_dir():
-        raise DataError(f"segment.masks: {path} is no folder; it should mirror the images' folder with PNG masks.")
-    return GivenMasks(path, "given_masks")
-
-
-def masks_identity(folder: str, images: Sequence[str]) -> str:
-    """ "given_masks@" and 12 hex digits of a hash over the names and contents of the mask files that these images have;
-    a file that is not there counts as such. Files are read side by side, each once a process while it does not change.
-    """
-    root, ordered = str(Path(folder).expanduser()), sorted(images)
-    chunks = [ordered[at : at + CHUNK] for at in range(0, len(ordered), CHUNK)]
-    total = hashlib.sha256()
     with ThreadPoolExecutor() as pool:
-        for chunk, digests in zip(chunks, pool.map(lambda chunk: _digests(root, chunk), chunks), strict=True):
-            total.update(json.dumps([chunk, digests]).encode())
-    return f"given_masks@{total.hexdigest()[:12]}"
+        for kind, name in pool.map(one, images):
+            found[kind].append(name)
+    found["faults"] += [f"{name} is taken by several images" for name in masks.source.doubles(images)]
+    return Survey(**{kind: tuple(names) for kind, names in found.items()})
 
 
-def check_complete(masks: GivenMasks, ids: Sequence[str]) -> None:
-    """DataError that counts the images without a mask and lists the first, before anything is computed."""
-    missing = masks.missing(ids)
-    if missing:
-        raise DataError(_listing(masks.folder, [f"{name} is missing" for name in missing]))
+def survey_lines(found: Survey, masks: GivenMasks) -> tuple[list[str], list[str]]:
+    """What `ddb check` says of given masks, and the faults that stand in the way of a run."""
+    total = len(found.usable) + len(found.empty) + len(found.missing) + len(found.faults)
+    faults = []
+    if found.faults:
+        faults.append(
+            f"segment.masks: {masks.source.where}: {len(found.faults)} mask(s) unusable: {_listed(found.faults)}"
+        )
+    if not found.usable and not found.faults:
+        looked = _listed([masks.source.looked_for(name) for name in found.missing[:2]])
+        why = f"looked for: {looked}" if found.missing else "all masks are empty"
+        faults.append(f"segment.masks: {masks.source.where} has no mask for any of {total} training images ({why})")
+    lines = [f"masks: {len(found.usable)} of {total} training images have one"]
+    for names, what in (
+        (found.missing, "have none and are skipped"),
+        (found.empty, "have an empty one and are skipped"),
+    ):
+        if names:
+            lines.append(f"masks: {len(names)} {what}: {_listed(names)}")
+    return lines, faults
 
 
-def mask_name(image: str) -> str:
-    """places/0001.jpg -> places/0001.png"""
-    return PurePosixPath(image).with_suffix(".png").as_posix()
+def masks_identity(masks: str, images: Sequence[str]) -> str:
+    """ "given_masks@" and 12 hex digits of a hash over the images' names and what their masks are made from; a mask
+    that is not there counts as such. Files are read side by side. DataError if several images would take one mask."""
+    try:
+        source = open_given_masks(masks).source
+    except DataError:
+        return f"given_masks@{_hash([READING, sorted(images)])}"
+    if twice := source.doubles(images):
+        raise DataError(
+            f"segment.masks: {source.where}: {_listed(twice)} stand for several images: name their folders too"
+        )
+    ordered = sorted(images)
+    chunks = [ordered[at : at + CHUNK] for at in range(0, len(ordered), CHUNK)]
+    with ThreadPoolExecutor() as pool:
+        digests = list(pool.map(lambda chunk: [source.digest(name) for name in chunk], chunks))
+    return f"given_masks@{_hash([READING, *zip(chunks, digests, strict=True)])}"
 
 
-def _digests(root: str, images: Sequence[str]) -> list[str]:
-    """SHA-256 of each image's mask file in hex; "" where it cannot be read."""
-    digests = []
-    for name in images:
-        try:
-            digests.append(file_hash(os.path.join(root, mask_name(name))))
-        except OSError:
-            digests.append("")
-    return digests
+def _hash(content: object) -> str:
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:12]
 
 
-def _listing(folder: Path, faults: Sequence[str]) -> str:
-    more = f" and {len(faults) - LISTED} more" if len(faults) > LISTED else ""
-    return f"{folder}: {len(faults)} mask(s) unusable: {', '.join(faults[:LISTED])}{more}. {REMEDY}"
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
+    return f"{', '.join(names[:LISTED])}{more}"

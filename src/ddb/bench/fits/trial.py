@@ -24,7 +24,6 @@ from ddb.backends.classifiers.timm_classifier import (
 from ddb.bench.options import Options
 from ddb.config import FitConfig, RunConfig
 from ddb.data.counterfactuals import Counterfactuals, Rows
-from ddb.data.pixel_store import pixel_store
 from ddb.data.preprocessing import Preprocessing
 from ddb.data.sources.load import load_dataset
 from ddb.data.table import Dataset
@@ -33,6 +32,7 @@ from ddb.engine.workspace import Workspace
 from ddb.learn.classifier import Pixels
 from ddb.learn.device import Runtime, open_accelerator
 from ddb.learn.fit import Images
+from ddb.learn.material import crops, training_images
 from ddb.learn.seeds import seed_of
 from ddb.learn.validation import Held
 from ddb.rivals import Generated, Groups, Problem
@@ -115,14 +115,19 @@ class Trial:
         )
 
     def _images(self, samples: pa.Table) -> Images:
-        pixels = pixel_store(self.dataset, samples["id"].to_pylist(), self.preprocessing, self.run / "cache")
-        return Images(pixels, samples["label"].to_numpy().astype(np.int64))
+        augment = self.config.erm.augment
+        return training_images(self.dataset, samples, self.preprocessing, augment, self.run / "cache")
 
     def _generated(self, found: Counterfactuals, rows: Rows, train_ids: Sequence[str]) -> Generated:
         place = {name: row for row, name in enumerate(train_ids)}
         sources = np.array([place[found.source_ids[row]] for row in rows.tolist()], np.int64)
-        pixels = self._at_input(found, rows, "generated")
-        return Generated(Images(pixels, found.to_labels[rows]), found.from_labels[rows], sources)
+        pictures = None
+        if crops(self.config.erm.augment):
+            path = self.run / "cache" / f"bench-generated-{self.workspace.folder('prune').name}.bin"
+            smallest = self.config.erm.augment.scale[0]
+            pictures = found.pictures(self.preprocessing.size, smallest, rows, path)
+        images = Images(self._at_input(found, rows, "generated"), found.to_labels[rows], pictures=pictures)
+        return Generated(images, found.from_labels[rows], sources)
 
     def _held(self, found: Counterfactuals, rows: Rows) -> Held:
         """Counterfactuals to select with: a cell for every (class, made-from class), apart from the classes' own."""

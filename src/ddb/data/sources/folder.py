@@ -133,12 +133,14 @@ def _split_layout(tree: Tree, named: Mapping[Path, str], bases: Mapping[Path, Pa
     classes = {path: (path.name, split) for top, split in named.items() for path in inside[top].classes}
     notes = [note for found in inside.values() for note in found.notes]
     passed = {path for found in inside.values() for path in found.passed}
+    above = [path for top, base in bases.items() for path in base.parents if path.is_relative_to(top)]
+    passed.update(child for path in above for child in tree.inside(path) if _kind(child.name) == "aside")
     others = [path for path in tree.holding(Path()) if path not in named]
     strange = [path for path in others if not _kind(path.name)]
-    faults = []
     if "train" not in named.values():
         beside = f"; {_listed(strange)} beside it may be what belongs into it" if strange else ""
-        faults.append(f"no folder 'train' beside {_listed(named)}: the training images are missing{beside}")
+        fault = f"no folder 'train' beside {_listed(named)}: the training images are missing{beside}"
+        return Layout({}, frozenset(tree.inside(Path())), (fault,))
     for split in ("train", "val", "test"):
         several = [path for path, own in named.items() if own == split and tree.below[path]]
         if len(several) > 1:
@@ -148,7 +150,7 @@ def _split_layout(tree: Tree, named: Mapping[Path, str], bases: Mapping[Path, Pa
         f"(splits: {USUAL})"
         for path in strange
     ]
-    return Layout(classes, frozenset(passed.union(others)), tuple(faults), tuple(notes))
+    return Layout(classes, frozenset(passed.union(others)), (), tuple(notes))
 
 
 def _class_layout(tree: Tree, named: Mapping[Path, str], extra: Mapping[str, str], chosen: frozenset[str]) -> Layout:
@@ -201,8 +203,11 @@ def _misplaced(tree: Tree, splits: Sequence[Path], classes: Sequence[Path]) -> s
 def _base(tree: Tree, top: Path, extra: Mapping[str, str]) -> Path:
     """Where the class folders of a split lie: `train`, or `train/train` or `train/images` where that is all."""
     base = top
-    while not tree.directly[base] and len(tree.holding(base)) == 1:
-        (child,) = tree.holding(base)
+    while not tree.directly[base]:
+        inner = [path for path in tree.holding(base) if _kind(path.name) != "aside"]
+        if len(inner) != 1:
+            break
+        child = inner[0]
         same = _split(child.name, extra) == _split(top.name, extra)
         if not tree.holding(child) or not (same or _kind(child.name) == "holder"):
             break

@@ -19,7 +19,7 @@ from typing import Any
 from ddb.data.cache_folder import user_cache
 from ddb.data.sources.hub.columns import UNLABELLED, Columns, choose, listing_of, names_of, text_of
 from ddb.data.sources.hub.imagefolder import METADATA, list_imagefolder, metadata_files
-from ddb.data.sources.hub.shards import Shard, find_shards, read_columns, read_rows
+from ddb.data.sources.hub.shards import PARQUET, Shard, find_shards, read_columns, read_rows
 from ddb.data.sources.listing import Entry, Listing, existing_folder, named
 from ddb.data.sources.split_names import USUAL
 from ddb.errors import DataError
@@ -28,7 +28,9 @@ from ddb.errors import DataError
 def list_huggingface(root: str, target: str, attribute: str, cache: Path | None) -> Listing:
     """Every labelled row. `target` and `attribute` name columns (default: label, ...). Rows without a label (-1 in a
     test split whose labels are secret) are passed over, which is said."""
-    folder = named(root) if named(root).is_file() else existing_folder(root)
+    folder = named(root)
+    if folder.suffix.lower() not in PARQUET or not folder.is_file():
+        folder = existing_folder(root)
     tables = metadata_files(folder)
     if tables:
         return list_imagefolder(folder, tables, target, attribute)
@@ -81,13 +83,15 @@ def _check_alike(shards: Sequence[Shard], columns: Columns) -> None:
         for column in wanted:
             other = there.get(column.name)
             if other is None or (other.image, other.names) != (column.image, column.names):
-                what = (
-                    "no such column" if other is None else f"another one ({other.kind}, {', '.join(other.names[:4])})"
-                )
+                what = f"another one ({other.kind}{_classes(other.names)})" if other else "none"
                 raise DataError(
                     f"{shards[0].path.name} has the column {column.name}, {shard.path} {what}: these are two data sets "
                     "in one folder; set data.root to a folder that holds one"
                 )
+
+
+def _classes(names: Sequence[str]) -> str:
+    return f" of the classes {', '.join(names[:4])}" if names else ""
 
 
 def _unpack(shards: Sequence[Shard], columns: Columns, out: Path) -> None:

@@ -141,6 +141,8 @@ def _choose_classes(listing: Listing, wanted: tuple[str, ...], faults: list[str]
     twice = [name for name, times in Counter(wanted).items() if times > 1]
     faults += [f"data.classes: {name!r} stands there twice" for name in twice]
     classes = wanted or tuple(present)
+    if not classes and not faults:
+        faults.append("there is no image with a label and a known split")
     if len(classes) == 1:
         faults.append(f"only one class ({classes[0]!r}): at least two are needed")
     return classes

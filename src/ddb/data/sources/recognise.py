@@ -44,8 +44,9 @@ def recognise(path: Path) -> Recognised:
     layout = find_layout(tree, {})
     if any(tree.below[folder] for folder in layout.classes) and not layout.faults:
         names = sorted({name for name, _ in layout.classes.values()})
-        where = "in folders of splits" if any(split for _, split in layout.classes.values()) else "of images"
-        return Recognised("folder", path, f"{len(names)} class folders {where}, {', '.join(names[:4])}")
+        splits = sorted({path.parts[0] for path, (_, split) in layout.classes.items() if split})
+        many = f"{len(names)} folders of images, {', '.join(names[:4])}"
+        return Recognised("folder", path, f"folders of classes in {', '.join(splits)}" if splits else many)
     if found := _table_beside(path):
         return found
     inner = [child.name for child in sorted(path.iterdir()) if child.is_dir() and not child.name.startswith(".")]

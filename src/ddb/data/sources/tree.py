@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,7 +40,8 @@ class Tree:
 
 
 def read_tree(root: Path) -> Tree:
-    """Hidden files and folders, and those of operating systems, are passed over; linked folders are not entered."""
+    """Hidden files and folders, those of operating systems, and run folders are passed over; linked folders are not
+    entered."""
     images: list[Path] = []
     children: dict[Path, list[Path]] = {}
     foreign: set[Path] = set()
@@ -51,6 +52,9 @@ def read_tree(root: Path) -> Tree:
 
     for name, inner, files in os.walk(root, onerror=unreadable):
         here = Path(name).relative_to(root)
+        if is_run_folder(files):
+            inner[:], files = [], []
+            foreign.update((here, *here.parents))
         inner[:] = sorted(child for child in inner if _counts(child))
         for child in _readable(here, inner, faults):
             if (root / here / child).is_symlink():
@@ -66,6 +70,11 @@ def read_tree(root: Path) -> Tree:
     below = Counter(folder for image in images for folder in image.parents)
     directly = Counter(image.parent for image in images)
     return Tree(root, tuple(sorted(images)), children, below, directly, frozenset(foreign), tuple(faults))
+
+
+def is_run_folder(files: Collection[str]) -> bool:
+    """Whether these are the files at the top of a run folder of ddb, which may lie in the data folder."""
+    return {"config.yaml", "environment.json"} <= set(files)
 
 
 def _counts(name: str) -> bool:

@@ -16,6 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from ddb.backends.weights import foreign_format
 from ddb.errors import ModelError
 
 Rows = tuple[Tensor, ...]
@@ -59,6 +60,8 @@ def _read(token: str, file: Path) -> dict[str, Tensor]:
     try:
         return load_file(file)
     except (OSError, SafetensorError) as error:
+        if file.is_file() and (foreign := foreign_format(file)):
+            raise ModelError(f"{file}: the file of token {token} is {foreign}") from error
         raise ModelError(
             f"{file}: the file of token {token} is missing or damaged (not safetensors): learn or download it again."
         ) from error

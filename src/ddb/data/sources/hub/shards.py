@@ -9,6 +9,7 @@ Parquet into a cache of its own, and no script of a data set is ever run.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ import pyarrow.parquet as pq
 from ddb.data.images import resolve_inside
 from ddb.data.sources.hub.configurations import check_one_configuration
 from ddb.data.sources.split_names import split_in_path
+from ddb.data.sources.tree import is_run_folder
 from ddb.errors import DataError
 
 BATCH = 32
@@ -57,11 +59,19 @@ def find_shards(folder: Path) -> list[Shard]:
         return [shard for shards in found for shard in shards]
     if (folder / "state.json").is_file():
         return _saved(folder, None)
-    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in PARQUET and path.stem != "metadata")
-    inner = [path.relative_to(folder) for path in files]
-    visible = [path for path in inner if not any(part.startswith(".") for part in path.parts)]
+    visible = list(_parquet_files(folder))
     check_one_configuration(folder, visible)
     return [Shard(folder / path, split_in_path(path.with_suffix("").as_posix())) for path in visible]
+
+
+def _parquet_files(folder: Path) -> Iterator[Path]:
+    """Relative to `folder`, in the order of their paths; hidden ones and those in run folders are passed over."""
+    found = []
+    for name, inner, files in os.walk(folder):
+        inner[:] = [] if is_run_folder(files) else [child for child in inner if not child.startswith(".")]
+        here = [Path(name) / file for file in files if not file.startswith(".") and not is_run_folder(files)]
+        found += [path for path in here if path.suffix.lower() in PARQUET and path.stem != "metadata"]
+    yield from (path.relative_to(folder) for path in sorted(found))
 
 
 def read_columns(path: Path) -> list[Column]:
