@@ -201,8 +201,11 @@ def test_out_of_memory_halves_the_batch_for_good_and_changes_no_image(
         assert np.abs(a.image.astype(int) - b.image).max() <= 1
     assert tried == [5, 2, 2, 2], "the last one is filled up"
     tried.clear()
-    paint(opened(nine, painter.settings), tasks(4), 5)
-    assert tried == [2, 2, 2], "another painter of this process knows"
+    paint(painter, tasks(4), 5)
+    assert tried == [2, 2], "it knows from then on"
+    tried.clear()
+    paint(opened(nine, painter.settings), tasks(1), 5)
+    assert tried == [5, 2, 2, 2], "another generator does not: nothing is kept in the module"
 
 
 def test_out_of_memory_with_one_image_says_what_to_lower(
