@@ -89,11 +89,10 @@ class Weights:
         path = self.path
         if path.is_dir():
             return path
-        foreign = foreign_format(path)
+        told = f"{foreign}. This" if (foreign := foreign_format(path)) else "a file; this"
         raise ModelError(
-            f"{path}: {foreign or 'a file'}{'.' if foreign else ';'} This setting takes a folder with config.json beside "
-            f'the weights. Of a Stable Diffusion checkpoint in one file diffusers makes one: python -c "{SPLIT}" {path} '
-            f"{path.with_suffix('')}"
+            f"{path}: {told} setting takes a folder with config.json beside the weights. Of a Stable Diffusion "
+            f'checkpoint in one file diffusers makes one: python -c "{SPLIT}" {path} {path.with_suffix("")}'
         )
 
     def here(self) -> Path | None:
@@ -135,8 +134,8 @@ def parse_weights(text: str, pocket: Callable[[], Path] | None = None) -> Weight
 
 
 def foreign_format(path: Path) -> str:
-    """What a file of weights is, by its suffix, where ddb does not open it, and how it is converted; "" where its suffix
-    says nothing of the kind."""
+    """What a file of weights is, by its suffix, where ddb does not open it, and how it is converted; "" where its
+    suffix says nothing of the kind."""
     suffix = path.suffix.lower()
     if suffix in PICKLED:
         return (

@@ -55,10 +55,11 @@ def join(device: str) -> None:
         try:
             PartialState(cpu=on_cpu, timeout=PATIENCE)
         except (RuntimeError, ValueError) as error:
+            where = f"{os.environ['MASTER_ADDR']}:{os.environ.get('MASTER_PORT', '')}"
             raise ConfigError(
-                f"cannot meet the other {int(os.environ['WORLD_SIZE']) - 1} processes at "
-                f"{os.environ['MASTER_ADDR']}:{os.environ.get('MASTER_PORT', '')} ({str(error).strip().splitlines()[0]}). Start "
-                "with torchrun or accelerate launch, or `unset WORLD_SIZE` to run in this process alone."
+                f"cannot meet the other {int(os.environ['WORLD_SIZE']) - 1} processes at {where} "
+                f"({str(error).strip().splitlines()[0]}). Start with torchrun or accelerate launch, or "
+                "`unset WORLD_SIZE` to run in this process alone."
             ) from error
         atexit.register(leave)
 
