@@ -13,6 +13,7 @@ from torch import nn
 
 from ddb.backends.classifiers.timm_classifier import Card, LoadedClassifier
 from ddb.config import Augment, FitConfig
+from ddb.data.preprocessing import Preprocessing
 from ddb.learn.classifier import Classifier
 from ddb.learn.device import Runtime
 from ddb.learn.fit import Images, Material, fit
@@ -40,8 +41,8 @@ class Net(nn.Module):
 def start() -> LoadedClassifier:
     torch.manual_seed(0)
     net = Net()
-    classifier = Classifier(net, net.fc, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25), SIDE)
-    card = Card("net", {}, ("dark", "red"), SIDE, classifier.mean, classifier.std)
+    classifier = Classifier(net, net.fc, Preprocessing(SIDE, 1.0, "bicubic", (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)))
+    card = Card("net", {}, ("dark", "red"), classifier.preprocessing)
     return LoadedClassifier(classifier, card)
 
 

@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from ddb.config import Augment, FitConfig
+from ddb.data.preprocessing import Preprocessing
 from ddb.learn import processes
 from ddb.learn.classifier import Classifier
 from ddb.learn.device import Runtime
@@ -36,7 +37,9 @@ def classifier(norm: nn.Module) -> Classifier:
     torch.manual_seed(0)
     head = nn.Linear(8, 2)
     layers = [nn.Conv2d(3, 8, 3, 2, 1), norm, nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), head]
-    return Classifier(nn.Sequential(*layers), head, (0.4, 0.5, 0.6), (0.2, 0.25, 0.3), SIDE)
+    return Classifier(
+        nn.Sequential(*layers), head, Preprocessing(SIDE, 1.0, "bicubic", (0.4, 0.5, 0.6), (0.2, 0.25, 0.3))
+    )
 
 
 def material(name: str) -> Material:

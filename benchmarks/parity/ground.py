@@ -16,11 +16,12 @@ from ddb.backends.classifiers.timm_classifier import (
     LoadedClassifier,
     create_classifier,
     load_classifier,
+    preprocessing_of,
     save_classifier,
 )
 from ddb.bench.fits.trial import group_numbers
 from ddb.config import Augment, DataConfig, ErmConfig, FitConfig, PocketConfig
-from ddb.data.images import pixel_store
+from ddb.data.pixel_store import pixel_store
 from ddb.data.sources.load import load_dataset
 from ddb.data.table import Dataset
 from ddb.learn import predict
@@ -88,7 +89,7 @@ class Ground:
 
     def images(self, split: str) -> Images:
         rows = self.dataset.split(split)
-        pixels = pixel_store(self.dataset, rows["id"].to_pylist(), SIDE, self.out / "cache")
+        pixels = pixel_store(self.dataset, rows["id"].to_pylist(), preprocessing_of(BACKBONE), self.out / "cache")
         return Images(pixels, rows["label"].to_numpy().astype(np.int64))
 
     def groups(self, split: str) -> np.ndarray:

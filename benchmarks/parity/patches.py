@@ -44,8 +44,8 @@ def patched(source: Path, patches: Sequence[Patch], copy: Path) -> Path:
 
 def statistics() -> tuple[str, str]:
     """Mean and standard deviation of the pocket backbone's input, as Python lists."""
-    card = create_classifier(BACKBONE, CLASSES, 0).card
-    return str(list(card.mean)), str(list(card.std))
+    pictures = create_classifier(BACKBONE, CLASSES, 0).card.preprocessing
+    return str(list(pictures.mean)), str(list(pictures.std))
 
 
 def small_images(file: str, scale: str, resolution: str) -> list[Patch]:

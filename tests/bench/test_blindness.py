@@ -16,12 +16,13 @@ from PIL import Image
 
 import ddb.bench
 from bench_runs import Finished, config, options, records, run
+from ddb.backends.classifiers.timm_classifier import preprocessing_of
 from ddb.bench import scores
 from ddb.bench.fits.methods import method
 from ddb.bench.fits.search import Fits
 from ddb.bench.fits.trial import Trial, open_trial
 from ddb.bench.folder import Folder
-from ddb.data.images import read_image, square
+from ddb.data.images import read_image
 from ddb.data.table import Dataset
 from ddb.engine.progress import Lines
 
@@ -117,7 +118,7 @@ def _chosen(out: Path) -> dict[tuple[str, int], dict[str, Any]]:
 
 
 def _squared(trial: Trial, name: str) -> np.ndarray:
-    return square(read_image(trial.dataset.root, name), trial.config.erm.image_size)
+    return preprocessing_of(trial.config.erm).square(read_image(trial.dataset.root, name))
 
 
 def _arrays(value: Any) -> Any:

@@ -11,22 +11,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ddb.config import DataConfig
-from ddb.data import images, pixel_file
 from ddb.data.images import (
     check,
     decode,
     mask_png,
-    pixel_store,
     png_bytes,
     portable,
     read_image,
     read_mask,
     read_png,
     resolve_inside,
-    square,
 )
-from ddb.data.sources.load import load_dataset
 from ddb.errors import DataError
 
 RED, HALF_RED = (200, 40, 20), (228, 148, 138)  # half transparent over white: (c * 128 + 255 * 127) / 255, rounded
@@ -225,73 +220,3 @@ def test_png_and_masks_come_back_as_they_were() -> None:
     assert np.array_equal(read_mask(data), mask)
     with Image.open(io.BytesIO(data)) as image:
         assert image.mode == "L" and set(np.unique(np.asarray(image)).tolist()) == {0, 255}
-
-
-def test_square_keeps_images_of_the_right_size_and_cuts_the_middle() -> None:
-    pixels = np.random.default_rng(1).integers(0, 256, (32, 32, 3), dtype=np.uint8)
-    assert np.array_equal(square(pixels, 32), pixels)
-    wide = np.concatenate([np.zeros_like(pixels), pixels, np.zeros_like(pixels)], axis=1)
-    assert np.array_equal(square(wide, 32), pixels)
-    tall = np.full((90, 30, 3), 200, np.uint8)
-    assert square(tall, 64).shape == (64, 64, 3)
-    chequered = np.tile(np.array([[0, 255], [255, 0]], np.uint8), (64, 64))[..., None].repeat(3, axis=2)
-    assert np.abs(square(chequered, 16).astype(int) - 127).max() <= 2, "not antialiased"
-
-
-def test_pixel_store_decodes_each_image_once(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    dataset = load_dataset(DataConfig(root=str(folder)))
-    ids = dataset.samples["id"].to_pylist()
-    opened: list[str] = []
-    real = images.read_image
-    monkeypatch.setattr(images, "read_image", lambda root, name: opened.append(name) or real(root, name))
-    store = pixel_store(dataset, ids, 8, tmp_path / "cache")
-    assert store.shape == (20, 8, 8, 3) and store.dtype == np.uint8 and not store.flags.writeable
-    for row in (0, 7, 19):
-        assert np.array_equal(store[row], square(read_image(folder, ids[row]), 8))
-    opened.clear()
-    some = [ids[5], ids[2], ids[2]]
-    assert np.array_equal(pixel_store(dataset, some, 8, tmp_path / "cache"), store[[5, 2, 2]])
-    assert np.array_equal(pixel_store(dataset.without_attributes(), ids[3:9], 8, tmp_path / "cache"), store[3:9])
-    assert isinstance(pixel_store(dataset, ids[3:9], 8, tmp_path / "cache"), np.memmap)
-    assert pixel_store(dataset, [], 8, tmp_path / "cache").shape == (0, 8, 8, 3)
-    assert not opened
-
-
-def test_pixel_store_is_made_anew_for_other_content(folder: Path, tmp_path: Path) -> None:
-    dataset = load_dataset(DataConfig(root=str(folder)))
-    name = dataset.samples["id"][0].as_py()
-    before = pixel_store(dataset, [name], 8, tmp_path / "cache").copy()
-    (folder / name).write_bytes(PNG)
-    after = pixel_store(load_dataset(DataConfig(root=str(folder))), [name], 8, tmp_path / "cache")
-    assert not np.array_equal(before, after)
-
-
-def test_pixel_store_says_which_file_broke_and_leaves_nothing(folder: Path, tmp_path: Path) -> None:
-    dataset = load_dataset(DataConfig(root=str(folder)))
-    (folder / "cat" / "3.png").write_bytes(b"")
-    with pytest.raises(DataError, match=r"3\.png: the file is empty"):
-        pixel_store(dataset, ["cat/1.png"], 8, tmp_path / "cache")
-    assert not list((tmp_path / "cache").iterdir())
-
-
-def test_pixel_store_on_a_full_disk(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*args: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(pixel_file.os, "fsync", full)
-    with pytest.raises(DataError, match="cannot store .* GB of pixels there: No space left"):
-        pixel_store(load_dataset(DataConfig(root=str(folder))), ["cat/1.png"], 8, tmp_path / "cache")
-    assert not list((tmp_path / "cache").iterdir())
-
-
-def test_real_photographs_become_pixels(shared_data: Path, tmp_path: Path) -> None:
-    config = DataConfig(root=str(shared_data / "photos"), classes=("gas_pump", "golf_ball"))
-    dataset = load_dataset(config, tmp_path)
-    assert not dataset.quarantined
-    store = pixel_store(dataset, dataset.samples["id"].to_pylist(), 64, tmp_path)
-    assert len(store) == 160 and store.std(axis=(1, 2, 3)).min() > 5
-    with Image.open(shared_data / "photos" / dataset.samples["image"][0].as_py()) as image:
-        shorter = min(image.size)
-        expected = image.convert("RGB").resize([round(s * 64 / shorter) for s in image.size], Image.Resampling.BICUBIC)
-    left, top = (expected.width - 64) // 2, (expected.height - 64) // 2
-    assert np.array_equal(store[0], np.asarray(expected.crop((left, top, left + 64, top + 64))))

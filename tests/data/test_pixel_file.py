@@ -12,11 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ddb.config import DataConfig
-from ddb.data import images, pixel_file
-from ddb.data.images import pixel_store, read_image, square
+from ddb.data import pixel_file
 from ddb.data.pixel_file import DecodedAtUse, open_pixels, write_pixels
-from ddb.data.sources.load import load_dataset
 
 COUNT, SIDE = 37, 5
 ARRAY = np.random.default_rng(0).integers(0, 256, (COUNT, SIDE, SIDE, 3), dtype=np.uint8)
@@ -168,27 +165,3 @@ def test_decoded_at_use_gives_what_an_array_gives() -> None:
     for index in (2, -1, slice(1, 3), slice(None), [3, 0, 0], np.array([2, 1]), slice(4, 9), []):
         assert np.array_equal(pixels[index], expected[index])  # type: ignore[index]
         assert pixels[index].dtype == np.uint8  # type: ignore[index]
-
-
-def test_a_damaged_store_is_made_again(folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    dataset = load_dataset(DataConfig(root=str(folder)))
-    ids = dataset.samples["id"].to_pylist()
-    before = pixel_store(dataset, ids, 8, tmp_path).copy()
-    (path,) = tmp_path.glob("pixels-*.npy")
-    data = bytearray(path.read_bytes())
-    data[500] ^= 255
-    path.write_bytes(data)
-    with caplog.at_level("INFO", "ddb"):
-        assert np.array_equal(pixel_store(dataset, ids, 8, tmp_path), before)
-    assert "is damaged or of an older version of ddb: decoding the images again" in caplog.text
-
-
-def test_without_a_store_nothing_is_written(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    dataset = load_dataset(DataConfig(root=str(folder), decode_once=False)).without_attributes()
-    ids = dataset.samples["id"].to_pylist()
-    at_once = pixel_store(dataset, ids, 8, tmp_path / "cache")
-    assert isinstance(at_once, np.ndarray) and np.array_equal(at_once[7], square(read_image(folder, ids[7]), 8))
-    monkeypatch.setattr(images, "FEW", 4)
-    later = pixel_store(dataset, ids[3:], 8, tmp_path / "cache")
-    assert isinstance(later, DecodedAtUse) and np.array_equal(later[[2, 5]], at_once[[5, 8]])
-    assert not (tmp_path / "cache").exists()

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+from ddb.data.preprocessing import Preprocessing
 from ddb.learn.classifier import Classifier
 from ddb.learn.device import Runtime
 from ddb.learn.fit import Images
@@ -38,7 +39,7 @@ def make_classifier() -> Callable[..., Classifier]:
     def make(classes: int = 2, seed: int = 0) -> Classifier:
         torch.manual_seed(seed)
         net = Net(classes)
-        return Classifier(net, net.fc, (0.4, 0.5, 0.6), (0.2, 0.25, 0.3), SIDE)
+        return Classifier(net, net.fc, Preprocessing(SIDE, 1.0, "bicubic", (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)))
 
     return make
 

@@ -6,10 +6,7 @@ import numpy as np
 import pytest
 import torch
 from captum.attr import IntegratedGradients
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from ddb.data.images import square
 from ddb.learn import attribution
 from ddb.learn.predict import logits, softmax
 
@@ -86,24 +83,3 @@ def test_share_outside_by_hand():
     maps = np.array([[[1.0, -3.0], [0.0, 4.0]], [[0.0, 0.0], [0.0, 0.0]]], np.float32)
     masks = np.array([[[True, False], [False, True]]] * 2)
     assert attribution.share_outside(maps, masks).tolist() == [3 / 8, 0]
-
-
-@given(st.integers(20, 90), st.integers(20, 90), st.integers(12, 60), st.integers(0, 10**6))
-@settings(max_examples=60, deadline=None)
-def test_mask_at_the_input_covers_every_pixel_that_changes(height, width, side, seed):
-    rng = np.random.default_rng(seed)
-    image = rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
-    mask = np.zeros((height, width), bool)
-    top, left = rng.integers(height), rng.integers(width)
-    mask[top : top + rng.integers(1, 20), left : left + rng.integers(1, 20)] = True
-    changed = np.where(mask[..., None], 255 - image, image)
-    differs = (square(image, side) != square(changed, side)).any(2)
-    covered = attribution.mask_at_input(mask, side)
-    assert covered.shape == (side, side)
-    assert not (differs & ~covered).any()
-
-
-def test_mask_of_the_inputs_own_size_is_unchanged():
-    mask = np.zeros((12, 12), bool)
-    mask[3, 4] = True
-    assert (attribution.mask_at_input(mask, 12) == mask).all()

@@ -8,6 +8,7 @@ import torch
 from captum.attr import LayerAttribution, LayerGradCam
 from torch import nn
 
+from ddb.data.preprocessing import Preprocessing
 from ddb.errors import ModelError
 from ddb.learn import gradcam
 from ddb.learn.classifier import Classifier
@@ -26,7 +27,7 @@ def pooled(seed: int) -> Classifier:
     model = nn.Sequential(
         nn.Conv2d(3, 6, 3, stride=2, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), head
     )
-    return Classifier(model, head, (0.4, 0.5, 0.6), (0.2, 0.25, 0.3), 16)
+    return Classifier(model, head, Preprocessing(16, 1.0, "bicubic", (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)))
 
 
 def test_is_captums_grad_cam_where_both_are_the_same(pixels, cpu):
@@ -56,7 +57,7 @@ def test_the_map_is_the_last_that_is_fine_enough(pixels, cpu, monkeypatch, strid
     model = nn.Sequential(*convolutions, nn.AdaptiveAvgPool2d(1), nn.Flatten(), head)
     seen, real = [], gradcam.weighted_map
     monkeypatch.setattr(gradcam, "weighted_map", lambda maps, slopes: seen.append(maps) or real(maps, slopes))
-    classifier = Classifier(model, head, (0.5,) * 3, (0.5,) * 3, 16)
+    classifier = Classifier(model, head, Preprocessing(16, 1.0, "bicubic", (0.5,) * 3, (0.5,) * 3))
     xgradcam(classifier, pixels, cpu, 5)
     inputs = classifier.normalise(torch.from_numpy(pixels).permute(0, 3, 1, 2).float())
     torch.testing.assert_close(seen[0], model[: chosen + 1](inputs))
@@ -64,7 +65,9 @@ def test_the_map_is_the_last_that_is_fine_enough(pixels, cpu, monkeypatch, strid
 
 def test_a_model_without_maps_is_refused(pixels, cpu):
     head = nn.Linear(768, 2)
-    classifier = Classifier(nn.Sequential(nn.Flatten(), head), head, (0.5,) * 3, (0.5,) * 3, 16)
+    classifier = Classifier(
+        nn.Sequential(nn.Flatten(), head), head, Preprocessing(16, 1.0, "bicubic", (0.5,) * 3, (0.5,) * 3)
+    )
     with pytest.raises(ModelError, match="no feature map"):
         xgradcam(classifier, pixels, cpu, 2)
 

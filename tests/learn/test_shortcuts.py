@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from ddb.data.preprocessing import Preprocessing
 from ddb.learn.classifier import Classifier
 from ddb.learn.shortcuts import follows, reliance
 
@@ -30,7 +31,7 @@ class Looks(nn.Module):
 
 def looking_at(view: np.ndarray) -> Classifier:
     model = Looks(view)
-    return Classifier(model, model.fc, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), SIDE)
+    return Classifier(model, model.fc, Preprocessing(SIDE, 1.0, "bicubic", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)))
 
 
 def scenes(centre: int, around: int) -> np.ndarray:

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from ddb.config import FitConfig
+from ddb.data.preprocessing import Preprocessing
 from ddb.learn import fit as fitting
 from ddb.learn.batches import Batch
 from ddb.learn.classifier import to_tensor
@@ -82,7 +83,7 @@ def test_a_steps_loss_is_the_sum_of_three_means(made):
     """CE(batch) + alpha CE(masked) + alpha CE(fused), the composed ones of the easy images of the batch."""
     pixels, masks, labels, composer = made
     model = Plain()
-    classifier = fitting.Classifier(model, model.fc, (0.5,) * 3, (0.25,) * 3, 10)
+    classifier = fitting.Classifier(model, model.fc, Preprocessing(10, 1.0, "bicubic", (0.5,) * 3, (0.25,) * 3))
     (batch,) = composer.plan(torch.Generator().manual_seed(0), classifier)
     rows = batch.rows[:8]
     chosen = rows[rows < 10]
@@ -109,7 +110,7 @@ def test_a_batch_of_one_easy_class_is_permuted_and_one_without_easy_images_is_le
     generator = torch.Generator().manual_seed(0)
     assert sorted(composer.strangers(np.array([0, 2, 4]), generator)) == [0, 2, 4]
     model = Plain()
-    classifier = fitting.Classifier(model, model.fc, (0.5,) * 3, (0.25,) * 3, 10)
+    classifier = fitting.Classifier(model, model.fc, Preprocessing(10, 1.0, "bicubic", (0.5,) * 3, (0.25,) * 3))
     (batch,) = replace(composer, easy=np.zeros(12, bool)).plan(generator, classifier)
     assert len(batch.rows) == 8 and (batch.weights == 1).all()
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from ddb.data.preprocessing import Preprocessing
 from ddb.learn.classifier import Classifier
 from ddb.learn.device import Runtime
 from ddb.rivals.dac_masks import QUANTILES, adaptive_masks, at_quantile, chosen_quantiles, elbow, filled
@@ -66,7 +67,7 @@ class Corner(nn.Module):
 def test_the_mask_is_the_part_that_the_model_decides_by():
     """A red rectangle on 30% of a black image: the loss stays low while 30% of the pixels or more are kept."""
     model = Corner()
-    classifier = Classifier(model, model.head, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0), 10)
+    classifier = Classifier(model, model.head, Preprocessing(10, 1.0, "bicubic", (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)))
     pixels = np.zeros((1, 10, 10, 3), np.uint8)
     pixels[0, :3, :, 0] = 200
     pixels[0, :, :, 0] += np.arange(100, dtype=np.uint8).reshape(10, 10)[::-1, ::-1] // 20  # no two rows alike
@@ -76,7 +77,7 @@ def test_the_mask_is_the_part_that_the_model_decides_by():
 
 def test_what_is_not_kept_is_the_mean_colour():
     model = Corner()
-    classifier = Classifier(model, model.head, (0.2, 0.4, 0.6), (1.0, 1.0, 1.0), 2)
+    classifier = Classifier(model, model.head, Preprocessing(2, 1.0, "bicubic", (0.2, 0.4, 0.6), (1.0, 1.0, 1.0)))
     image = np.full((1, 2, 2, 3), 9, np.uint8)
     mask = np.array([[[True, False], [False, False]]])
     assert filled(classifier, image, mask)[0].tolist() == [[[9, 9, 9], [51, 102, 153]], [[51, 102, 153]] * 2]

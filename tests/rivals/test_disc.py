@@ -12,6 +12,7 @@ from torch import nn
 
 from ddb.backends.classifiers.timm_classifier import Card, LoadedClassifier
 from ddb.config import Augment, FitConfig
+from ddb.data.preprocessing import Preprocessing
 from ddb.errors import ConfigError
 from ddb.learn import fit as fitting
 from ddb.learn.classifier import Classifier
@@ -49,8 +50,8 @@ def start() -> LoadedClassifier:
     head = nn.Linear(64, 2)
     layers = [nn.Conv2d(3, 16, 3, 2, 1), nn.ReLU(), nn.Conv2d(16, 64, 3, 2, 1), nn.ReLU()]
     model = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), head)
-    classifier = Classifier(model, head, (0.5,) * 3, (0.25,) * 3, SIDE)
-    return LoadedClassifier(classifier, Card("net", {}, ("red", "blue"), SIDE, classifier.mean, classifier.std))
+    classifier = Classifier(model, head, Preprocessing(SIDE, 1.0, "bicubic", (0.5,) * 3, (0.25,) * 3))
+    return LoadedClassifier(classifier, Card("net", {}, ("red", "blue"), classifier.preprocessing))
 
 
 def write(folder, colours):

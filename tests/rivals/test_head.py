@@ -7,13 +7,14 @@ import pytest
 import torch
 from torch import nn
 
+from ddb.data.preprocessing import Preprocessing
 from ddb.errors import ModelError
 from ddb.learn.classifier import Classifier
 from ddb.rivals.head import Head, average, head_of, put_head, unscaled
 
 
 def wrap(head: nn.Module) -> Classifier:
-    return Classifier(nn.Sequential(head), head, (0.5,) * 3, (0.5,) * 3, 8)
+    return Classifier(nn.Sequential(head), head, Preprocessing(8, 1.0, "bicubic", (0.5,) * 3, (0.5,) * 3))
 
 
 def test_out_and_in_again():

@@ -22,7 +22,7 @@ def test_rows_agree_with_the_saved_classifier(run_folder, squares, tiny_erm):
     loaded = load_classifier(run_folder.folder("erm") / "classifier")
     for row in table.to_pylist()[::9]:
         pixels = torch.from_numpy(read_image(squares.root, row["id"]).copy()).permute(2, 0, 1)[None] / 255
-        mean, std = (torch.tensor(values).view(3, 1, 1) for values in (loaded.card.mean, loaded.card.std))
+        mean, std = (torch.tensor(values).view(3, 1, 1) for values in (loaded.classifier.mean, loaded.classifier.std))
         with torch.inference_mode():
             outputs = loaded.classifier.model((pixels - mean) / std)
         np.testing.assert_allclose(row["probabilities"], outputs.softmax(1)[0], atol=1e-5)

@@ -26,7 +26,7 @@ def scored(run_folder, squares, tiny_erm, paint):
 
 def outputs(folder, image):
     loaded = load_classifier(folder.folder("erm") / "classifier")
-    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (loaded.card.mean, loaded.card.std))
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (loaded.classifier.mean, loaded.classifier.std))
     with torch.inference_mode():
         return loaded.classifier.model((torch.from_numpy(image.copy()).permute(2, 0, 1)[None] / 255 - mean) / std)[0]
 

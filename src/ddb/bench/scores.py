@@ -10,7 +10,7 @@ import numpy as np
 
 from ddb.backends.classifiers.timm_classifier import LoadedClassifier
 from ddb.bench.fits.trial import PREDICT_BATCH, Trial
-from ddb.data.images import pixel_store
+from ddb.data.pixel_store import pixel_store
 from ddb.learn import metrics, predict
 from ddb.records import Group
 
@@ -19,7 +19,7 @@ def score(trial: Trial, loaded: LoadedClassifier) -> dict[str, Any]:
     """As `learn.metrics.summarise` gives them, in float32, groups with their names."""
     dataset = trial.dataset
     test, train = dataset.split("test"), dataset.split("train")
-    pixels = pixel_store(dataset, test["id"].to_pylist(), loaded.card.image_size, trial.run / "cache")
+    pixels = pixel_store(dataset, test["id"].to_pylist(), loaded.card.preprocessing, trial.run / "cache")
     outputs = predict.logits(loaded.classifier, pixels, trial.runtime.exact(), PREDICT_BATCH)
     attributes, of_train = (
         split["attribute"].fill_null(metrics.UNKNOWN).to_numpy().astype(np.int64) for split in (test, train)

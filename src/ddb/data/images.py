@@ -7,34 +7,24 @@ become RGB (transparency over white). Animations, damaged and oversized files ar
 from __future__ import annotations
 
 import io
-import logging
 import struct
 import zlib
-from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import numpy.typing as npt
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
-from ddb.data.pixel_file import DecodedAtUse, open_pixels, write_pixels
 from ddb.errors import DataError
-
-if TYPE_CHECKING:
-    from ddb.data.table import Dataset
 
 Pixels = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
 
-_LOG = logging.getLogger(__name__)
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 FORMATS = ("JPEG", "PNG", "WEBP")
 PILLOW_LIMIT = 178.0
 """Megapixels above which Pillow itself refuses an image."""
-FEW = 512
-"""Images that are decoded at once where no pixels are kept on disk."""
 _DAMAGE = (
     OSError,
     SyntaxError,
@@ -133,65 +123,6 @@ def read_mask(data: bytes) -> Mask:
     """A mask image (PNG bytes) to bool HW: True where it is brighter than 127."""
     with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
         return np.asarray(image.convert("L")) > 127
-
-
-def square(image: Pixels, side: int) -> Pixels:
-    """Shorter side resized to `side` (bicubic, antialiased), then the centre square: uint8 side x side x 3.
-
-    Images of `pixel_store` go through it, so a counterfactual that goes through it too lies on the same pixel grid.
-    """
-    height, width = image.shape[:2]
-    scale = side / min(height, width)
-    new_height, new_width = max(side, round(height * scale)), max(side, round(width * scale))
-    if (new_height, new_width) != (height, width):
-        resized = Image.fromarray(image).resize((new_width, new_height), Image.Resampling.BICUBIC)
-        image = np.asarray(resized)
-    top, left = (new_height - side) // 2, (new_width - side) // 2
-    return image[top : top + side, left : left + side]
-
-
-def pixel_store(dataset: Dataset, ids: Sequence[str], side: int, folder: Path) -> Pixels:
-    """Pixels of the samples `ids`: uint8 [N, side, side, 3], read-only, decoded once for all stages of a run.
-
-    The whole data set is decoded into one file of `folder` on the first call (`pixel_file`); its name holds the hash of
-    the images' content. A damaged file is made again. Ids in table order without gaps (a split, train and val) come as
-    a memory-mapped view, others as a copy in memory: ask for those in batches. Where `dataset.decode_once` is off
-    nothing is written, and of more than `FEW` ids the pixels are decoded whenever they are indexed (`DecodedAtUse`).
-    DataError names a file that broke after it was checked.
-    """
-    images, count = dataset.samples["image"], dataset.samples.num_rows
-    rows = [dataset.rows[name] for name in ids]
-
-    def draw(row: int) -> Pixels:
-        return square(read_image(dataset.root, images[row].as_py()), side)
-
-    if not dataset.decode_once:
-        later = DecodedAtUse(rows, side, draw)
-        return cast(Pixels, later) if len(rows) > FEW else later[:]
-    path = folder / f"pixels-{side}-{(dataset.content or dataset.fingerprint)[:16]}.npy"
-    store = open_pixels(path, count, side)
-    if store is None:
-        if path.exists():
-            _LOG.info("%s is damaged or of an older version of ddb: decoding the images again", path.name)
-        store = _written(path, count, side, draw)
-    if rows and rows == list(range(rows[0], rows[0] + len(rows))):
-        return store[rows[0] : rows[0] + len(rows)]
-    return store[np.array(rows, dtype=np.int64)]
-
-
-def _written(path: Path, count: int, side: int, draw: Callable[[int], Pixels]) -> Pixels:
-    try:
-        write_pixels(path, count, side, draw)
-    except OSError as error:
-        needed = count * side * side * 3 / 1e9
-        raise DataError(
-            f"{path.parent}: cannot store {needed:.1f} GB of pixels there: {error.strerror}. Without that file: "
-            "--set data.decode_once=false (slower)"
-        ) from error
-    store = open_pixels(path, count, side)
-    if store is None:
-        raise DataError(f"{path} is not what was written to it: the disk loses data, use another one")
-    return store
 
 
 def _open(data: bytes, max_megapixels: float) -> Image.Image:

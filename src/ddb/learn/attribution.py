@@ -10,7 +10,6 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 import torch
-from PIL import Image, ImageFilter
 from torch import Tensor
 
 from ddb.learn.classifier import Classifier, Pixels, to_tensor
@@ -77,21 +76,3 @@ def share_outside(attributions: Floats, masks: Masks) -> npt.NDArray[np.float64]
     total = size.sum(axis=(1, 2))
     outside: npt.NDArray[np.float64] = (size * ~masks).sum(axis=(1, 2))
     return outside / np.where(total > 0, total, 1)
-
-
-def mask_at_input(mask: npt.NDArray[np.bool_], side: int, reach: float = 2.0) -> npt.NDArray[np.bool_]:
-    """A mask [H, W] on the classifier's grid [side, side]: every pixel that a masked pixel can influence.
-
-    Images come to the grid by an antialiased resize with a kernel of `reach` pixels (2: bicubic) and a centre crop
-    (`data.images.square`), so pixels near the edge mix; the mask grows by that reach. Same size: unchanged.
-    """
-    height, width = mask.shape
-    scale = side / min(height, width)
-    size = max(side, round(height * scale)), max(side, round(width * scale))
-    if size != (height, width):
-        grey = Image.fromarray(mask.astype(np.uint8) * np.uint8(255))
-        margin = int(np.ceil(reach * max(1.0, scale)))
-        small = grey.resize((size[1], size[0]), Image.Resampling.BOX).point(lambda value: 255 if value else 0)
-        mask = np.asarray(small.filter(ImageFilter.MaxFilter(2 * margin + 1))) > 0
-    top, left = (size[0] - side) // 2, (size[1] - side) // 2
-    return mask[top : top + side, left : left + side]

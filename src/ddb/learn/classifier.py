@@ -9,6 +9,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from ddb.data.preprocessing import Colour, Preprocessing
+
 Pixels = npt.NDArray[np.uint8]
 """[N, S, S, 3], RGB, 0-255; may be a memory map."""
 
@@ -16,13 +18,26 @@ Pixels = npt.NDArray[np.uint8]
 @dataclass(frozen=True)
 class Classifier:
     """`model`: float [B, 3, S, S] normalised -> logits [B, K]; `head`: its last layer, a module inside `model`;
-    `mean` and `std`: of the backbone's pretraining, per channel, for pixels in [0, 1]; `image_size`: S."""
+    `preprocessing`: how pictures become its input; S is its `size`."""
 
     model: nn.Module
     head: nn.Module
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
-    image_size: int
+    preprocessing: Preprocessing
+
+    @property
+    def mean(self) -> Colour:
+        """The pretraining's mean of red, green and blue, for pixels in [0, 1]."""
+        return self.preprocessing.mean
+
+    @property
+    def std(self) -> Colour:
+        """The pretraining's standard deviation of red, green and blue, for pixels in [0, 1]."""
+        return self.preprocessing.std
+
+    @property
+    def image_size(self) -> int:
+        """Side of the square input, pixels."""
+        return self.preprocessing.size
 
     def on(self, device: torch.device) -> nn.Module:
         """The model, moved to `device` and laid out channels last."""

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ddb.data.images import SUFFIXES, read_image, square
+from ddb.data.images import SUFFIXES, read_image
+from ddb.data.preprocessing import Preprocessing
 from ddb.errors import DataError
 from ddb.learn.classifier import Pixels
 
@@ -15,8 +16,8 @@ LEAST = 5
 """Images that a concept needs: four to learn from and one to test with."""
 
 
-def read_concepts(folder: Path, side: int, most: int) -> dict[str, Pixels]:
-    """name -> the first `most` images by name, uint8 [n, side, side, 3]. DataError for a folder that is missing, holds
+def read_concepts(folder: Path, preprocessing: Preprocessing, most: int) -> dict[str, Pixels]:
+    """name -> the first `most` images by name, uint8 [n, size, size, 3]. DataError for a folder that is missing, holds
     fewer than two concepts, or a concept with fewer than `LEAST` images."""
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder of concept images. It holds one sub-folder of images a concept.")
@@ -29,5 +30,5 @@ def read_concepts(folder: Path, side: int, most: int) -> dict[str, Pixels]:
         names = sorted(path.name for path in place.iterdir() if path.suffix.lower() in SUFFIXES)[:most]
         if len(names) < LEAST:
             raise DataError(f"{place}: {len(names)} images; a concept needs {LEAST} or more (JPEG, PNG, WebP).")
-        concepts[home.name] = np.stack([square(read_image(place, name), side) for name in names])
+        concepts[home.name] = np.stack([preprocessing.square(read_image(place, name)) for name in names])
     return concepts

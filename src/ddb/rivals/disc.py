@@ -79,7 +79,7 @@ def fit_disc(problem: Problem, settings: DiscSettings) -> Fitted:
             "DISC: `concepts` is empty; it needs a folder of concept images, one sub-folder each (docs/rivals.md)."
         )
     erm = problem.erm()
-    bank = read_concepts(Path(settings.concepts).expanduser(), erm.card.image_size, settings.images_per_concept)
+    bank = read_concepts(Path(settings.concepts).expanduser(), erm.card.preprocessing, settings.images_per_concept)
     kept, environment = _seen_by_erm(problem, settings, erm, list(bank.values()))
     names = list(bank)
     used = sorted({concept for concepts in kept for concept in concepts})

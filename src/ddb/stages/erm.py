@@ -22,7 +22,7 @@ from ddb.backends.classifiers.timm_classifier import (
     save_classifier,
 )
 from ddb.config import ErmConfig
-from ddb.data.images import pixel_store
+from ddb.data.pixel_store import pixel_store
 from ddb.data.table import Dataset
 from ddb.errors import ConfigError
 from ddb.learn import predict, processes
@@ -88,12 +88,12 @@ def _trained(
     cache = folder.parent / "cache"
     train, val = dataset.split("train"), dataset.split("val")
     with processes.leader_first():
-        held = holdout(val, pixel_store(dataset, val["id"].to_pylist(), settings.image_size, cache))
+        held = holdout(val, pixel_store(dataset, val["id"].to_pylist(), loaded.card.preprocessing, cache))
     if settings.selection == "worst_group":
         held = replace(held, cells=group_cells(val, groups, "erm"))
     material = Material(
         train=Images(
-            pixel_store(dataset, train["id"].to_pylist(), settings.image_size, cache),
+            pixel_store(dataset, train["id"].to_pylist(), loaded.card.preprocessing, cache),
             train["label"].to_numpy().astype(np.int64),
         ),
         validate=validator(settings.selection, [held], runtime, PREDICT_BATCH),
@@ -110,7 +110,7 @@ def _trained(
 def _worker(dataset: Dataset, samples: pa.Table, loaded: LoadedClassifier, runtime: Runtime, folder: Path) -> Worker:
     ids, labels, splits = samples["id"].to_pylist(), samples["label"].to_numpy(), samples["split"].to_pylist()
     where = {item: index for index, item in enumerate(ids)}
-    pixels = pixel_store(dataset, ids, loaded.card.image_size, folder.parent / "cache")
+    pixels = pixel_store(dataset, ids, loaded.card.preprocessing, folder.parent / "cache")
     ranking = _ranking_classifier(loaded, folder)
 
     def compute(rows: list[int]) -> list[Row]:

@@ -22,11 +22,12 @@ import pyarrow.compute as pc
 
 from ddb.backends.classifiers.timm_classifier import load_classifier
 from ddb.config import DataConfig, ErmConfig, EvaluateConfig
-from ddb.data.images import pixel_store, read_mask, read_png, square
+from ddb.data.images import read_mask, read_png
+from ddb.data.pixel_store import pixel_store
+from ddb.data.preprocessing import Preprocessing
 from ddb.data.sources.load import load_in_distribution
 from ddb.data.table import Dataset
 from ddb.learn import leak, metrics, predict
-from ddb.learn.attribution import mask_at_input
 from ddb.learn.classifier import Classifier, Pixels
 from ddb.learn.device import Runtime, open_accelerator
 from ddb.learn.shortcuts import follows, reliance
@@ -51,11 +52,11 @@ class Bench:
     cache: Path
 
     @property
-    def side(self) -> int:
-        return self.classifiers["before"].image_size
+    def preprocessing(self) -> Preprocessing:
+        return self.classifiers["before"].preprocessing
 
     def pixels(self, ids: list[str]) -> Pixels:
-        return pixel_store(self.dataset, ids, self.side, self.cache)
+        return pixel_store(self.dataset, ids, self.preprocessing, self.cache)
 
     def features(self, pixels: Pixels) -> predict.Floats:
         return predict.features(self.classifiers["before"], pixels, self.runtime, self.batch_size)
@@ -104,7 +105,7 @@ def _worker(bench: Bench, familiar: list[str], data: DataConfig) -> Worker:
     lookup |= {name: partial(item, row) for row, name in enumerate(names)}
     if familiar:
         drawn = load_in_distribution(data, len(familiar), bench.cache)
-        pixels = pixel_store(drawn, drawn.samples["id"].to_pylist(), bench.side, bench.cache)
+        pixels = pixel_store(drawn, drawn.samples["id"].to_pylist(), bench.preprocessing, bench.cache)
         outcomes = partial(_outcomes, bench, FAMILIAR, familiar, drawn.samples["label"].to_pylist(), pixels)
         item = predict.in_fixed_chunks(outcomes, len(familiar), bench.batch_size)
         lookup |= {name: partial(item, row) for row, name in enumerate(familiar)}
@@ -186,7 +187,7 @@ def _kept_pairs(tables: Tables) -> pa.Table:
 
 def _pair_pixels(bench: Bench, pairs: pa.Table) -> tuple[Pixels, Pixels]:
     """Sources and counterfactuals at the classifier's input size."""
-    images = np.stack([square(read_png(image.as_py()), bench.side) for image in pairs["image"]])
+    images = np.stack([bench.preprocessing.square(read_png(image.as_py())) for image in pairs["image"]])
     return bench.pixels(pairs["source_id"].to_pylist()), images
 
 
@@ -212,7 +213,7 @@ def _reliance(bench: Bench, masks: pa.Table) -> dict[str, Any] | None:
         return None
     ids = [row["id"] for row in chosen]
     labels = bench.dataset.samples["label"].to_numpy()[[bench.dataset.rows[item] for item in ids]]
-    inside = np.stack([mask_at_input(read_mask(row["object_mask"]), bench.side) for row in chosen])
+    inside = np.stack([bench.preprocessing.mask(read_mask(row["object_mask"])) for row in chosen])
     pixels = bench.pixels(ids)
     shares = {when: reliance(c, pixels, inside, labels, bench.runtime) for when, c in bench.classifiers.items()}
     return {**shares, "images": len(ids), "area_outside": float(1 - inside.mean())}

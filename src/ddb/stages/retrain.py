@@ -25,7 +25,9 @@ from ddb.backends.classifiers.timm_classifier import (
     save_classifier,
 )
 from ddb.config import ErmConfig, RetrainConfig
-from ddb.data.images import pixel_store, read_png, square
+from ddb.data.images import read_png
+from ddb.data.pixel_store import pixel_store
+from ddb.data.preprocessing import Preprocessing
 from ddb.data.table import Dataset
 from ddb.learn import processes
 from ddb.learn.classifier import Pixels
@@ -124,35 +126,35 @@ def _material(
     groups: pa.Table | None,
     folder: Path,
 ) -> Material:
-    side, cache = loaded.card.image_size, folder.parent / "cache"
+    how, cache = loaded.card.preprocessing, folder.parent / "cache"
     train, val = dataset.split("train"), dataset.split("val")
     kept = _kept(tables)
     with processes.leader_first():
-        held = holdout(val, pixel_store(dataset, val["id"].to_pylist(), side, cache))
+        held = holdout(val, pixel_store(dataset, val["id"].to_pylist(), how, cache))
     if settings.selection == "worst_group":
         held = replace(held, cells=group_cells(val, groups, "retrain"))
     parts = [held]
     if settings.selection == "counterfactual":
         apart = pa.array([held_out(source) for source in kept["source_id"].to_pylist()], pa.bool_())
-        parts.append(_held_pairs(kept.filter(apart), len(gammas), side))
+        parts.append(_held_pairs(kept.filter(apart), len(gammas), how))
         kept = kept.filter(pc.invert(apart))
     return Material(
         train=Images(
-            pixel_store(dataset, train["id"].to_pylist(), side, cache), train["label"].to_numpy().astype(np.int64)
+            pixel_store(dataset, train["id"].to_pylist(), how, cache), train["label"].to_numpy().astype(np.int64)
         ),
-        terms=_terms(kept, gammas, settings.generated_batch, side),
+        terms=_terms(kept, gammas, settings.generated_batch, how),
         validate=validator(settings.selection, parts, runtime, PREDICT_BATCH),
         last_layer_only=settings.last_layer_only,
     )
 
 
-def _held_pairs(rows: pa.Table, classes: int, side: int) -> Held:
+def _held_pairs(rows: pa.Table, classes: int, how: Preprocessing) -> Held:
     """Counterfactuals that choose the epoch: a cell for every (class, made-from class)."""
     labels = rows["to_label"].to_numpy().astype(np.int64)
-    return Held(_decode(rows, side), labels, classes * (1 + rows["from_label"].to_numpy().astype(np.int64)) + labels)
+    return Held(_decode(rows, how), labels, classes * (1 + rows["from_label"].to_numpy().astype(np.int64)) + labels)
 
 
-def _terms(kept: pa.Table, gammas: Sequence[float], batch: int, side: int) -> tuple[Term, ...]:
+def _terms(kept: pa.Table, gammas: Sequence[float], batch: int, how: Preprocessing) -> tuple[Term, ...]:
     """One loss term for every class that has counterfactuals and a weight."""
     terms = []
     for label, gamma in enumerate(gammas):
@@ -160,7 +162,7 @@ def _terms(kept: pa.Table, gammas: Sequence[float], batch: int, side: int) -> tu
         if not len(rows):
             log.warning("Retraining: no counterfactual of class %d to learn from, so its loss term is missing.", label)
         elif gamma > 0:
-            terms.append(Term(Images(_decode(rows, side), np.full(len(rows), label, np.int64)), gamma, batch))
+            terms.append(Term(Images(_decode(rows, how), np.full(len(rows), label, np.int64)), gamma, batch))
     return tuple(terms)
 
 
@@ -173,12 +175,13 @@ def _kept(tables: Tables) -> pa.Table:
     return columns.take(pc.index_in(pa.array(keep, pa.string()), columns["id"].combine_chunks()))
 
 
-def _decode(rows: pa.Table, side: int) -> Pixels:
+def _decode(rows: pa.Table, how: Preprocessing) -> Pixels:
     """The images at the classifier's input size, in an unnamed file on disk: [N, side, side, 3]."""
+    side = how.size
     if not len(rows):
         return np.empty((0, side, side, 3), np.uint8)
     with tempfile.TemporaryFile() as file:
         pixels = np.memmap(file, np.uint8, "w+", shape=(len(rows), side, side, 3))
     for row, image in enumerate(rows["image"]):
-        pixels[row] = square(read_png(image.as_py()), side)
+        pixels[row] = how.square(read_png(image.as_py()))
     return pixels

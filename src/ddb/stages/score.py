@@ -21,10 +21,12 @@ import pyarrow.compute as pc
 
 from ddb.backends.classifiers.timm_classifier import load_classifier
 from ddb.config import ErmConfig, ScoreConfig
-from ddb.data.images import pixel_store, png_bytes, read_mask, read_png, square
+from ddb.data.images import png_bytes, read_mask, read_png
+from ddb.data.pixel_store import pixel_store
+from ddb.data.preprocessing import Preprocessing
 from ddb.data.table import Dataset
 from ddb.learn import predict
-from ddb.learn.attribution import Masks, integrated_gradients, mask_at_input, output_change
+from ddb.learn.attribution import Masks, integrated_gradients, output_change
 from ddb.learn.classifier import Classifier, Pixels
 from ddb.learn.device import Runtime, open_accelerator
 from ddb.records import OK, SCORES
@@ -79,7 +81,7 @@ def _worker(
 
     def compute(rows: list[int]) -> list[Row]:
         own = candidates.take(rows).to_pylist()
-        pairs = _load(dataset, own, classifier.image_size, cache)
+        pairs = _load(dataset, own, classifier.preprocessing, cache)
         mapped = np.array([row["id"] in shown for row in own])
         return _score(own, pairs, mapped, settings, classifier, runtime)
 
@@ -129,12 +131,12 @@ def _score(
     ]
 
 
-def _load(dataset: Dataset, rows: list[Row], side: int, cache: Path) -> Pairs:
+def _load(dataset: Dataset, rows: list[Row], preprocessing: Preprocessing, cache: Path) -> Pairs:
     changed = [read_mask(row["changed"]) for row in rows]
     return Pairs(
-        sources=pixel_store(dataset, [row["source_id"] for row in rows], side, cache),
-        images=np.stack([square(read_png(row["image"]), side) for row in rows]),
-        masks=np.stack([mask_at_input(mask, side) for mask in changed]),
+        sources=pixel_store(dataset, [row["source_id"] for row in rows], preprocessing, cache),
+        images=np.stack([preprocessing.square(read_png(row["image"])) for row in rows]),
+        masks=np.stack([preprocessing.mask(mask) for mask in changed]),
         areas=[float(mask.mean()) for mask in changed],
         from_labels=np.array([row["from_label"] for row in rows], np.int64),
         to_labels=np.array([row["to_label"] for row in rows], np.int64),

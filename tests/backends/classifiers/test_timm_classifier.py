@@ -53,7 +53,7 @@ def test_plain_timm_loads_the_same_model(saved):
     ).eval()
     image = images()[2].convert("RGB")
     tensor = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None] / 255
-    mean, std = (torch.tensor(card[name]).view(3, 1, 1) for name in ("mean", "std"))
+    mean, std = (torch.tensor(card["preprocessing"][name]).view(3, 1, 1) for name in ("mean", "std"))
     with torch.inference_mode():
         probabilities = model((tensor - mean) / std).softmax(1)[0]
     assert list(loaded.predict([image])[0].values()) == pytest.approx(probabilities.tolist(), abs=1e-5)
@@ -62,9 +62,9 @@ def test_plain_timm_loads_the_same_model(saved):
 def test_normalisation_is_the_backbones_own():
     card = backend.create_classifier(SETTINGS, CLASSES, 0).card
     config = timm.create_model("test_resnet").pretrained_cfg
-    assert (card.mean, card.std) == (tuple(config["mean"]), tuple(config["std"]))
+    assert (card.preprocessing.mean, card.preprocessing.std) == (tuple(config["mean"]), tuple(config["std"]))
     resnet = backend.create_classifier(SETTINGS.model_copy(update={"backbone": "resnet18"}), CLASSES, 0)
-    assert resnet.card.mean == (0.485, 0.456, 0.406)
+    assert resnet.card.preprocessing.mean == (0.485, 0.456, 0.406)
 
 
 def test_same_seed_same_head():
@@ -96,7 +96,7 @@ def test_body_of_shipped_weights_and_a_fresh_head(shipped, tmp_path):
             assert value.shape[0] == 2
         else:
             assert torch.equal(value, stored[name].to(value.dtype))
-    assert (loaded.card.mean, loaded.card.architecture) == ((0.1, 0.2, 0.3), "resnet10t")
+    assert (loaded.card.preprocessing.mean, loaded.card.architecture) == ((0.1, 0.2, 0.3), "resnet10t")
     backend.save_classifier(loaded, tmp_path / "again")
     assert backend.load_classifier(tmp_path / "again").predict(images()) == loaded.predict(images())
 
@@ -142,7 +142,7 @@ def test_a_role_is_read_from_the_hubs_cache_in_timms_layout(tmp_path, monkeypatc
     for weights in ("resnet50", "timm/resnet50.tv_in1k"):
         made = backend.create_classifier(settings.model_copy(update={"weights": weights}), CLASSES, 0)
         own = made.classifier.model.state_dict()
-        assert (made.card.architecture, made.card.mean) == ("test_resnet", (0.1, 0.2, 0.3))
+        assert (made.card.architecture, made.card.preprocessing.mean) == ("test_resnet", (0.1, 0.2, 0.3))
         assert all(torch.equal(own[name], published[name]) for name in own if not name.startswith("fc."))
         assert own["fc.weight"].shape[0] == 2
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from ddb.backends.weights import content_name, find_folder, identity, is_local
 from ddb.config import ErmConfig
-from ddb.data.images import square
+from ddb.data.preprocessing import Preprocessing
 from ddb.errors import ModelError
 from ddb.learn.checkpoint import save_tensors
 from ddb.learn.classifier import Classifier
@@ -37,17 +37,13 @@ CARD = "classifier.json"
 
 @dataclass(frozen=True)
 class Card:
-    """What `classifier.json` says. Preprocessing: shorter side to `image_size` with `interpolation`, centre square
-    (`crop` is the share of the side that is kept), pixels in [0, 1] minus `mean`, over `std`."""
+    """What `classifier.json` says: timm's name of the architecture and the arguments that it was made with, the classes
+    in the order of the outputs, and how pictures become its input."""
 
     architecture: str
     model_args: dict[str, Any]
     classes: tuple[str, ...]
-    image_size: int
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
-    crop: float = 1.0
-    interpolation: str = "bicubic"
+    preprocessing: Preprocessing
 
 
 @dataclass(frozen=True)
@@ -64,7 +60,7 @@ class LoadedClassifier:
         if not images:
             return []
         upright = [np.asarray(ImageOps.exif_transpose(image).convert("RGB")) for image in images]
-        pixels = np.stack([square(image, self.card.image_size) for image in upright])
+        pixels = np.stack([self.card.preprocessing.square(image) for image in upright])
         outputs = logits(self.classifier, pixels, open_accelerator(device, "fp32"), batch_size)
         return [dict(zip(self.card.classes, row.tolist(), strict=True)) for row in softmax(outputs)]
 
@@ -79,14 +75,41 @@ def create_classifier(settings: ErmConfig, classes: Sequence[str], seed: int) ->
     torch.manual_seed(seed)
     if settings.weights in ("hub", "none"):
         model = _build(settings.backbone, {}, len(classes), pretrained=settings.weights == "hub")
-        return _loaded(model, _card(settings, settings.backbone, {}, classes, _pretraining(model)))
+        return _loaded(model, Card(settings.backbone, {}, tuple(classes), preprocessing_of(settings)))
     path = weights_path(settings.weights)
-    shipped = json.loads((path.parent / "config.json").read_text()) if (path.parent / "config.json").exists() else {}
-    architecture, arguments = shipped.get("architecture", settings.backbone), shipped.get("model_args", {})
+    architecture, arguments = _architecture(settings)
     model = _build(architecture, arguments, len(classes), pretrained=False)
     _fill_body(model, _read(path), path)
-    preprocessing = shipped if "mean" in shipped else shipped.get("pretrained_cfg") or _pretraining(model)
-    return _loaded(model, _card(settings, architecture, arguments, classes, preprocessing))
+    return _loaded(model, Card(architecture, arguments, tuple(classes), preprocessing_of(settings)))
+
+
+def preprocessing_of(settings: ErmConfig) -> Preprocessing:
+    """How pictures become the input of the classifier that these settings make, known before it is made: the whole
+    central square at `image_size`, with the interpolation, mean and std of the pretraining. ModelError as
+    `create_classifier`."""
+    shipped = _shipped(settings)
+    if "mean" in shipped:
+        return _preprocessing(settings.image_size, shipped)
+    if shipped.get("pretrained_cfg"):
+        return _preprocessing(settings.image_size, shipped["pretrained_cfg"])
+    architecture, _ = _architecture(settings)
+    _require_architecture(architecture)
+    return _preprocessing(settings.image_size, timm.get_pretrained_cfg(architecture, allow_unregistered=True).to_dict())
+
+
+def _shipped(settings: ErmConfig) -> dict[str, Any]:
+    """What config.json beside local weights says; empty where there is none."""
+    if settings.weights in ("hub", "none"):
+        return {}
+    path = weights_path(settings.weights).parent / "config.json"
+    facts: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+    return facts
+
+
+def _architecture(settings: ErmConfig) -> tuple[str, dict[str, Any]]:
+    """timm's name and the arguments that the weights were made with."""
+    shipped = _shipped(settings)
+    return shipped.get("architecture", settings.backbone), shipped.get("model_args", {})
 
 
 def backbone_identity(settings: ErmConfig) -> str:
@@ -115,8 +138,9 @@ def load_classifier(folder: str | Path) -> LoadedClassifier:
     if not (folder / CARD).exists():
         raise ModelError(f"{folder} holds no classifier: {CARD} is missing. A run keeps one in 7-retrain/classifier.")
     values = json.loads((folder / CARD).read_text())
-    lists = {name: tuple(values[name]) for name in ("classes", "mean", "std")}
-    card = Card(**{**values, **lists})
+    if "preprocessing" not in values:
+        raise ModelError(f"{folder / CARD} was written by an older version of ddb: train that classifier again.")
+    card = _read_card(values)
     model = _build(card.architecture, card.model_args, len(card.classes), pretrained=False)
     try:
         model.load_state_dict(_read(folder / WEIGHTS))
@@ -126,9 +150,7 @@ def load_classifier(folder: str | Path) -> LoadedClassifier:
 
 
 def _build(architecture: str, arguments: dict[str, Any], classes: int, *, pretrained: bool) -> nn.Module:
-    if not timm.is_model(architecture.split(".")[0]):
-        near = timm.list_models(f"*{architecture.split('.')[0].split('_')[0]}*")[:5]
-        raise ModelError(f"erm.backbone: timm has no {architecture!r}; near it: {', '.join(near) or 'nothing'}.")
+    _require_architecture(architecture)
     try:
         model: nn.Module = timm.create_model(architecture, pretrained=pretrained, num_classes=classes, **arguments)
     except (OSError, RuntimeError) as error:
@@ -137,6 +159,12 @@ def _build(architecture: str, arguments: dict[str, Any], classes: int, *, pretra
             "Without a network use erm.weights=pocket, none or a safetensors file."
         ) from error
     return model
+
+
+def _require_architecture(architecture: str) -> None:
+    if not timm.is_model(architecture.split(".")[0]):
+        near = timm.list_models(f"*{architecture.split('.')[0].split('_')[0]}*")[:5]
+        raise ModelError(f"erm.backbone: timm has no {architecture!r}; near it: {', '.join(near) or 'nothing'}.")
 
 
 def weights_path(weights: str) -> Path:
@@ -174,25 +202,28 @@ def _head_names(model: nn.Module) -> set[str]:
     return {f"{prefix}.{name}" for name in head.state_dict()}
 
 
-def _card(
-    settings: ErmConfig, architecture: str, arguments: dict[str, Any], classes: Sequence[str], source: dict[str, Any]
-) -> Card:
+def _read_card(values: dict[str, Any]) -> Card:
+    pictures = values["preprocessing"]
+    colours = {name: tuple(pictures[name]) for name in ("mean", "std")}
     return Card(
-        architecture=architecture,
-        model_args=arguments,
-        classes=tuple(classes),
-        image_size=settings.image_size,
-        mean=tuple(source["mean"]),
-        std=tuple(source["std"]),
+        architecture=values["architecture"],
+        model_args=values["model_args"],
+        classes=tuple(values["classes"]),
+        preprocessing=Preprocessing(**{**pictures, **colours}),
     )
 
 
-def _pretraining(model: nn.Module) -> dict[str, Any]:
-    """timm's note on the pretraining: mean, std and more."""
-    facts: dict[str, Any] = model.pretrained_cfg  # type: ignore[assignment]
-    return facts
+def _preprocessing(size: int, facts: Mapping[str, Any]) -> Preprocessing:
+    """The whole central square at `size`, resized and normalised as the pretraining's `facts` say."""
+    return Preprocessing(
+        size=size,
+        crop=1.0,
+        interpolation=facts.get("interpolation", "bicubic"),
+        mean=tuple(facts["mean"]),
+        std=tuple(facts["std"]),
+    )
 
 
 def _loaded(model: nn.Module, card: Card) -> LoadedClassifier:
     head = model.get_classifier()  # type: ignore[operator]
-    return LoadedClassifier(Classifier(model.eval(), head, card.mean, card.std, card.image_size), card)
+    return LoadedClassifier(Classifier(model.eval(), head, card.preprocessing), card)

@@ -16,10 +16,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ddb import pipeline
-from ddb.backends.classifiers.timm_classifier import LoadedClassifier, create_classifier, load_classifier
+from ddb.backends.classifiers.timm_classifier import (
+    LoadedClassifier,
+    create_classifier,
+    load_classifier,
+    preprocessing_of,
+)
 from ddb.bench.options import Options
 from ddb.config import FitConfig, RunConfig
-from ddb.data.images import pixel_store, read_png, square
+from ddb.data.images import read_png
+from ddb.data.pixel_store import pixel_store
+from ddb.data.preprocessing import Preprocessing
 from ddb.data.sources.load import load_dataset
 from ddb.data.table import Dataset
 from ddb.engine.progress import Progress
@@ -104,20 +111,22 @@ class Trial:
         )
 
     def _images(self, samples: pa.Table) -> Images:
-        pixels = pixel_store(self.dataset, samples["id"].to_pylist(), self.config.erm.image_size, self.run / "cache")
+        pixels = pixel_store(
+            self.dataset, samples["id"].to_pylist(), preprocessing_of(self.config.erm), self.run / "cache"
+        )
         return Images(pixels, samples["label"].to_numpy().astype(np.int64))
 
     def _generated(self, pairs: pa.Table, train_ids: Sequence[str]) -> Generated:
         place = {name: row for row, name in enumerate(train_ids)}
         labels, backgrounds = (pairs[name].to_numpy().astype(np.int64) for name in ("to_label", "from_label"))
         sources = np.array([place[name] for name in pairs["source_id"].to_pylist()], np.int64)
-        return Generated(Images(decoded(pairs, self.config.erm.image_size), labels), backgrounds, sources)
+        return Generated(Images(decoded(pairs, preprocessing_of(self.config.erm)), labels), backgrounds, sources)
 
     def _held(self, pairs: pa.Table) -> Held:
         """Counterfactuals to select with: a cell for every (class, made-from class), apart from the classes' own."""
         labels, made_from = (pairs[name].to_numpy().astype(np.int64) for name in ("to_label", "from_label"))
         cells = len(self.dataset.classes) * (1 + made_from) + labels
-        return Held(decoded(pairs, self.config.erm.image_size), labels, cells)
+        return Held(decoded(pairs, preprocessing_of(self.config.erm)), labels, cells)
 
 
 def config_of(config: RunConfig, number: int, select: str) -> RunConfig:
@@ -157,9 +166,9 @@ def group_numbers(samples: pa.Table, attributes: int) -> Groups | None:
     return numbers
 
 
-def decoded(rows: pa.Table, side: int) -> Pixels:
-    """The column `image` at the classifier's input size: uint8 [N, side, side, 3]."""
-    images = [square(read_png(image.as_py()), side) for image in rows["image"]]
+def decoded(rows: pa.Table, preprocessing: Preprocessing) -> Pixels:
+    """The column `image` at the classifier's input size: uint8 [N, size, size, 3]."""
+    images, side = [preprocessing.square(read_png(image.as_py())) for image in rows["image"]], preprocessing.size
     return np.stack(images) if images else np.empty((0, side, side, 3), np.uint8)
 
 

@@ -108,7 +108,7 @@ class Studies:
     def _share_right(self, candidates: pa.Table) -> float | None:
         if self.judge is None or not len(candidates):
             return None
-        found = answers_of(self.judge, decoded(candidates, self.judge.card.image_size), self.trial.runtime)
+        found = answers_of(self.judge, decoded(candidates, self.judge.card.preprocessing), self.trial.runtime)
         return float((found == candidates["to_label"].to_numpy()).mean())
 
     def _arms(self, study: str) -> Sequence[Arm]:
