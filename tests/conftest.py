@@ -11,6 +11,16 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # read when torch is imported: be
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("HF_DATASETS_OFFLINE", "1")
 
+import torch
+
+DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
+
+
+@pytest.fixture(params=DEVICES)
+def device(request: pytest.FixtureRequest) -> torch.device:
+    """The CPU, and CUDA where there is one: a test that takes it runs once on each."""
+    return torch.device(request.param)
+
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:

@@ -24,6 +24,36 @@ def test_autocast_only_where_precision_is_lower():
         assert (product @ product).dtype == torch.float32
 
 
+@pytest.fixture
+def tf32_on():
+    places = (torch.backends.cuda.matmul, torch.backends.cudnn)
+    before = [place.allow_tf32 for place in places]
+    for place in places:
+        place.allow_tf32 = True
+    yield
+    for place, value in zip(places, before, strict=True):
+        place.allow_tf32 = value
+
+
+def test_exact_computes_without_tf32_and_restores_the_setting(tf32_on):
+    """On any machine: torch's settings inside, and after an error. On CUDA they decide (see the test below)."""
+    places = (torch.backends.cuda.matmul, torch.backends.cudnn)
+    with pytest.raises(ZeroDivisionError), open_accelerator("cpu", "bf16").exact().autocast():
+        assert not any(place.allow_tf32 for place in places)
+        raise ZeroDivisionError
+    assert all(place.allow_tf32 for place in places)
+    with open_accelerator("cpu", "fp32").autocast():
+        assert all(place.allow_tf32 for place in places)
+
+
+def test_an_exact_product_keeps_24_bits(device, tf32_on):
+    left = torch.rand(256, 256, generator=torch.Generator().manual_seed(0))
+    with open_accelerator(device.type, "fp32").exact().autocast():
+        found = (left.to(device) @ left.to(device)).cpu()
+    exact = left.double() @ left.double()
+    assert (found - exact).abs().max() / exact.max() < 1e-6
+
+
 def test_fp16_on_the_cpu_is_refused():
     with pytest.raises(ConfigError, match="fp16"):
         open_accelerator("cpu", "fp16")

@@ -2,22 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import pytest
 import torch
 
 from ddb.errors import DDBError
-from ddb.learn import halving
-from ddb.learn.halving import in_halves
-
-REMEDY = "lower inpaint.image_size"
-
-
-@pytest.fixture(autouse=True)
-def _forget() -> Iterator[None]:
-    yield
-    halving._fits.clear()
+from ddb.learn.halving import BatchSize, in_halves
 
 
 class Machine:
@@ -34,8 +25,12 @@ class Machine:
         return [n * n for n in batch]
 
 
-def run(machine: Machine, count: int, size: int, setting: str = "inpaint.batch_size") -> list[int]:
-    return in_halves(machine, list(range(count)), size, setting, REMEDY)
+def batch(size: int) -> BatchSize:
+    return BatchSize(size, "inpaint.batch_size", "lower inpaint.image_size")
+
+
+def run(machine: Machine, count: int, size: int | BatchSize) -> list[int]:
+    return in_halves(machine, list(range(count)), size if isinstance(size, BatchSize) else batch(size))
 
 
 def test_batches_are_as_asked_where_there_is_room() -> None:
@@ -45,16 +40,16 @@ def test_batches_are_as_asked_where_there_is_room() -> None:
     assert run(machine, 0, 4) == []
 
 
-def test_a_batch_is_halved_until_it_fits_and_the_process_remembers() -> None:
-    machine = Machine(3)
-    assert run(machine, 20, 16) == [n * n for n in range(20)]
+def test_a_batch_is_halved_until_it_fits_and_its_holder_remembers() -> None:
+    machine, held = Machine(3), batch(16)
+    assert run(machine, 20, held) == [n * n for n in range(20)]
     assert machine.batches == [16, 8, 4] + [2] * 10
     machine.batches.clear()
-    assert run(machine, 3, 16) == [0, 1, 4]
+    assert run(machine, 3, held) == [0, 1, 4]
     assert machine.batches == [2, 1]
     machine.batches.clear()
-    run(machine, 3, 3, setting="segment.batch_size")
-    assert machine.batches == [3], "another setting has a memory of its own"
+    run(machine, 3, 3)
+    assert machine.batches == [3], "a model that is opened anew starts with its setting"
 
 
 def test_a_short_last_batch_halves_what_it_held() -> None:

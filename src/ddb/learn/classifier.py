@@ -53,5 +53,7 @@ class Classifier:
 
 def to_tensor(pixels: Pixels, device: torch.device) -> Tensor:
     """uint8 [B, S, S, 3] -> float32 [B, 3, S, S] in 0-255, channels last in memory (no copy of the layout)."""
-    own = np.require(pixels, requirements=["C", "W"])  # memory maps are read here
-    return torch.from_numpy(own).to(device, non_blocking=True).permute(0, 3, 1, 2).float()
+    own = torch.from_numpy(np.require(pixels, requirements=["C", "W"]))  # memory maps are read here
+    if device.type == "cuda":  # a copy may run beside the computation only from pinned memory
+        own = own.pin_memory()
+    return own.to(device, non_blocking=own.is_pinned()).permute(0, 3, 1, 2).float()

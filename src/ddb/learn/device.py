@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import torch
@@ -15,17 +16,40 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 @dataclass(frozen=True)
 class Runtime:
-    """`dtype` is the autocast type; float32 means no autocast. Weights stay float32."""
+    """`dtype` is the autocast type; float32 means no autocast. Weights stay float32. With `tf32` off, matrix products
+    and convolutions of float32 tensors on CUDA keep float32's 24 bits; with it on, torch's own settings decide."""
 
     device: torch.device
     dtype: torch.dtype
+    tf32: bool = True
 
-    def autocast(self) -> AbstractContextManager[None]:
-        return torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)
+    @contextmanager
+    def autocast(self) -> Iterator[None]:
+        """Where models compute, forward and backward. Leaves torch's settings as it found them."""
+        with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
+            if self.tf32:
+                yield
+            else:
+                with without_tf32():
+                    yield
 
     def exact(self) -> Runtime:
-        """The same device in float32: for rankings and scores, which compare small differences."""
-        return replace(self, dtype=torch.float32)
+        """The same device in full float32: for rankings and scores, which compare small differences."""
+        return replace(self, dtype=torch.float32, tf32=False)
+
+
+@contextmanager
+def without_tf32() -> Iterator[None]:
+    """Matrix products and convolutions of float32 tensors on CUDA do not round to TF32 inside; restored after."""
+    places = (torch.backends.cuda.matmul, torch.backends.cudnn)
+    before = [place.allow_tf32 for place in places]
+    for place in places:
+        place.allow_tf32 = False
+    try:
+        yield
+    finally:
+        for place, value in zip(places, before, strict=True):
+            place.allow_tf32 = value
 
 
 def open_accelerator(device: str, precision: str) -> Runtime:

@@ -4,6 +4,7 @@ alone."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import TypeVar
 
 import torch
@@ -14,47 +15,58 @@ from ddb.errors import DDBError
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-_fits: dict[str, int] = {}
-"""Setting -> largest batch that fitted after memory ran out, for the rest of the process."""
-
 
 class OutOfMemory(DDBError):
     """Even one item does not fit into memory: the message says what to lower."""
 
 
-def in_halves(
-    work: Callable[[Sequence[Item]], Sequence[Result]], items: Sequence[Item], size: int, setting: str, remedy: str
-) -> list[Result]:
-    """`work` over the items in batches of at most `size`: one result an item, in order.
+@dataclass
+class BatchSize:
+    """How many items go through an opened model at once. Held by whoever opened the model, and gone with it.
 
-    When memory runs out in a batch, it is halved until it fits; what was computed before is kept, and `setting` (its
-    full name, "inpaint.batch_size") keeps the smaller size for the rest of the process. OutOfMemory at a batch of one;
-    `remedy` ends its message: "lower inpaint.image_size". Any other error passes through.
+    `size` starts as the setting says and is lowered for good when memory runs out; `setting`: its full name,
+    "inpaint.batch_size"; `remedy` ends the message where one item does not fit: "lower inpaint.image_size".
     """
-    return [result for batch in batches(work, items, size, setting, remedy) for result in batch]
+
+    size: int
+    setting: str
+    remedy: str
+
+    def halve(self, tried: int) -> None:
+        """Lower `size` after a batch of `tried` items did not fit. OutOfMemory where it was one item."""
+        if tried <= 1:
+            raise OutOfMemory(f"out of memory with {self.setting} 1: {self.remedy}.")
+        self.size = tried // 2
 
 
-def batches(
-    work: Callable[[Sequence[Item]], Result], items: Sequence[Item], size: int, setting: str, remedy: str
-) -> Iterator[Result]:
-    """The same for work with one result a batch, of any kind."""
+def in_halves(
+    work: Callable[[Sequence[Item]], Sequence[Result]], items: Sequence[Item], batch: BatchSize
+) -> list[Result]:
+    """`work` over the items in batches of at most `batch.size`: one result an item, in order.
+
+    A batch that does not fit into memory is halved until it does, and `batch` keeps the smaller size; what was computed
+    before is kept. OutOfMemory where one item does not fit. Any other error passes through.
+    """
+    return [result for part in batches(work, items, batch) for result in part]
+
+
+def batches(work: Callable[[Sequence[Item]], Result], items: Sequence[Item], batch: BatchSize) -> Iterator[Result]:
+    """As `in_halves`, for work with one result a batch, of any kind."""
     done = 0
     while done < len(items):
-        batch = items[done : done + min(size, _fits.get(setting, size))]
-        result = _tried(work, batch)
-        if result is not None:
-            yield result
-            done += len(batch)
-        elif len(batch) == 1:
-            raise OutOfMemory(f"out of memory with {setting} 1: {remedy}.")
+        part = items[done : done + batch.size]
+        result = tried(work, part)
+        if result is None:
+            batch.halve(len(part))
         else:
-            _fits[setting] = len(batch) // 2
+            yield result
+            done += len(part)
 
 
-def _tried(work: Callable[[Sequence[Item]], Result], batch: Sequence[Item]) -> Result | None:
-    """The batch's result, or None where memory ran out."""
+def tried(work: Callable[[Item], Result], item: Item) -> Result | None:
+    """`work(item)`, or None where memory ran out; the device's cache is emptied then."""
     try:
-        return work(batch)
+        return work(item)
     except RuntimeError as error:
         if not isinstance(error, torch.OutOfMemoryError) and not should_reduce_batch_size(error):
             raise

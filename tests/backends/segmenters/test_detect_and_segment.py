@@ -32,7 +32,6 @@ from ddb.backends.segmenters.grounding_dino import open_grounding_dino
 from ddb.backends.segmenters.owlv2 import open_owlv2
 from ddb.config import SegmentConfig
 from ddb.errors import ModelError
-from ddb.learn import halving
 from ddb.learn.device import Runtime
 
 CPU = Runtime(torch.device("cpu"), torch.float32)
@@ -208,7 +207,6 @@ def test_half_precision_is_for_the_image_encoder_alone(folders: dict[str, Path])
 def test_a_batch_that_does_not_fit_is_halved_and_the_size_is_remembered(
     folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(halving, "_fits", {})
     segmenter = opened(folders, "grounded_sam", "sam", threshold(folders, "grounded_sam", "images"), batch_size=7)
     expected, sizes, detect = segmented(segmenter), [], type(segmenter.detector).detect
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -14,7 +15,7 @@ from ddb.backends import Found, Image
 from ddb.backends.segmenters.weights import kind_of, load_model, part_folder, readable, weights_identity
 from ddb.config import SegmentConfig
 from ddb.learn.device import Runtime
-from ddb.learn.halving import in_halves
+from ddb.learn.halving import BatchSize, in_halves
 
 PROCESSOR = {"backend": "torchvision", "trust_remote_code": False}
 
@@ -32,6 +33,11 @@ class ClipSeg:
     identity: str
     _phrases: dict[str, Tensor] = field(default_factory=dict)
 
+    @cached_property
+    def _room(self) -> BatchSize:
+        remedy = "take smaller images"
+        return BatchSize(self.batch_size, "segment.batch_size", remedy)
+
     @torch.no_grad()
     def segment(self, ids: Sequence[str], images: Sequence[Image], phrase: str) -> list[Found]:
         """Pixels whose probability exceeds the threshold. Score: their mean probability; the highest if none does."""
@@ -43,7 +49,7 @@ class ClipSeg:
             logits = self.model(pixel_values=pixels.to(self.device), conditional_embeddings=condition).logits
             return [self._found(one, image) for one, image in zip(logits, batch, strict=True)]
 
-        return in_halves(work, images, self.batch_size, "segment.batch_size", "take smaller images")
+        return in_halves(work, images, self._room)
 
     def _found(self, logits: Tensor, image: Image) -> Found:
         """Probabilities at the model's size HW -> a mask at the image's size."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 
@@ -14,7 +15,7 @@ from ddb.backends.segmenters.sam import BoxMasks, open_box_masks
 from ddb.backends.segmenters.weights import weights_identity
 from ddb.config import SegmentConfig
 from ddb.learn.device import Runtime
-from ddb.learn.halving import in_halves
+from ddb.learn.halving import BatchSize, in_halves
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,14 @@ class DetectAndSegment:
     batch_size: int
     identity: str
 
+    @cached_property
+    def _room(self) -> BatchSize:
+        return BatchSize(
+            self.batch_size,
+            "segment.batch_size",
+            "take a smaller segment.detector or segment.mask_model, or smaller images",
+        )
+
     @torch.no_grad()
     def segment(self, ids: Sequence[str], images: Sequence[Image], phrase: str) -> list[Found]:
         """The union of the masks of all boxes. Score: the best box's."""
@@ -36,8 +45,7 @@ class DetectAndSegment:
             masks = self.masker.united(copies, [one.boxes for one in detected])
             return [Found(mask, one.score, one.boxes) for mask, one in zip(masks, detected, strict=True)]
 
-        remedy = "take a smaller segment.detector or segment.mask_model, or smaller images"
-        return in_halves(work, images, self.batch_size, "segment.batch_size", remedy)
+        return in_halves(work, images, self._room)
 
 
 def open_detect_and_segment(settings: SegmentConfig, runtime: Runtime) -> DetectAndSegment:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -15,7 +16,7 @@ from ddb.backends.segmenters.weights import kind_of, load_model, part_folder, re
 from ddb.config import SegmentConfig
 from ddb.errors import ConfigError
 from ddb.learn.device import Runtime
-from ddb.learn.halving import in_halves
+from ddb.learn.halving import BatchSize, in_halves
 
 
 @dataclass(frozen=True)
@@ -29,12 +30,16 @@ class FaceParsing:
     runtime: Runtime
     identity: str
 
+    @cached_property
+    def _room(self) -> BatchSize:
+        remedy = "take a smaller segment.weights, or smaller images"
+        return BatchSize(self.batch_size, "segment.batch_size", remedy)
+
     @torch.no_grad()
     def segment(self, ids: Sequence[str], images: Sequence[Image], phrase: str) -> list[Found]:
         """Pixels whose likeliest part is one of `parts`. Score: the parts' mean probability there; the highest anywhere
         if there are none."""
-        remedy = "take a smaller segment.weights, or smaller images"
-        return in_halves(self._batch, images, self.batch_size, "segment.batch_size", remedy)
+        return in_halves(self._batch, images, self._room)
 
     def _batch(self, images: Sequence[Image]) -> list[Found]:
         copies = [image.copy() for image in images]  # torch warns of arrays that cannot be written to

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -15,7 +16,7 @@ from ddb.backends import Detection, Found, Image
 from ddb.backends.segmenters.weights import kind_of, load_model, part_folder, readable, weights_identity
 from ddb.config import SegmentConfig
 from ddb.learn.device import Runtime
-from ddb.learn.halving import in_halves
+from ddb.learn.halving import BatchSize, in_halves
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,14 @@ class Sam3:
     identity: str
     _phrases: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict)
 
+    @cached_property
+    def _room(self) -> BatchSize:
+        return BatchSize(
+            self.settings.batch_size,
+            "segment.batch_size",
+            "choose another segment.backend; this one works at 1008 pixels whatever the image's size",
+        )
+
     @torch.no_grad()
     def segment(self, ids: Sequence[str], images: Sequence[Image], phrase: str) -> list[Found]:
         """`concept` instances: the union of the objects above `box_threshold`, score: the best one's (the best of all
@@ -42,8 +51,7 @@ class Sam3:
                 self._semantic(outputs, sizes) if self.settings.concept == "semantic" else self._union(outputs, sizes)
             )
 
-        remedy = "choose another segment.backend; this one works at 1008 pixels whatever the image's size"
-        return in_halves(work, images, self.settings.batch_size, "segment.batch_size", remedy)
+        return in_halves(work, images, self._room)
 
     def _outputs(self, images: Sequence[Image], phrase: str) -> Any:
         copies = [image.copy() for image in images]  # torch warns of arrays that cannot be written to

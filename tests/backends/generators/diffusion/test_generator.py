@@ -19,7 +19,6 @@ from ddb.backends.generators.diffusion.geometry import paste_back, take, window
 from ddb.backends.generators.diffusion.model import Diffusion
 from ddb.config import InpaintConfig
 from ddb.errors import ConfigError, DDBError
-from ddb.learn import halving
 
 Tasks = Callable[..., list[Task]]
 PAINT = InpaintConfig(weights="tiny", image_size=32, steps=4, guidance=3.0, feather=1, batch_size=8)
@@ -180,7 +179,6 @@ def small_device(nine: Diffusion) -> Iterator[Callable[[int], list[int]]]:
     yield limit
     for handle in handles:
         handle.remove()
-    halving._fits.clear()
 
 
 def test_out_of_memory_halves_the_batch_for_good_and_changes_no_image(

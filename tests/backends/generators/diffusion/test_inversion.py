@@ -22,7 +22,6 @@ from ddb.backends.generators.diffusion.tokens import read_token
 from ddb.backends.generators.diffusion.views import BACKGROUND_WEIGHT, encode_views
 from ddb.config import InpaintConfig, InvertConfig
 from ddb.errors import DDBError, StageFailed
-from ddb.learn import halving
 
 Tasks = Callable[..., list[Task]]
 PAINT = InpaintConfig(weights="tiny", image_size=32, steps=2, batch_size=4)
@@ -229,14 +228,14 @@ def test_out_of_memory_halves_a_step_and_keeps_its_gradient(
     handle = model.unet.register_forward_pre_hook(guard)
     try:
         room = 1
-        assert TextualInversion(model, quick, PAINT).learn(lesson, tmp_path).losses == pytest.approx(whole, rel=1e-4)
-        assert halving._fits == {"invert.batch_size": 1}
+        learner = TextualInversion(model, quick, PAINT)
+        assert learner.learn(lesson, tmp_path).losses == pytest.approx(whole, rel=1e-4)
+        assert learner._room.size == 1
         room = 0
         with pytest.raises(DDBError, match="invert.batch_size 1: lower inpaint.image_size"):
             TextualInversion(model, quick, PAINT).learn(lesson, tmp_path)
     finally:
         handle.remove()
-        halving._fits.clear()
 
 
 def test_a_loss_that_is_not_finite_stops_with_the_step(nine: Diffusion, lesson: Lesson, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -21,7 +22,7 @@ from ddb.backends.generators.diffusion.sampling import Canvas, check_steps, samp
 from ddb.backends.generators.diffusion.text import joined
 from ddb.config import InpaintConfig
 from ddb.errors import ConfigError
-from ddb.learn.halving import in_halves
+from ddb.learn.halving import BatchSize, in_halves
 
 VAE_PIXELS = 1024 * 1024
 """Pixels that go through the VAE at once: it runs in float32 and needs about 2 GB for a 512 x 512 image."""
@@ -46,8 +47,11 @@ class LatentDiffusion:
     def paint(self, tasks: Sequence[Task]) -> list[Painted]:
         """One result a task, in order. ModelError for an unknown token, ValueError for an empty mask, OutOfMemory where
         one task does not fit into memory."""
-        size = self.settings.batch_size
-        return in_halves(self._paint_batch, tasks, size, "inpaint.batch_size", remedy(self.settings))
+        return in_halves(self._paint_batch, tasks, self._room)
+
+    @cached_property
+    def _room(self) -> BatchSize:
+        return BatchSize(self.settings.batch_size, "inpaint.batch_size", remedy(self.settings))
 
     def _paint_batch(self, tasks: Sequence[Task]) -> list[Painted]:
         size = self.settings.image_size

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
@@ -29,7 +30,7 @@ from ddb.backends.generators.diffusion.tokens import Rows, read_token, write_tok
 from ddb.backends.generators.diffusion.views import Views, encode_views, split
 from ddb.config import InpaintConfig, InvertConfig
 from ddb.errors import StageFailed
-from ddb.learn.halving import batches
+from ddb.learn.halving import BatchSize, batches
 
 Part = TypeVar("Part")
 
@@ -151,7 +152,11 @@ class TextualInversion:
         return np.array([float(losses[images == image].mean()) for image in sorted(set(images.tolist()))])
 
     def _batches(self, work: Callable[[Sequence[int]], Part], count: int) -> Iterator[Part]:
-        return batches(work, range(count), self.settings.batch_size, "invert.batch_size", remedy(self.painting))
+        return batches(work, range(count), self._room)
+
+    @cached_property
+    def _room(self) -> BatchSize:
+        return BatchSize(self.settings.batch_size, "invert.batch_size", remedy(self.painting))
 
     def _losses(self, subject: Subject, vectors: Sequence[Tensor], draws: Draws) -> Tensor:
         rows = tuple(self._stored(vector) for vector in vectors)

@@ -16,7 +16,7 @@ from ddb.backends.generators.diffusion.geometry import take, window
 from ddb.backends.generators.diffusion.model import Diffusion
 from ddb.backends.generators.diffusion.sampling import Canvas
 from ddb.config import InpaintConfig
-from ddb.learn.halving import batches
+from ddb.learn.halving import BatchSize, batches
 
 HELD_OUT_EVERY = 5
 """One image in this many is held out, where there are that many."""
@@ -64,7 +64,8 @@ def encode_views(model: Diffusion, painting: InpaintConfig, lesson: Lesson, insi
     def board(rows: Sequence[int]) -> Canvas:
         return canvas(model, [images[row] for row in rows], [masks[row] for row in rows], True)
 
-    parts = list(batches(board, range(len(images)), painting.batch_size, "inpaint.batch_size", remedy(painting)))
+    room = BatchSize(painting.batch_size, "inpaint.batch_size", remedy(painting))
+    parts = list(batches(board, range(len(images)), room))
     known_latents = [part.known for part in parts if part.known is not None]
     masked = [part.masked for part in parts if part.masked is not None]
     mask_cells = torch.cat([part.mask for part in parts])
