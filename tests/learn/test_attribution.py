@@ -8,9 +8,15 @@ import torch
 from captum.attr import IntegratedGradients
 
 from ddb.learn import attribution
+from ddb.learn.device import Runtime
+from ddb.learn.halving import BatchSize, OutOfMemory
 from ddb.learn.predict import logits, softmax
 
 SIDE = 16
+
+
+def integral(steps, output, size=2):
+    return attribution.Integral(steps, output, BatchSize(size, "score.batch_size", "lower erm.image_size"))
 
 
 @pytest.fixture
@@ -29,7 +35,7 @@ def test_values_are_captums(make_classifier, cpu, pair, output):
     classifier = make_classifier(3)
     sources, images, _ = pair
     labels = np.array([2, 0])
-    found = attribution.integrated_gradients(classifier, sources, images, labels, cpu, 20, output)
+    found = attribution.integrated_gradients(classifier, sources, images, labels, cpu, integral(20, output))
 
     def forward(x):
         outputs = classifier.model(x)
@@ -52,7 +58,7 @@ def test_closed_form_is_captums_sum_inside_the_mask(make_classifier, cpu, pair, 
     labels = np.array([1, 0])
     before, after = (logits(classifier, pixels, cpu, 4) for pixels in (sources, images))
     exact = attribution.output_change(before, after, labels, output)
-    found = attribution.integrated_gradients(classifier, sources, images, labels, cpu, 512, output)
+    found = attribution.integrated_gradients(classifier, sources, images, labels, cpu, integral(512, output))
     inside = (found * masks).sum((1, 2))
     np.testing.assert_allclose(inside, exact, atol=1e-3 * max(1, np.abs(exact).max()))
     assert np.abs(found[~masks]).max() == 0
@@ -63,7 +69,9 @@ def test_margin_ignores_a_common_shift(make_classifier, cpu, pair):
     sources, images, _ = pair
     labels = np.array([0, 1])
     before, after = (logits(classifier, pixels, cpu, 4).astype(np.float64) for pixels in (sources, images))
-    found = attribution.integrated_gradients(classifier, sources, images, labels, cpu, 512, "margin").sum((1, 2))
+    found = attribution.integrated_gradients(classifier, sources, images, labels, cpu, integral(512, "margin")).sum(
+        (1, 2)
+    )
 
     def margin(values):
         own = values[np.arange(2), labels]
@@ -83,3 +91,33 @@ def test_share_outside_by_hand():
     maps = np.array([[[1.0, -3.0], [0.0, 4.0]], [[0.0, 0.0], [0.0, 0.0]]], np.float32)
     masks = np.array([[[True, False], [False, True]]] * 2)
     assert attribution.share_outside(maps, masks).tolist() == [3 / 8, 0]
+
+
+def test_an_images_attributions_do_not_depend_on_its_neighbours(make_classifier, colours, device):
+    classifier, runtime = make_classifier(2), Runtime(device, torch.float32).exact()
+    sources, images, labels = colours.pixels[:9], colours.pixels[9:18], np.arange(9) % 2
+    how = integral(8, "logit", 4)
+    whole = attribution.integrated_gradients(classifier, sources, images, labels, runtime, how)
+    for rows in ([8], [2, 3], [0, 4, 5, 6, 7]):
+        some = attribution.integrated_gradients(classifier, sources[rows], images[rows], labels[rows], runtime, how)
+        assert np.array_equal(some, whole[rows])
+
+
+def test_running_out_of_memory_halves_the_batch(make_classifier, colours, device):
+    classifier, runtime = make_classifier(2), Runtime(device, torch.float32).exact()
+    sources, images, labels = colours.pixels[:7], colours.pixels[9:16], np.arange(7) % 2
+    expected = attribution.integrated_gradients(classifier, sources, images, labels, runtime, integral(8, "logit", 7))
+    room = 2
+
+    def small(_module, inputs):
+        if len(inputs[0]) > room:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    handle, how = classifier.model.register_forward_pre_hook(small), integral(8, "logit", 7)
+    found = attribution.integrated_gradients(classifier, sources, images, labels, runtime, how)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    assert how.batch.size <= 2
+    room = 0
+    with pytest.raises(OutOfMemory, match="score.batch_size 1: lower erm.image_size"):
+        attribution.integrated_gradients(classifier, sources, images, labels, runtime, how)
+    handle.remove()

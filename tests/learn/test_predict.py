@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from scipy.special import log_softmax
+from torch import nn
 
+from ddb.errors import StageFailed
 from ddb.learn import predict
+from ddb.learn.device import Runtime
+from ddb.learn.finite import require_finite, row_faults
 
 
 def test_logits_in_batches_are_those_of_one_pass(make_classifier, colours, cpu):
@@ -16,6 +22,53 @@ def test_logits_in_batches_are_those_of_one_pass(make_classifier, colours, cpu):
     np.testing.assert_allclose(predict.logits(classifier, colours.pixels, cpu, 7), whole, atol=1e-5)
     assert whole.shape == (40, 2)
     assert not classifier.model.training
+
+
+def test_an_images_logits_do_not_depend_on_its_neighbours(make_classifier, colours, device):
+    classifier, runtime = make_classifier(3), Runtime(device, torch.float32).exact()
+    whole = predict.logits(classifier, colours.pixels, runtime, 16)
+    for rows in ([5], [5, 6, 7], list(range(3, 20))):
+        some = predict.logits(classifier, colours.pixels[rows], runtime, 16)
+        assert np.array_equal(some, whole[rows])
+    seen = []
+    handle = classifier.model.register_forward_hook(lambda module, inputs, output: seen.append(len(inputs[0])))
+    predict.logits(classifier, colours.pixels[:3], runtime, 16)
+    assert predict.features(classifier, colours.pixels[:3], runtime, 16).shape == (3, 8)
+    handle.remove()
+    assert seen == [16, 16]
+
+
+def test_a_row_that_is_not_finite_spoils_no_other(make_classifier, colours, cpu):
+    """A model that divides by zero on one image: logits, loss and probabilities of that row alone are not finite."""
+    classifier = make_classifier()
+    pixels = colours.pixels.copy()
+    pixels[4] = 0
+
+    class Divides(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = classifier.model
+
+        def forward(self, x):
+            return self.inner(x) / (x.flatten(2).std(dim=2).sum(dim=1, keepdim=True) > 0).float()
+
+    dividing = replace(classifier, model=Divides())
+    outputs = predict.logits(dividing, pixels, cpu, 16)
+    labels = colours.labels
+    losses, probabilities = predict.cross_entropy(outputs, labels), predict.softmax(outputs)
+    good = np.arange(40) != 4
+    assert np.isnan(losses[4])
+    assert not np.isfinite(probabilities[4]).all()
+    expected = predict.logits(classifier, pixels, cpu, 16)
+    assert np.array_equal(outputs[good], expected[good])
+    assert np.array_equal(losses[good], predict.cross_entropy(expected, labels)[good])
+    faults = row_faults(logits=outputs, loss=losses)
+    assert faults[4] == "logits and loss are not finite"
+    assert not any(np.array(faults)[good])
+    assert row_faults(loss=losses)[4] == "loss is not finite"
+    require_finite("the logits are", expected)
+    with pytest.raises(StageFailed, match=r"the logits are not finite for 1 of 40 images \(image 5\)"):
+        require_finite("the logits are", outputs)
 
 
 def test_the_last_layer_turns_features_into_logits(make_classifier, colours, cpu):

@@ -7,6 +7,9 @@ equals a outside a region, the attributions outside are 0, so the sum inside the
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -14,7 +17,8 @@ from torch import Tensor
 
 from ddb.learn.classifier import Classifier, Pixels, to_tensor
 from ddb.learn.device import Runtime
-from ddb.learn.predict import Floats, softmax
+from ddb.learn.halving import BatchSize, batches
+from ddb.learn.predict import Floats, filled_up, softmax
 
 Masks = npt.NDArray[np.bool_]
 """[N, S, S]"""
@@ -31,34 +35,54 @@ def output_change(
     return change
 
 
+@dataclass(frozen=True)
+class Integral:
+    """How gradients are integrated: Gauss-Legendre quadrature with `steps` points, in batches of `batch.size` images.
+    `output`: "logit", "probability", or "margin" (the label's logit minus the mean of the others, which a common shift
+    of all logits leaves unchanged)."""
+
+    steps: int
+    output: str
+    batch: BatchSize
+
+
 def integrated_gradients(
     classifier: Classifier,
     baselines: Pixels,
     images: Pixels,
     labels: npt.NDArray[np.integer],
     runtime: Runtime,
-    steps: int,
-    output: str,
+    integral: Integral,
 ) -> Floats:
-    """Attributions [N, S, S] (summed over colours) of output `labels` along the path from `baselines` to `images`.
+    """Attributions float32 [N, S, S] (summed over colours) of the outputs `labels` [N] along the straight path from
+    `baselines` to `images`, uint8 [N, S, S, 3] each. The model is left in eval mode, its parameters without gradients.
 
-    Gauss-Legendre quadrature with `steps` points. `output`: "logit", "probability", or "margin" (the label's logit
-    minus the mean of the others, unmoved where all logits move together). Pixels are uint8 [N, S, S, 3].
+    Every batch has exactly `integral.batch.size` images, the last filled up with blanks: an image's attributions do not
+    depend on the others. A batch that does not fit into memory is halved; OutOfMemory where one image does not fit.
+    A row may hold NaN or infinity where the model gives that (`learn.finite`).
     """
     model = classifier.on(runtime.device).eval().requires_grad_(False)
-    start = classifier.normalise(to_tensor(baselines, runtime.device))
-    step = classifier.normalise(to_tensor(images, runtime.device)) - start
-    wanted = torch.from_numpy(np.asarray(labels, np.int64)).to(runtime.device)
-    nodes, weights = np.polynomial.legendre.leggauss(steps)  # on [-1, 1]
-    total = torch.zeros_like(step)
-    for node, weight in zip(nodes.tolist(), weights.tolist(), strict=True):
-        point = (start + step * ((node + 1) / 2)).requires_grad_(True)
-        with runtime.autocast():
-            value = _output(model(point).float(), wanted, output)
-        (gradient,) = torch.autograd.grad(value.sum(), point)
-        total += gradient * (weight / 2)
-    attributions: Floats = (total * step).sum(dim=1).cpu().numpy()
-    return attributions
+    wanted = np.asarray(labels, np.int64)
+    nodes, weights = np.polynomial.legendre.leggauss(integral.steps)  # on [-1, 1]
+
+    def work(rows: Sequence[int]) -> Floats:
+        own, size = slice(rows[0], rows[-1] + 1), integral.batch.size
+        start, end = (
+            classifier.normalise(to_tensor(filled_up(pixels[own], size), runtime.device))
+            for pixels in (baselines, images)
+        )
+        step, target = end - start, torch.from_numpy(filled_up(wanted[own], size)).to(runtime.device)
+        total = torch.zeros_like(step)
+        for node, weight in zip(nodes.tolist(), weights.tolist(), strict=True):
+            point = (start + step * ((node + 1) / 2)).requires_grad_(True)
+            with runtime.autocast():
+                value = _output(model(point).float(), target, integral.output)
+                (gradient,) = torch.autograd.grad(value.sum(), point)
+            total += gradient * (weight / 2)
+        attributions: Floats = (total * step).sum(dim=1)[: len(rows)].cpu().numpy()
+        return attributions
+
+    return np.concatenate(list(batches(work, range(len(wanted)), integral.batch)))
 
 
 def _output(logits: Tensor, labels: Tensor, output: str) -> Tensor:

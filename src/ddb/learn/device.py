@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from accelerate import PartialState
@@ -41,7 +42,7 @@ class Runtime:
 @contextmanager
 def without_tf32() -> Iterator[None]:
     """Matrix products and convolutions of float32 tensors on CUDA do not round to TF32 inside; restored after."""
-    places = (torch.backends.cuda.matmul, torch.backends.cudnn)
+    places: tuple[Any, ...] = (torch.backends.cuda.matmul, torch.backends.cudnn)
     before = [place.allow_tf32 for place in places]
     for place in places:
         place.allow_tf32 = False

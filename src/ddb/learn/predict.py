@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -13,24 +13,40 @@ from torch import Tensor, nn
 from ddb.learn.classifier import Classifier, Pixels, to_tensor
 from ddb.learn.device import Runtime
 
+Array = TypeVar("Array", bound=npt.NDArray[Any])
 Floats = npt.NDArray[np.float32]
 
 
 @torch.no_grad()
 def logits(classifier: Classifier, pixels: Pixels, runtime: Runtime, batch_size: int) -> Floats:
     """uint8 [N, S, S, 3] -> float32 [N, K], N > 0, in the runtime's precision: pass `runtime.exact()` where small
-    differences count."""
+    differences count.
+
+    Every batch has exactly `batch_size` images: the last is filled up with blanks (zeros), whose outputs are dropped.
+    So an image's logits have the same bits whichever and however many others are asked for with it. A row of the
+    result may hold NaN or infinity where the model gives that (`learn.finite`); other rows are not affected.
+    """
     model = classifier.on(runtime.device).eval()
     outputs = []
     for start in range(0, len(pixels), batch_size):
-        images = to_tensor(pixels[start : start + batch_size], runtime.device)
+        own = pixels[start : start + batch_size]
+        images = to_tensor(filled_up(own, batch_size), runtime.device)
         with runtime.autocast():
-            outputs.append(model(classifier.normalise(images)).float().cpu().numpy())
+            outputs.append(model(classifier.normalise(images))[: len(own)].float().cpu().numpy())
     return np.concatenate(outputs)
 
 
+def filled_up(rows: Array, count: int) -> Array:
+    """An array [n, ...] with zeros behind it up to `count` rows; itself where it has as many."""
+    if len(rows) >= count:
+        return rows
+    whole = np.zeros((count, *rows.shape[1:]), rows.dtype)
+    whole[: len(rows)] = rows
+    return whole  # type: ignore[return-value]
+
+
 def features(classifier: Classifier, pixels: Pixels, runtime: Runtime, batch_size: int) -> Floats:
-    """What the last layer sees: uint8 [N, S, S, 3] -> float32 [N, D]."""
+    """What the last layer sees: uint8 [N, S, S, 3] -> float32 [N, D], N > 0; in batches as `logits`."""
     seen: list[Floats] = []
 
     def keep(_module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
@@ -41,25 +57,28 @@ def features(classifier: Classifier, pixels: Pixels, runtime: Runtime, batch_siz
         logits(classifier, pixels, runtime, batch_size)
     finally:
         handle.remove()
-    return np.concatenate(seen)
+    return np.concatenate(seen)[: len(pixels)]
 
 
 def softmax(values: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
-    """Logits [N, K] -> probabilities [N, K], computed in float64."""
-    shifted = values.astype(np.float64) - values.max(axis=1, keepdims=True)
-    exponentials = np.exp(shifted)
+    """Logits [N, K] -> probabilities [N, K], computed in float64; NaN in rows that are not finite."""
+    with np.errstate(invalid="ignore"):
+        exponentials = np.exp(values.astype(np.float64) - values.max(axis=1, keepdims=True))
     shares: npt.NDArray[np.float64] = exponentials / exponentials.sum(axis=1, keepdims=True)
     return shares
 
 
 def cross_entropy(values: npt.NDArray[np.floating], labels: npt.NDArray[np.integer]) -> npt.NDArray[np.float64]:
-    """Loss in nats of every row of logits [N, K], precise where it is close to 0 (ranking needs that)."""
+    """Loss in nats of every row of logits [N, K], precise where it is close to 0 (ranking needs that); NaN in rows that
+    are not finite."""
     rows = np.arange(len(labels))
-    margins = values.astype(np.float64) - values[rows, labels].astype(np.float64)[:, None]
-    margins[rows, labels] = -np.inf
-    top = np.maximum(margins.max(axis=1), 0)
-    others = np.exp(margins - top[:, None]).sum(axis=1)
-    losses: npt.NDArray[np.float64] = top + np.where(top > 0, np.log(np.exp(-top) + others), np.log1p(others))
+    with np.errstate(invalid="ignore"):
+        margins = values.astype(np.float64) - values[rows, labels].astype(np.float64)[:, None]
+        margins[rows, labels] = -np.inf
+        top = np.maximum(margins.max(axis=1), 0)
+        others = np.exp(margins - top[:, None]).sum(axis=1)
+        losses: npt.NDArray[np.float64] = top + np.where(top > 0, np.log(np.exp(-top) + others), np.log1p(others))
+    losses[~np.isfinite(values).all(axis=1)] = np.nan
     return losses
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from ddb.learn.attribution import Masks, integrated_gradients, share_outside
+from ddb.learn.attribution import Integral, Masks, integrated_gradients, share_outside
 from ddb.learn.classifier import Classifier, Pixels
 from ddb.learn.device import Runtime
+from ddb.learn.finite import require_finite
+from ddb.learn.halving import BatchSize
 from ddb.learn.predict import logits
 
 STEPS = 16
@@ -23,9 +25,10 @@ def follows(
     runtime: Runtime,
 ) -> npt.NDArray[np.bool_]:
     """For each pair, whether the prediction follows the causal part: the source gets its class and the counterfactual
-    its own. The mean is the flip rate."""
-    before, after = (logits(classifier, pixels, runtime, CHUNK).argmax(axis=1) for pixels in (sources, images))
-    followed: npt.NDArray[np.bool_] = (before == from_labels) & (after == to_labels)
+    its own: bool [N]. The mean is the flip rate. StageFailed for logits that are not finite."""
+    before, after = (logits(classifier, pixels, runtime, CHUNK) for pixels in (sources, images))
+    require_finite("the logits are", np.concatenate([before, after], axis=1))
+    followed: npt.NDArray[np.bool_] = (before.argmax(axis=1) == from_labels) & (after.argmax(axis=1) == to_labels)
     return followed
 
 
@@ -33,12 +36,14 @@ def reliance(
     classifier: Classifier, pixels: Pixels, masks: Masks, labels: npt.NDArray[np.integer], runtime: Runtime
 ) -> float:
     """Shortcut reliance: mean share of |integrated gradients| outside the causal masks [N, S, S], for the margin of
-    each image's class, along the path from the pretraining's mean colour to the image."""
-    shares = []
+    each image's class, along the path from the pretraining's mean colour to the image. StageFailed for attributions
+    that are not finite."""
+    integral, shares = Integral(STEPS, "margin", BatchSize(CHUNK, "images at once", "free the device")), []
     for start in range(0, len(pixels), CHUNK):
         part = slice(start, start + CHUNK)
         mean = (np.array(classifier.mean) * 255).round().astype(np.uint8)
         baselines = np.ascontiguousarray(np.broadcast_to(mean, pixels[part].shape))
-        found = integrated_gradients(classifier, baselines, pixels[part], labels[part], runtime, STEPS, "margin")
+        found = integrated_gradients(classifier, baselines, pixels[part], labels[part], runtime, integral)
+        require_finite("the integrated gradients are", found)
         shares.append(share_outside(found, masks[part]))
     return float(np.concatenate(shares).mean())

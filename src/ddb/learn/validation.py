@@ -12,6 +12,7 @@ import pyarrow as pa
 from ddb.errors import ConfigError
 from ddb.learn.classifier import Classifier, Pixels
 from ddb.learn.device import Runtime
+from ddb.learn.finite import require_finite
 from ddb.learn.fit import Figures
 from ddb.learn.predict import logits
 
@@ -34,8 +35,9 @@ def validator(rule: str, held: list[Held], runtime: Runtime, batch_size: int) ->
     cells = np.concatenate([part.cells for part in held])
 
     def figures(classifier: Classifier) -> Figures:
-        predicted = [logits(classifier, part.pixels, runtime, batch_size).argmax(axis=1) for part in held]
-        correct = np.concatenate(predicted) == labels
+        outputs = np.concatenate([logits(classifier, part.pixels, runtime, batch_size) for part in held])
+        require_finite("the logits are", outputs)
+        correct = outputs.argmax(axis=1) == labels
         mean = float(correct.mean())
         return (mean,) if rule == "mean" else (lowest_accuracy(correct, cells), mean)
 

@@ -26,11 +26,14 @@ from ddb.data.pixel_store import pixel_store
 from ddb.data.preprocessing import Preprocessing
 from ddb.data.table import Dataset
 from ddb.learn import predict
-from ddb.learn.attribution import Masks, integrated_gradients, output_change
+from ddb.learn.attribution import Integral, Masks, integrated_gradients, output_change
 from ddb.learn.classifier import Classifier, Pixels
 from ddb.learn.device import Runtime, open_accelerator
+from ddb.learn.halving import BatchSize
 from ddb.records import OK, SCORES
 from ddb.stage import Row, Stage, Tables, Worker
+
+SMALLER = "lower erm.image_size, or free the device"
 
 
 @dataclass(frozen=True)
@@ -108,7 +111,7 @@ def _score(
     if len(integrate):
         found = integrated_gradients(
             classifier, pairs.sources[integrate], pairs.images[integrate], pairs.to_labels[integrate], runtime,
-            settings.ig_steps, settings.output,
+            Integral(settings.ig_steps, settings.output, BatchSize(settings.batch_size, "score.batch_size", SMALLER)),
         )  # fmt: skip
         maps = dict(zip(integrate.tolist(), found, strict=True))
     for i in np.flatnonzero(~closed).tolist():
