@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import signal
@@ -12,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ddb.data import pixel_file
+from ddb.data import hashed_file, pixel_file
 from ddb.data.pixel_file import DecodedAtUse, open_pixels, write_pixels
 
 COUNT, SIDE = 37, 5
@@ -26,7 +27,8 @@ def draw(row: int) -> np.ndarray:
 
 @pytest.fixture
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pixel_file, "CHUNK", 8 * 4 * SIDE * SIDE * 3)  # four rows in a batch, several chunks to hash
+    monkeypatch.setattr(pixel_file, "BATCH", 4 * SIDE * SIDE * 3)  # four rows in a batch
+    monkeypatch.setattr(hashed_file, "CHUNK", 8 * 4 * SIDE * SIDE * 3)  # several chunks to hash
 
 
 @pytest.mark.parametrize("workers", [1, 2, 5])
@@ -70,7 +72,7 @@ def test_damage_is_noticed(tmp_path: Path) -> None:
 def test_a_file_is_hashed_once_a_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_pixels(tmp_path / "p.npy", COUNT, SIDE, draw)
     assert open_pixels(tmp_path / "p.npy", COUNT, SIDE) is not None
-    monkeypatch.setattr(pixel_file, "_digest", lambda *_: pytest.fail("hashed again"))
+    monkeypatch.setattr(pixel_file, "digest", lambda *_: pytest.fail("hashed again"))
     assert open_pixels(tmp_path / "p.npy", COUNT, SIDE) is not None
 
 
@@ -95,14 +97,14 @@ def test_few_images_wait_when_the_disk_is_slow(tmp_path: Path, monkeypatch: pyte
             self.written += len(data) == 4 * SIDE * SIDE * 3
             self.file.write(data)  # type: ignore[attr-defined]
 
-    real = pixel_file._locked
+    real = hashed_file._locked
 
-    @pixel_file.contextmanager
+    @hashed_file.contextmanager
     def slow(path: Path):  # type: ignore[no-untyped-def]
         with real(path) as file:
             yield Slow(file)
 
-    monkeypatch.setattr(pixel_file, "_locked", slow)
+    monkeypatch.setattr(hashed_file, "_locked", slow)
     write_pixels(tmp_path / "p.npy", COUNT, SIDE, lambda row: begun.append(row) or ARRAY[row], 2)
     assert len(begun) == COUNT and most <= 5 * 4
     assert np.array_equal(np.load(tmp_path / "p.npy"), ARRAY)
@@ -147,6 +149,20 @@ def test_of_two_that_want_the_same_file_one_writes_it(tmp_path: Path) -> None:
         thread.join()
     assert sorted(drawn) == list(range(COUNT))
     assert np.array_equal(np.load(tmp_path / "p.npy"), ARRAY) and len(list(tmp_path.iterdir())) == 1
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOTSUP])
+def test_a_file_system_without_locks_serves_as_well(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(number, "No locks available")
+
+    monkeypatch.setattr(hashed_file.fcntl, "flock", refuse)
+    write_pixels(tmp_path / "p.npy", COUNT, SIDE, draw)
+    assert np.array_equal(open_pixels(tmp_path / "p.npy", COUNT, SIDE), ARRAY)  # type: ignore[arg-type]
+    write_pixels(tmp_path / "p.npy", COUNT, SIDE, lambda row: pytest.fail("drawn again"))
+    assert [item.name for item in tmp_path.iterdir()] == ["p.npy"]
 
 
 def test_an_empty_store(tmp_path: Path) -> None:

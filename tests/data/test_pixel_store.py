@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from ddb.config import DataConfig
-from ddb.data import pixel_file
+from ddb.data import hashed_file
 from ddb.data import pixel_store as store_module
 from ddb.data.images import png_bytes, read_image
 from ddb.data.pixel_file import DecodedAtUse
@@ -74,7 +74,7 @@ def test_pixel_store_on_a_full_disk(folder: Path, tmp_path: Path, monkeypatch: p
     def full(*args: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(pixel_file.os, "fsync", full)
+    monkeypatch.setattr(hashed_file.os, "fsync", full)
     with pytest.raises(DataError, match="cannot store .* GB of pixels there: No space left"):
         pixel_store(load_dataset(DataConfig(root=str(folder))), ["cat/1.png"], at(8), tmp_path / "cache")
     assert not list((tmp_path / "cache").iterdir())

@@ -7,7 +7,7 @@ import torch
 from torchvision.transforms import v2
 
 from ddb.config import Augment
-from ddb.learn.augment import Draws, augment
+from ddb.learn.augment import RandomNumbers, augment
 
 OFF = Augment(scale=(1.0, 1.0), flip=False)
 
@@ -22,14 +22,14 @@ def batch() -> torch.Tensor:
 
 
 def test_off_changes_nothing(batch):
-    assert torch.equal(augment(batch, OFF, Draws(seeded(), len(batch))), batch)
+    assert torch.equal(augment(batch, OFF, RandomNumbers(seeded(), len(batch))), batch)
 
 
 @pytest.mark.parametrize(
     "settings", [Augment(), Augment(colour=0.4, blur=0.5, noise=8), OFF.model_copy(update={"flip": True})]
 )
 def test_same_seed_same_batch_in_shape_and_range(batch, settings):
-    first, again, other = (augment(batch, settings, Draws(seeded(seed), len(batch))) for seed in (0, 0, 1))
+    first, again, other = (augment(batch, settings, RandomNumbers(seeded(seed), len(batch))) for seed in (0, 0, 1))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
     assert first.shape == batch.shape
@@ -38,7 +38,7 @@ def test_same_seed_same_batch_in_shape_and_range(batch, settings):
 
 
 def test_flip_mirrors_about_half(batch):
-    flipped = augment(batch, OFF.model_copy(update={"flip": True}), Draws(seeded(), len(batch)))
+    flipped = augment(batch, OFF.model_copy(update={"flip": True}), RandomNumbers(seeded(), len(batch)))
     mirrored = [torch.equal(a, b.flip(2)) for a, b in zip(flipped, batch, strict=True)]
     same = [torch.equal(a, b) for a, b in zip(flipped, batch, strict=True)]
     assert all(m or s for m, s in zip(mirrored, same, strict=True))
@@ -50,7 +50,7 @@ def test_a_crop_is_a_window_of_the_image():
     ramp_x = torch.arange(32.0).view(1, 1, 1, 32).expand(200, 1, 32, 32)
     ramp_y = ramp_x.transpose(2, 3)
     images = torch.cat([ramp_x, ramp_y, ramp_x], 1).contiguous()
-    found = augment(images, Augment(scale=(0.5, 0.8), flip=False), Draws(seeded(), len(images)))
+    found = augment(images, Augment(scale=(0.5, 0.8), flip=False), RandomNumbers(seeded(), len(images)))
     width = (found[:, 0, 5, 20] - found[:, 0, 5, 10]) / 10  # input pixels for an output pixel
     height = (found[:, 1, 20, 5] - found[:, 1, 10, 5]) / 10
     area, aspect = width * height, width / height
@@ -65,16 +65,19 @@ def test_a_crop_is_a_window_of_the_image():
 def test_colour_strength_zero_factor_cases(batch):
     """With all factors at 1 nothing changes; grey images stay grey."""
     grey = batch.mean(1, keepdim=True).expand(-1, 3, -1, -1).contiguous()
-    found = augment(grey, OFF.model_copy(update={"colour": 0.5}), Draws(seeded(), len(grey)))
+    found = augment(grey, OFF.model_copy(update={"colour": 0.5}), RandomNumbers(seeded(), len(grey)))
     torch.testing.assert_close(found[:, 0], found[:, 2], atol=1e-3, rtol=0)
     assert not torch.allclose(found, grey, atol=1)
     torch.testing.assert_close(
-        augment(batch, OFF.model_copy(update={"colour": 1e-6}), Draws(seeded(), len(batch))), batch, atol=1e-2, rtol=0
+        augment(batch, OFF.model_copy(update={"colour": 1e-6}), RandomNumbers(seeded(), len(batch))),
+        batch,
+        atol=1e-2,
+        rtol=0,
     )
 
 
 def test_blur_is_a_blend_with_torchvisions_gaussian(batch):
-    found = augment(batch, OFF.model_copy(update={"blur": 1.0}), Draws(seeded(), len(batch)))
+    found = augment(batch, OFF.model_copy(update={"blur": 1.0}), RandomNumbers(seeded(), len(batch)))
     inner = (..., slice(2, -2), slice(2, -2))  # away from the border's padding
     blurred = v2.functional.gaussian_blur(batch, [5, 5], [1.0, 1.0])
     share = (found - batch)[inner] / (blurred - batch)[inner]
@@ -88,7 +91,10 @@ def test_blur_is_a_blend_with_torchvisions_gaussian(batch):
 def test_noise_has_a_level_for_every_image():
     flat = torch.full((200, 3, 16, 16), 128.0)
     deviation = (
-        augment(flat, OFF.model_copy(update={"noise": 10.0}), Draws(seeded(), len(flat))).sub(128).flatten(1).std(dim=1)
+        augment(flat, OFF.model_copy(update={"noise": 10.0}), RandomNumbers(seeded(), len(flat)))
+        .sub(128)
+        .flatten(1)
+        .std(dim=1)
     )
     assert deviation.max() < 11
     assert deviation.min() < 1
@@ -98,6 +104,6 @@ def test_noise_has_a_level_for_every_image():
 @pytest.mark.parametrize("number", [0, 1, 2])
 def test_a_share_of_a_batch_is_augmented_as_in_the_whole(batch, number):
     settings, own = Augment(colour=0.4, blur=0.5, noise=8), slice(number, None, 3)
-    whole = augment(batch, settings, Draws(seeded(), 64))
-    share = augment(batch[own], settings, Draws(seeded(), 64, own))
+    whole = augment(batch, settings, RandomNumbers(seeded(), 64))
+    share = augment(batch[own], settings, RandomNumbers(seeded(), 64, own))
     torch.testing.assert_close(share, whole[own])

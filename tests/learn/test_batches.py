@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 
 from ddb.config import Augment, FitConfig
-from ddb.learn import fit as fitting
 from ddb.learn.batches import Batch, drawn, losses, mixed, passes
 from ddb.learn.fit import CHECKPOINT, Material, fit
+from training_step import step_loss
 
 PLAIN = Augment(scale=(1.0, 1.0), flip=False)
 
@@ -91,15 +91,13 @@ def test_an_objectives_weights_multiply_the_losses(make_classifier, colours, cpu
     classifier.model.eval()
     objective, rows = Halves(), np.array([3, 8, 1, 0])
     settings = FitConfig(augment=PLAIN)
-    loss = fitting._loss(
-        classifier, Material(colours, objective=objective), [Batch(rows)], settings, cpu, torch.Generator()
-    )
+    loss = step_loss(classifier, Material(colours, objective=objective), [Batch(rows)], settings, cpu)
     seen, logits, values = objective.calls[0]
     assert seen.tolist() == rows.tolist()
     expected = F.cross_entropy(logits, torch.from_numpy(colours.labels[rows]), reduction="none")
     torch.testing.assert_close(values, expected)
     assert not values.requires_grad
-    assert loss.item() == pytest.approx(float((expected * torch.arange(4) / 2).mean()), rel=1e-6)
+    assert loss == pytest.approx(float((expected * torch.arange(4) / 2).mean()), rel=1e-6)
 
 
 def test_an_objectives_state_survives_a_kill(make_classifier, colours, cpu, tmp_path):

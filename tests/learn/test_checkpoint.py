@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 from ddb.learn import checkpoint
-from ddb.learn.checkpoint import Progress, save_tensors
+from ddb.learn.checkpoint import FitState, save_tensors
 
 
 def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
@@ -35,7 +35,7 @@ def test_channels_last_weights_keep_their_values(tmp_path):
 
 def test_progress_keeps_a_copy_of_the_best():
     model = torch.nn.Linear(2, 2)
-    first = Progress().after(1, 0.5, (0.7, 0.1), model)
+    first = FitState().after(1, 0.5, (0.7, 0.1), model)
     kept = first.best["weight"].clone()
     with torch.no_grad():
         model.weight += 1

@@ -17,6 +17,7 @@ from ddb.learn.batches import Batch
 from ddb.learn.device import Runtime
 from ddb.learn.fit import CHECKPOINT, RANKING, Images, Material, Term, fit
 from ddb.learn.predict import logits
+from training_step import step_loss
 
 PLAIN = Augment(scale=(1.0, 1.0), flip=False)
 SHORT = FitConfig(epochs=4, batch_size=10, lr=0.05)
@@ -59,7 +60,7 @@ def test_a_killed_fit_ends_with_the_weights_of_an_unbroken_one(
     real = fitting._train_epoch
 
     def die_later(*arguments):
-        if arguments[-1][1] == epoch + 1:
+        if arguments[-1] == epoch + 1:
             real(*arguments)  # the epoch's work is done but not saved
             raise Killed
         return real(*arguments)
@@ -99,8 +100,7 @@ def test_loss_is_the_sum_of_the_parts_means(make_classifier, colours, cpu):
     terms = (Term(Images(colours.pixels[:5], colours.labels[:5]), 0.3, 4), Term(colours, 1.7, 6))
     batch = [Batch(rows) for rows in (np.arange(10), np.array([0, 1, 2, 4]), np.arange(20, 26))]
     settings = FitConfig(augment=PLAIN)
-    generator = torch.Generator()
-    loss = fitting._loss(classifier, Material(train, terms), batch, settings, cpu, generator)
+    loss = step_loss(classifier, Material(train, terms), batch, settings, cpu)
 
     def mean(rows, weight=1.0):
         images = torch.from_numpy(colours.pixels[rows]).permute(0, 3, 1, 2).float() / 255
@@ -111,7 +111,7 @@ def test_loss_is_the_sum_of_the_parts_means(make_classifier, colours, cpu):
 
     rows = [part.rows for part in batch]
     expected = mean(rows[0], torch.from_numpy(weights[:10])) + 0.3 * mean(rows[1]) + 1.7 * mean(rows[2])
-    assert loss.item() == pytest.approx(expected, rel=1e-5)
+    assert loss == pytest.approx(expected, rel=1e-5)
 
 
 def test_one_step_is_plain_sgd(make_classifier, colours, cpu, tmp_path):
@@ -180,16 +180,16 @@ def test_last_layer_only(make_classifier, colours, cpu, tmp_path):
 
 
 def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_epoch(make_classifier, colours, cpu, tmp_path, monkeypatch):
-    real, count = fitting._loss, iter(range(100))
+    real, count = fitting.put_gradients, iter(range(100))
 
     def turn_bad(*arguments):
         loss = real(*arguments)
         return loss * float("nan") if next(count) == 6 else loss  # 4 steps an epoch: epoch 2, step 3
 
-    monkeypatch.setattr(fitting, "_loss", turn_bad)
+    monkeypatch.setattr(fitting, "put_gradients", turn_bad)
     with pytest.raises(StageFailed, match="epoch 2, step 3.*checkpoint of epoch 1"):
         fit(make_classifier(), Material(colours), SHORT, cpu, 0, tmp_path)
-    monkeypatch.setattr(fitting, "_loss", real)
+    monkeypatch.setattr(fitting, "put_gradients", real)
     unbroken, resumed = make_classifier(), make_classifier()
     fit(unbroken, Material(colours), SHORT, cpu, 0, tmp_path / "unbroken")
     assert fit(resumed, Material(colours), SHORT, cpu, 0, tmp_path).history[0]["epoch"] == 1

@@ -7,27 +7,20 @@ so that a file that was cut off or changed is made again instead of trained on.
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
 import os
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
-from typing import BinaryIO, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-Pixels = npt.NDArray[np.uint8]
-T = TypeVar("T")
-R = TypeVar("R")
+from ddb.data.hashed_file import HASH, digest, in_order, replacing
 
-CHUNK = 1 << 24
-"""Bytes hashed at a time by one worker; the file's hash is the hash of the chunks' hashes."""
-HASH = hashlib.sha256().digest_size
+Pixels = npt.NDArray[np.uint8]
+BATCH = 1 << 21
+"""Bytes of pixels that one worker draws at a time."""
 
 
 def write_pixels(path: Path, count: int, side: int, draw: Callable[[int], Pixels], workers: int | None = None) -> None:
@@ -38,43 +31,20 @@ def write_pixels(path: Path, count: int, side: int, draw: Callable[[int], Pixels
     Of several processes that want the same file one writes it and the others wait.
     """
     workers = workers or os.cpu_count() or 1
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.tmp")
-    rows_at_once = max(1, CHUNK // 8 // (side * side * 3))
+    rows_at_once = max(1, BATCH // (side * side * 3))
     batches = [range(start, min(count, start + rows_at_once)) for start in range(0, count, rows_at_once)]
-    with _locked(temporary) as file, ThreadPoolExecutor(workers) as pool:
-        if open_pixels(path, count, side) is not None:  # somebody else wrote it meanwhile
-            temporary.unlink()
+    with replacing(path, lambda: open_pixels(path, count, side) is not None) as file:
+        if file is None:
             return
-        try:
-            header = {"descr": "|u1", "fortran_order": False, "shape": (count, side, side, 3)}
-            file.truncate(0)
-            np.lib.format.write_array_header_1_0(file, header)
-            start = file.tell()
-            for pixels in _in_order(pool, lambda rows: b"".join(draw(row).tobytes() for row in rows), batches, workers):
+        header = {"descr": "|u1", "fortran_order": False, "shape": (count, side, side, 3)}
+        np.lib.format.write_array_header_1_0(file, header)
+        start = file.tell()
+        with ThreadPoolExecutor(workers) as pool:
+            drawn = in_order(pool, lambda rows: b"".join(draw(row).tobytes() for row in rows), batches, workers)
+            for pixels in drawn:
                 file.write(pixels)
-            file.flush()
-            file.write(_digest(temporary, start, count * side * side * 3, workers))
-            file.flush()
-            os.fsync(file.fileno())
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[BinaryIO]:
-    """The file at `path`, open for writing and locked until it is closed; a killed process holds no lock."""
-    while True:
-        with path.open("ab+") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            try:
-                same = os.path.samestat(os.fstat(file.fileno()), path.stat())
-            except FileNotFoundError:
-                same = False
-            if same:  # else the one who held the lock has renamed or deleted it
-                yield file
-                return
+        file.flush()
+        file.write(digest(Path(file.name), start, count * side * side * 3, workers))
 
 
 def open_pixels(path: Path, count: int, side: int) -> Pixels | None:
@@ -117,32 +87,4 @@ def _intact(path: Path, size: int, modified: int, count: int, side: int) -> bool
         if shape != (count, side, side, 3) or dtype != np.uint8 or size != start + pixels + HASH:
             return False
         file.seek(-HASH, os.SEEK_END)
-        return file.read() == _digest(path, start, pixels, os.cpu_count() or 1)
-
-
-def _digest(path: Path, start: int, size: int, workers: int) -> bytes:
-    """Hash of `size` bytes from `start` on, its chunks hashed side by side."""
-
-    def one(offset: int) -> bytes:
-        with path.open("rb") as file:
-            file.seek(start + offset)
-            return hashlib.sha256(file.read(min(CHUNK, size - offset))).digest()
-
-    with ThreadPoolExecutor(workers) as pool:
-        return hashlib.sha256(b"".join(_in_order(pool, one, range(0, size, CHUNK), workers))).digest()
-
-
-def _in_order(pool: ThreadPoolExecutor, work: Callable[[T], R], items: Iterable[T], workers: int) -> Iterator[R]:
-    """`work` of every item, in order; at most twice as many are begun or finished and not yet taken as there are
-    workers (`pool.map` begins them all)."""
-    waiting: deque[Future[R]] = deque()
-    try:
-        for item in items:
-            waiting.append(pool.submit(work, item))
-            if len(waiting) >= 2 * workers:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    finally:
-        for future in waiting:
-            future.cancel()
+        return file.read() == digest(path, start, pixels, os.cpu_count() or 1)

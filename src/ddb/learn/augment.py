@@ -1,10 +1,11 @@
-"""Training augmentation of whole batches on tensors. All draws come from one CPU generator, so that a batch does not
-depend on the device, nor on how many processes share it."""
+"""Training augmentation of whole batches on tensors. All random numbers come from one CPU generator, so that a batch
+does not depend on the device, nor on how many processes share it."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
 import torch
 import torch.nn.functional as F
@@ -15,9 +16,12 @@ from ddb.config import Augment
 ASPECT = (3 / 4, 4 / 3)
 """Range of the crop's width over height, log-uniform, as in the recipes of the group-robustness papers."""
 
+Box = tuple[float, float, float, float]
+"""(left, top, right, bottom) in pixels of a picture, with fractions."""
+
 
 @dataclass(frozen=True)
-class Draws:
+class RandomNumbers:
     """Random numbers for a batch of `total` images: all of them are drawn, those of the images `own` are returned."""
 
     generator: torch.Generator
@@ -25,65 +29,123 @@ class Draws:
     own: slice = field(default_factory=lambda: slice(None))
 
     def uniform(self, low: float, high: float) -> Tensor:
+        """float32 [own] in [low, high)."""
         return torch.empty(self.total).uniform_(low, high, generator=self.generator)[self.own]
 
     def sign(self) -> Tensor:
+        """float32 [own], each 1 or -1."""
         return (1 - 2 * torch.randint(0, 2, (self.total,), generator=self.generator).float())[self.own]
 
     def normal(self, shape: torch.Size) -> Tensor:
+        """float32 [own, *shape], standard normal."""
         return torch.randn((self.total, *shape), generator=self.generator)[self.own]
 
+    def ones(self) -> Tensor:
+        """float32 [own] of ones; nothing is drawn."""
+        return torch.ones(self.total)[self.own]
 
-def augment(images: Tensor, settings: Augment, draws: Draws) -> Tensor:
-    """Float images [B, 3, H, W] in 0-255 -> the same shape and range."""
-    images = _crop_and_flip(images, settings, draws)
+
+@dataclass(frozen=True)
+class Windows:
+    """A random crop of each of B pictures. float32 [B] each: `sign` -1 mirrors; `area`: share of the picture; `aspect`:
+    width over height; `across` and `down` in [-1, 1]: where the crop lies between the borders. Where `area` is None
+    nothing is cropped."""
+
+    sign: Tensor
+    area: Tensor | None = None
+    aspect: Tensor | None = None
+    across: Tensor | None = None
+    down: Tensor | None = None
+
+    @property
+    def crops(self) -> bool:
+        """Whether there is anything to crop."""
+        return self.area is not None
+
+    def of_squares(self, images: Tensor) -> Tensor:
+        """Crop and mirror squares, float [B, 3, S, S], in one bilinear look-up: float [B, 3, S, S]. The crop is no
+        larger than the square, so nothing is shrunk and no antialiasing is needed."""
+        if self.area is None or self.aspect is None or self.across is None or self.down is None:
+            if bool((self.sign > 0).all()):
+                return images
+            mirrored = (self.sign < 0).view(-1, 1, 1, 1).to(images.device)
+            return torch.where(mirrored, images.flip(3), images)
+        width = (self.area * self.aspect).sqrt().clamp(max=1)
+        height = (self.area / self.aspect).sqrt().clamp(max=1)
+        theta = torch.zeros(len(images), 2, 3)  # maps output to input coordinates, both in [-1, 1]
+        theta[:, 0, 0], theta[:, 1, 1] = self.sign * width, height
+        theta[:, 0, 2] = self.across * (1 - width)
+        theta[:, 1, 2] = self.down * (1 - height)
+        grid = F.affine_grid(theta.to(images.device), list(images.shape), align_corners=False)
+        looked_up = F.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
+        return looked_up.contiguous(memory_format=torch.channels_last)
+
+    def box(self, row: int, height: int, width: int) -> Box:
+        """The crop of row `row` in a picture of any shape. A side that would be longer than the picture's is cut to it,
+        and the other then as well, where the crop's aspect would leave `ASPECT`."""
+        assert self.area is not None and self.aspect is not None and self.across is not None and self.down is not None
+        area, aspect = float(self.area[row]) * height * width, float(self.aspect[row])
+        across, down = math.sqrt(area * aspect), math.sqrt(area / aspect)
+        across, down = min(across, width), min(down, height)
+        across, down = min(across, ASPECT[1] * down), min(down, across / ASPECT[0])
+        left = (width - across) * (1 + float(self.across[row])) / 2
+        top = (height - down) * (1 + float(self.down[row])) / 2
+        return left, top, min(left + across, width), min(top + down, height)
+
+    def done(self, rows: Sequence[int]) -> Windows:
+        """The windows once the pictures `rows` have been cropped: those are taken whole, and mirrored as drawn."""
+        if not rows or self.area is None or self.aspect is None:
+            return self
+        area, aspect = self.area.clone(), self.aspect.clone()
+        area[list(rows)] = aspect[list(rows)] = 1
+        return replace(self, area=area, aspect=aspect)
+
+
+def draw_windows(settings: Augment, numbers: RandomNumbers) -> Windows:
+    """The random crops and mirrors of a batch, as `settings.scale` and `settings.flip` say."""
+    sign = numbers.sign() if settings.flip else numbers.ones()
+    if settings.scale == (1.0, 1.0):
+        return Windows(sign)
+    area = numbers.uniform(settings.scale[0], settings.scale[1])
+    aspect = torch.exp(numbers.uniform(math.log(ASPECT[0]), math.log(ASPECT[1])))
+    return Windows(sign, area, aspect, numbers.uniform(-1, 1), numbers.uniform(-1, 1))
+
+
+def augment(images: Tensor, settings: Augment, numbers: RandomNumbers) -> Tensor:
+    """All of the augmentation of squares: float [B, 3, S, S] in 0-255 -> the same shape and range."""
+    return distort(draw_windows(settings, numbers).of_squares(images), settings, numbers)
+
+
+def distort(images: Tensor, settings: Augment, numbers: RandomNumbers) -> Tensor:
+    """Colour jitter, blur and noise of crops: float [B, 3, H, W] in 0-255 -> the same shape and range."""
     if settings.colour > 0:
-        images = _colour(images, settings.colour, draws)
+        images = _colour(images, settings.colour, numbers)
     if settings.blur > 0:
-        images = _blur(images, settings.blur, draws)
+        images = _blur(images, settings.blur, numbers)
     if settings.noise > 0:
-        images = _noise(images, settings.noise, draws)
+        images = _noise(images, settings.noise, numbers)
     return images
 
 
-def _crop_and_flip(images: Tensor, settings: Augment, draws: Draws) -> Tensor:
-    """Random resized crop and mirror in one bilinear look-up; a crop is never larger than the image."""
-    n, crops = len(images), settings.scale != (1.0, 1.0)
-    sign = draws.sign() if settings.flip else torch.ones(n)
-    if not crops:
-        mirrored = (sign < 0).view(n, 1, 1, 1).to(images.device)
-        return torch.where(mirrored, images.flip(3), images) if settings.flip else images
-    area = draws.uniform(settings.scale[0], settings.scale[1])
-    aspect = torch.exp(draws.uniform(math.log(ASPECT[0]), math.log(ASPECT[1])))
-    width, height = (area * aspect).sqrt().clamp(max=1), (area / aspect).sqrt().clamp(max=1)
-    theta = torch.zeros(n, 2, 3)  # maps output to input coordinates, both in [-1, 1]
-    theta[:, 0, 0], theta[:, 1, 1] = sign * width, height
-    theta[:, 0, 2] = draws.uniform(-1, 1) * (1 - width)
-    theta[:, 1, 2] = draws.uniform(-1, 1) * (1 - height)
-    grid = F.affine_grid(theta.to(images.device), list(images.shape), align_corners=False)
-    looked_up = F.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
-    return looked_up.contiguous(memory_format=torch.channels_last)
+def _factors(strength: float, numbers: RandomNumbers, device: torch.device) -> Tensor:
+    return numbers.uniform(1 - strength, 1 + strength).view(-1, 1, 1, 1).to(device)
 
 
-def _factors(strength: float, draws: Draws, device: torch.device) -> Tensor:
-    return draws.uniform(1 - strength, 1 + strength).view(-1, 1, 1, 1).to(device)
-
-
-def _colour(images: Tensor, strength: float, draws: Draws) -> Tensor:
+def _colour(images: Tensor, strength: float, numbers: RandomNumbers) -> Tensor:
     """Brightness, contrast and saturation, each by a factor in [1 - strength, 1 + strength]."""
-    images = images * _factors(strength, draws, images.device)
+    images = images * _factors(strength, numbers, images.device)
     luma = images.new_tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)
     grey = (images * luma).sum(1, keepdim=True)
     centre = grey.mean((2, 3), keepdim=True)
-    contrast, saturation = (_factors(strength, draws, images.device) for _ in range(2))
+    contrast, saturation = (_factors(strength, numbers, images.device) for _ in range(2))
     images = (images - grey) * saturation + grey
     return ((images - centre) * contrast + centre).clamp(0, 255)
 
 
-def _blur(images: Tensor, share: float, draws: Draws) -> Tensor:
+def _blur(images: Tensor, share: float, numbers: RandomNumbers) -> Tensor:
     """Blend a share of the images with their 5x5 Gaussian blur (sigma 1 pixel), by a random weight."""
     n = len(images)
-    chosen = (draws.uniform(0, 1) < share).float() * draws.uniform(0, 1)
+    chosen = (numbers.uniform(0, 1) < share).float() * numbers.uniform(0, 1)
     kernel = torch.exp(-0.5 * torch.arange(-2.0, 3.0) ** 2)
     kernel = (kernel / kernel.sum()).to(images.device)
     padded = F.pad(images, (2, 2, 2, 2), mode="replicate")
@@ -92,9 +154,9 @@ def _blur(images: Tensor, share: float, draws: Draws) -> Tensor:
     return torch.lerp(images, soft, chosen.view(n, 1, 1, 1).to(images.device))
 
 
-def _noise(images: Tensor, largest: float, draws: Draws) -> Tensor:
+def _noise(images: Tensor, largest: float, numbers: RandomNumbers) -> Tensor:
     """Gaussian noise with a standard deviation drawn from [0, largest] for every image, in grey levels."""
     n = len(images)
-    level = draws.uniform(0, largest).view(n, 1, 1, 1)
-    noise = draws.normal(images.shape[1:]) * level
+    level = numbers.uniform(0, largest).view(n, 1, 1, 1)
+    noise = numbers.normal(images.shape[1:]) * level
     return (images + noise.to(images.device)).clamp(0, 255)

@@ -18,9 +18,9 @@ from ddb.errors import ModelError
 
 
 @dataclass(frozen=True)
-class Progress:
-    """`epoch`: epochs done; `kept`: the epoch whose weights are `best`, chosen by `figures`; `history`: a line an epoch
-    (epoch, loss, figures)."""
+class FitState:
+    """How far a fit is. `epoch`: epochs done; `kept`: the epoch whose weights are `best`, chosen by `figures`;
+    `history`: one entry an epoch (epoch, loss, figures)."""
 
     epoch: int = 0
     kept: int = 0
@@ -28,13 +28,13 @@ class Progress:
     history: tuple[dict[str, Any], ...] = ()
     best: Mapping[str, Tensor] = field(default_factory=dict)
 
-    def after(self, epoch: int, loss: float, figures: tuple[float, ...], model: nn.Module) -> Progress:
+    def after(self, epoch: int, loss: float, figures: tuple[float, ...], model: nn.Module) -> FitState:
         """The state after one more epoch; the later of two equal epochs is kept."""
         history = (*self.history, {"epoch": epoch, "loss": loss, "figures": list(figures)})
         if figures < self.figures:
             return replace(self, epoch=epoch, history=history)
         best = {name: value.detach().cpu().clone() for name, value in model.state_dict().items()}
-        return Progress(epoch, epoch, figures, history, best)
+        return FitState(epoch, epoch, figures, history, best)
 
 
 def save_checkpoint(
@@ -42,21 +42,21 @@ def save_checkpoint(
     model: nn.Module,
     optimiser: torch.optim.Optimizer,
     scaler: torch.amp.GradScaler,
-    progress: Progress,
+    state: FitState,
     memory: Mapping[str, Tensor],
 ) -> None:
-    """Write everything that the next epoch depends on; `memory`: an objective's state."""
+    """Write everything that the next epoch depends on; `memory`: the objective's `state`."""
     tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
     tensors |= {f"memory.{name}": value for name, value in memory.items()}
-    if progress.kept != progress.epoch:
-        tensors |= {f"best.{name}": value for name, value in progress.best.items()}
-    for index, state in optimiser.state_dict()["state"].items():
-        tensors |= {f"optimiser.{index}.{name}": value for name, value in state.items() if torch.is_tensor(value)}
+    if state.kept != state.epoch:
+        tensors |= {f"best.{name}": value for name, value in state.best.items()}
+    for index, values in optimiser.state_dict()["state"].items():
+        tensors |= {f"optimiser.{index}.{name}": value for name, value in values.items() if torch.is_tensor(value)}
     facts = {
-        "epoch": progress.epoch,
-        "kept": progress.kept,
-        "figures": progress.figures,
-        "history": progress.history,
+        "epoch": state.epoch,
+        "kept": state.kept,
+        "figures": state.figures,
+        "history": state.history,
         "scaler": scaler.state_dict(),
     }
     save_tensors(path, tensors, {"ddb": json.dumps(facts)})
@@ -68,7 +68,7 @@ def load_checkpoint(
     optimiser: torch.optim.Optimizer,
     scaler: torch.amp.GradScaler,
     memory: dict[str, Tensor],
-) -> Progress | None:
+) -> FitState | None:
     """Put a checkpoint's state into model, optimiser, scaler and `memory`; None where there is no file."""
     if not path.exists():
         return None
@@ -81,18 +81,18 @@ def load_checkpoint(
     weights = _under(tensors, "model.")
     model.load_state_dict(weights)
     parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
-    state: dict[int, dict[str, Tensor]] = {}
+    moments: dict[int, dict[str, Tensor]] = {}
     for name, value in _under(tensors, "optimiser.").items():
         index, key = name.split(".", 1)
         like = parameters[int(index)]  # fused optimisers want the parameter's own memory layout
-        state.setdefault(int(index), {})[key] = (
+        moments.setdefault(int(index), {})[key] = (
             torch.empty_like(like).copy_(value) if value.shape == like.shape else value
         )
-    optimiser.load_state_dict({**optimiser.state_dict(), "state": state})
+    optimiser.load_state_dict({**optimiser.state_dict(), "state": moments})
     scaler.load_state_dict(facts["scaler"])
     memory.update(_under(tensors, "memory."))
     best = _under(tensors, "best.") or weights
-    return Progress(facts["epoch"], facts["kept"], tuple(facts["figures"]), tuple(facts["history"]), best)
+    return FitState(facts["epoch"], facts["kept"], tuple(facts["figures"]), tuple(facts["history"]), best)
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None) -> None:

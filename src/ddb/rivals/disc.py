@@ -46,7 +46,7 @@ from ddb.rivals.disc_concepts import (
     tendencies,
 )
 from ddb.rivals.head import Doubles, head_of
-from ddb.rivals.joined import joined
+from ddb.rivals.joined import joined_images
 from ddb.rivals.last_layer import features_of, key
 from ddb.rivals.training import train
 
@@ -96,8 +96,9 @@ def fit_disc(problem: Problem, settings: DiscSettings) -> Fitted:
         problem.batch,
     )
     loaded = problem.start()
+    concepts = [Images(pixels, np.empty(len(pixels), np.int64)) for pixels in curer.images]  # their labels do not count
     material = Material(
-        Images(joined(problem.train.pixels, *curer.images), problem.train.labels),
+        replace(joined_images(problem.train, *concepts), labels=problem.train.labels),
         validate=problem.validate(),
         plan=curer.plan,
     )

@@ -21,7 +21,7 @@ from pydantic import Field
 
 from ddb.learn.fit import Images, Material
 from ddb.rivals import Fitted, Generated, Groups, Problem, Rival, TrainingSettings
-from ddb.rivals.joined import joined
+from ddb.rivals.joined import chosen_images, joined_images
 from ddb.rivals.resample import balanced
 from ddb.rivals.training import train
 
@@ -43,9 +43,8 @@ def synthetic_set(generated: Generated, train: Images, fill: Literal["sources", 
     images, backgrounds = generated.images, generated.from_labels
     if fill == "sources":
         sources = np.unique(generated.sources)
-        real = train.labels[sources]
-        pixels = joined(images.pixels, train.pixels[sources])
-        images, backgrounds = Images(pixels, np.concatenate([images.labels, real])), np.concatenate([backgrounds, real])
+        real = chosen_images(train, sources)
+        images, backgrounds = joined_images(images, real), np.concatenate([backgrounds, real.labels])
     classes = int(max(images.labels.max(), backgrounds.max())) + 1
     return images, images.labels * classes + backgrounds
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import cast
 
 import numpy as np
 import numpy.typing as npt
 
+from ddb.data.picture_file import Pictures
 from ddb.learn.classifier import Pixels
+from ddb.learn.material import Images
 
 
 class Joined:
@@ -30,6 +33,49 @@ class Joined:
             inside = homes == home
             taken[inside] = self.parts[home][rows[inside] - self.starts[home]]
         return taken
+
+
+class JoinedPictures:
+    """The pictures that random crops of joined images are taken from: those of each part, or its squares where it has
+    none."""
+
+    def __init__(self, parts: Sequence[Images]) -> None:
+        self.parts: list[Pictures] = [part.pixels if part.pictures is None else part.pictures for part in parts]
+        self.starts = np.cumsum([0, *(len(part.labels) for part in parts)])
+
+    def __len__(self) -> int:
+        return int(self.starts[-1])
+
+    def __getitem__(self, row: int) -> Pixels:
+        home = int(np.searchsorted(self.starts, row, side="right")) - 1
+        return self.parts[home][row - int(self.starts[home])]
+
+
+@dataclass(frozen=True)
+class ChosenPictures:
+    """The pictures `rows` int64 [N] of `pictures`."""
+
+    pictures: Pictures
+    rows: npt.NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, row: int) -> Pixels:
+        return self.pictures[int(self.rows[row])]
+
+
+def joined_images(*parts: Images) -> Images:
+    """`parts` one after another, without weights: their squares, and the pictures for crops where a part has any."""
+    pictures = JoinedPictures(parts) if any(part.pictures is not None for part in parts) else None
+    labels = np.concatenate([part.labels for part in parts])
+    return Images(joined(*(part.pixels for part in parts)), labels, pictures=pictures)
+
+
+def chosen_images(images: Images, rows: npt.NDArray[np.int64]) -> Images:
+    """The rows `rows` of `images`, without weights."""
+    pictures = None if images.pictures is None else ChosenPictures(images.pictures, rows)
+    return Images(images.pixels[rows], images.labels[rows], pictures=pictures)
 
 
 def joined(*parts: Pixels) -> Pixels:

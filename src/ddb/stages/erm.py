@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 from safetensors.torch import load_file
 
@@ -27,7 +26,8 @@ from ddb.data.table import Dataset
 from ddb.errors import ConfigError
 from ddb.learn import predict, processes
 from ddb.learn.device import Runtime, open_accelerator
-from ddb.learn.fit import CHECKPOINT, RANKING, Images, Material, fit, write_history
+from ddb.learn.fit import CHECKPOINT, RANKING, Material, fit, write_history
+from ddb.learn.material import training_images
 from ddb.learn.seeds import seed_of
 from ddb.learn.validation import group_cells, holdout, validator
 from ddb.records import OK, PREDICTIONS
@@ -92,10 +92,7 @@ def _trained(
     if settings.selection == "worst_group":
         held = replace(held, cells=group_cells(val, groups, "erm"))
     material = Material(
-        train=Images(
-            pixel_store(dataset, train["id"].to_pylist(), loaded.card.preprocessing, cache),
-            train["label"].to_numpy().astype(np.int64),
-        ),
+        train=training_images(dataset, train, loaded.card.preprocessing, settings.augment, cache),
         validate=validator(settings.selection, [held], runtime, PREDICT_BATCH),
         rank_epoch=settings.rank_epoch,
     )

@@ -26,6 +26,8 @@ from ddb.backends.classifiers.timm_classifier import (
 )
 from ddb.config import ErmConfig, RetrainConfig
 from ddb.data.images import read_png
+from ddb.data.picture_file import Pictures, PicturesAtUse
+from ddb.data.picture_store import for_crops
 from ddb.data.pixel_store import pixel_store
 from ddb.data.preprocessing import Preprocessing
 from ddb.data.table import Dataset
@@ -33,6 +35,7 @@ from ddb.learn import processes
 from ddb.learn.classifier import Pixels
 from ddb.learn.device import Runtime, open_accelerator
 from ddb.learn.fit import CHECKPOINT, Images, Material, Term, fit, read_history, write_history
+from ddb.learn.material import training_images
 from ddb.learn.seeds import seed_of
 from ddb.learn.selection import loss_weights
 from ddb.learn.validation import Held, group_cells, holdout, validator
@@ -139,10 +142,8 @@ def _material(
         parts.append(_held_pairs(kept.filter(apart), len(gammas), how))
         kept = kept.filter(pc.invert(apart))
     return Material(
-        train=Images(
-            pixel_store(dataset, train["id"].to_pylist(), how, cache), train["label"].to_numpy().astype(np.int64)
-        ),
-        terms=_terms(kept, gammas, settings.generated_batch, how),
+        train=training_images(dataset, train, how, settings.augment, cache),
+        terms=_terms(kept, gammas, settings, how),
         validate=validator(settings.selection, parts, runtime, PREDICT_BATCH),
         last_layer_only=settings.last_layer_only,
     )
@@ -154,7 +155,7 @@ def _held_pairs(rows: pa.Table, classes: int, how: Preprocessing) -> Held:
     return Held(_decode(rows, how), labels, classes * (1 + rows["from_label"].to_numpy().astype(np.int64)) + labels)
 
 
-def _terms(kept: pa.Table, gammas: Sequence[float], batch: int, how: Preprocessing) -> tuple[Term, ...]:
+def _terms(kept: pa.Table, gammas: Sequence[float], settings: RetrainConfig, how: Preprocessing) -> tuple[Term, ...]:
     """One loss term for every class that has counterfactuals and a weight."""
     terms = []
     for label, gamma in enumerate(gammas):
@@ -162,7 +163,9 @@ def _terms(kept: pa.Table, gammas: Sequence[float], batch: int, how: Preprocessi
         if not len(rows):
             log.warning("Retraining: no counterfactual of class %d to learn from, so its loss term is missing.", label)
         elif gamma > 0:
-            terms.append(Term(Images(_decode(rows, how), np.full(len(rows), label, np.int64)), gamma, batch))
+            labels = np.full(len(rows), label, np.int64)
+            images = Images(_decode(rows, how), labels, pictures=_pictures(rows, how, settings.augment.scale[0]))
+            terms.append(Term(images, gamma, settings.generated_batch))
     return tuple(terms)
 
 
@@ -173,6 +176,16 @@ def _kept(tables: Tables) -> pa.Table:
     candidates = tables.table("inpaint")
     columns = candidates.select(["id", "source_id", "from_label", "to_label", "image"])
     return columns.take(pc.index_in(pa.array(keep, pa.string()), columns["id"].combine_chunks()))
+
+
+def _pictures(rows: pa.Table, how: Preprocessing, smallest: float) -> Pictures:
+    """The images as training pictures are kept, for random crops; decoded when they are asked for."""
+    images = rows["image"]
+
+    def draw(row: int) -> Pixels:
+        return for_crops(read_png(images[row].as_py()), how.size, smallest)
+
+    return PicturesAtUse(range(len(rows)), draw)
 
 
 def _decode(rows: pa.Table, how: Preprocessing) -> Pixels:

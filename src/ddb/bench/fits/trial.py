@@ -25,7 +25,6 @@ from ddb.backends.classifiers.timm_classifier import (
 from ddb.bench.options import Options
 from ddb.config import FitConfig, RunConfig
 from ddb.data.images import read_png
-from ddb.data.pixel_store import pixel_store
 from ddb.data.preprocessing import Preprocessing
 from ddb.data.sources.load import load_dataset
 from ddb.data.table import Dataset
@@ -34,6 +33,7 @@ from ddb.engine.workspace import Workspace
 from ddb.learn.classifier import Pixels
 from ddb.learn.device import Runtime, open_accelerator
 from ddb.learn.fit import Images
+from ddb.learn.material import training_images
 from ddb.learn.seeds import seed_of
 from ddb.learn.validation import Held
 from ddb.rivals import Generated, Groups, Problem
@@ -111,10 +111,8 @@ class Trial:
         )
 
     def _images(self, samples: pa.Table) -> Images:
-        pixels = pixel_store(
-            self.dataset, samples["id"].to_pylist(), preprocessing_of(self.config.erm), self.run / "cache"
-        )
-        return Images(pixels, samples["label"].to_numpy().astype(np.int64))
+        erm = self.config.erm
+        return training_images(self.dataset, samples, preprocessing_of(erm), erm.augment, self.run / "cache")
 
     def _generated(self, pairs: pa.Table, train_ids: Sequence[str]) -> Generated:
         place = {name: row for row, name in enumerate(train_ids)}
