@@ -7,6 +7,7 @@ import pytest
 import torch
 from scipy import stats
 
+from ddb.errors import ConfigError
 from ddb.learn.batches import mixed
 from ddb.rivals import RIVALS, fit_rival
 from ddb.rivals.lisa import LISASettings, cutmix_pair, group_pairs, merged, mixup_pair, random_box, selective
@@ -106,3 +107,26 @@ def test_reaches_the_minority_that_erm_does_not(world, mix):
     before = world.accuracies(world.problem.erm())
     after = world.accuracies(fit_rival(RIVALS["lisa"], world.problem, {"mix": mix}).classifier)
     assert before.min() < 0.5 < 0.9 < after.min()
+
+
+@pytest.mark.parametrize(
+    ("sizes", "shape", "values", "words"),
+    [
+        ((8, 8), (2, 1), {"p_sel": 1.0}, "1 attribute value, and pairs of one label need two"),
+        ((8, 8), (2, 1), {"p_sel": 0.1}, "p_sel to 0"),
+        ((8, 8), (1, 2), {"p_sel": 0.5}, "pairs of one attribute need two labels; set p_sel to 1"),
+        ((8, 0, 8, 8), (2, 2), {}, "group 1 has no training image"),
+        ((8, 0), (2, 1), {"pairs": "labels"}, "label 1 has no training image"),
+    ],
+)
+def test_what_cannot_be_paired_is_said(sizes, shape, values, words):
+    rows = np.split(np.arange(sum(sizes)), np.cumsum(sizes)[:-1])
+    with pytest.raises(ConfigError, match=words):
+        selective(rows, shape, 4, 32, LISASettings(**values))
+
+
+def test_one_attribute_is_enough_for_pairs_of_labels_or_of_that_attribute():
+    pools = [np.arange(8), np.arange(8, 16)]
+    for values in ({"p_sel": 0.0}, {"pairs": "labels"}):
+        steps = selective(pools, (2, 1), 4, 32, LISASettings(**values))(torch.Generator().manual_seed(0), None)
+        assert len(steps) == 4

@@ -25,7 +25,7 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 FORMATS = ("JPEG", "PNG", "WEBP")
 PILLOW_LIMIT = 178.0
 """Megapixels above which Pillow itself refuses an image."""
-_DAMAGE = (
+DAMAGE = (
     OSError,
     SyntaxError,
     ValueError,
@@ -65,9 +65,15 @@ def decode(data: bytes, max_megapixels: float = PILLOW_LIMIT) -> Pixels:
     """An encoded image to uint8 HWC RGB. DataError with the bare reason where it cannot be used."""
     try:
         with _open(data, max_megapixels) as image:
-            return np.asarray(_to_rgb(ImageOps.exif_transpose(image)))
-    except _DAMAGE as error:
+            return from_pil(image)
+    except DAMAGE as error:
         raise DataError(f"damaged: {error}") from error
+
+
+def from_pil(image: Image.Image) -> Pixels:
+    """An open image of any mode to uint8 HWC RGB, as `decode` reads its file. What Pillow raises on damaged data
+    (`DAMAGE`) passes through."""
+    return np.asarray(_to_rgb(ImageOps.exif_transpose(image)))
 
 
 def check(data: bytes, max_megapixels: float) -> None:
@@ -77,7 +83,7 @@ def check(data: bytes, max_megapixels: float) -> None:
         with _open(data, max_megapixels) as image:
             image.draft(image.mode, (1, 1))
             image.load()
-    except _DAMAGE as error:
+    except DAMAGE as error:
         raise DataError(f"damaged: {error}") from error
 
 

@@ -66,19 +66,27 @@ class Windows:
         """Crop and mirror squares, float [B, 3, S, S], in one bilinear look-up: float [B, 3, S, S]. The crop is no
         larger than the square, so nothing is shrunk and no antialiasing is needed."""
         if self.area is None or self.aspect is None or self.across is None or self.down is None:
-            if bool((self.sign > 0).all()):
-                return images
-            mirrored = (self.sign < 0).view(-1, 1, 1, 1).to(images.device)
-            return torch.where(mirrored, images.flip(3), images)
+            return self._mirrored(images)
         width = (self.area * self.aspect).sqrt().clamp(max=1)
         height = (self.area / self.aspect).sqrt().clamp(max=1)
         theta = torch.zeros(len(images), 2, 3)  # maps output to input coordinates, both in [-1, 1]
         theta[:, 0, 0], theta[:, 1, 1] = self.sign * width, height
         theta[:, 0, 2] = self.across * (1 - width)
         theta[:, 1, 2] = self.down * (1 - height)
-        grid = F.affine_grid(theta.to(images.device), list(images.shape), align_corners=False)
-        looked_up = F.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
-        return looked_up.contiguous(memory_format=torch.channels_last)
+        smaller = (width < 1) | (height < 1)
+        if bool(smaller.all()):
+            return _looked_up(images, theta)
+        result = self._mirrored(images).contiguous(memory_format=torch.channels_last)
+        if bool(smaller.any()):
+            here = smaller.to(images.device)
+            result[here] = _looked_up(images[here], theta[smaller])
+        return result
+
+    def _mirrored(self, images: Tensor) -> Tensor:
+        if bool((self.sign > 0).all()):
+            return images
+        mirrored = (self.sign < 0).view(-1, 1, 1, 1).to(images.device)
+        return torch.where(mirrored, images.flip(3), images)
 
     def box(self, row: int, height: int, width: int) -> Box:
         """The crop of row `row` in a picture of any shape. A side that would be longer than the picture's is cut to it,
@@ -99,6 +107,13 @@ class Windows:
         area, aspect = self.area.clone(), self.aspect.clone()
         area[list(rows)] = aspect[list(rows)] = 1
         return replace(self, area=area, aspect=aspect)
+
+
+def _looked_up(images: Tensor, theta: Tensor) -> Tensor:
+    """Each image under its affine map [2, 3], bilinear: float [B, 3, S, S]."""
+    grid = F.affine_grid(theta.to(images.device), list(images.shape), align_corners=False)
+    found = F.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
+    return found.contiguous(memory_format=torch.channels_last)
 
 
 def draw_windows(settings: Augment, numbers: RandomNumbers) -> Windows:

@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from pydantic import Field
 
+from ddb.errors import ConfigError
 from ddb.learn.batches import Batch, Plan, Rows, numpy_generator, rounds
 from ddb.learn.fit import Material
 from ddb.rivals import Fitted, Problem, Rival, TrainingSettings
@@ -90,8 +91,10 @@ def merged(batches: list[Batch]) -> Batch:
 
 def selective(pools: list[Rows], shape: tuple[int, int], batch_size: int, side: int, settings: LISASettings) -> Plan:
     """The steps of an epoch. `pools`: the rows of every group, or of every label, as `pairs` says; `shape`: numbers of
-    labels and attributes; `side`: of an image."""
+    labels and attributes; `side`: of an image. ConfigError where there is nothing to pair: with one attribute no pairs
+    of one label, with one label no pairs of one attribute; and where a group (or label) has no images."""
     by_label = settings.pairs == "labels"
+    _require_pairs(pools, shape, settings)
     halves = (shape[0] if by_label else min(shape)) * (2 if settings.mix == "cutmix" else 1)
     size = max(1, batch_size // halves)
     steps = max(1, sum(len(rows) for rows in pools) // batch_size)
@@ -110,6 +113,23 @@ def selective(pools: list[Rows], shape: tuple[int, int], batch_size: int, side: 
         return batches
 
     return plan
+
+
+def _require_pairs(pools: list[Rows], shape: tuple[int, int], settings: LISASettings) -> None:
+    labels, attributes = shape
+    empty = [number for number, rows in enumerate(pools) if not len(rows)]
+    if empty:
+        kind = "label" if settings.pairs == "labels" else "group"
+        raise ConfigError(f"LISA: {kind} {empty[0]} has no training image; it pairs images of every {kind}.")
+    if settings.pairs == "labels":
+        return
+    if attributes < 2 and settings.p_sel > 0:
+        raise ConfigError(
+            f"LISA: the training images have {attributes} attribute value, and pairs of one label need two. Set p_sel "
+            "to 0 (pairs of one attribute alone) or pairs to labels, or leave this method out."
+        )
+    if labels < 2 and settings.p_sel < 1:
+        raise ConfigError("LISA: pairs of one attribute need two labels; set p_sel to 1.")
 
 
 def _mixed_pair(first: Rows, second: Rows, side: int, settings: LISASettings, rng: np.random.Generator) -> Batch:

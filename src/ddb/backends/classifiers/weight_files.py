@@ -1,0 +1,91 @@
+"""Files of a backbone's weights: found, read, and compared with an architecture."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence, Set
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file
+from torch import Tensor
+
+from ddb.backends.weights import find_folder, is_local
+from ddb.errors import ModelError
+from ddb.pocket.models import backbone_folder
+
+WEIGHTS = "model.safetensors"
+PICKLES = (".pth", ".pt", ".bin", ".ckpt")
+CONVERT = (
+    'python -c "import torch, safetensors.torch as s; '
+    "d = torch.load({old!r}, map_location='cpu', weights_only=True); "
+    "s.save_file({{k: v.contiguous().clone() for k, v in d.get('state_dict', d).items()}}, {new!r})\""
+)
+
+Shape = Sequence[int]
+
+
+def weights_path(weights: str) -> Path:
+    """The safetensors file that `erm.weights` names ("hub" and "none" name none). ModelError if it is missing, or is a
+    checkpoint of another kind."""
+    if weights == "pocket" or not is_local(weights):
+        path = find_folder(weights, backbone_folder, (WEIGHTS, "config.json"))
+    else:
+        path = Path(weights).expanduser()
+    if path.is_dir() and not (path / WEIGHTS).is_file():
+        _refuse_pickles(sorted(path.iterdir()))
+    path = path / WEIGHTS if path.is_dir() else path
+    _refuse_pickles([path])
+    if not path.is_file():
+        raise ModelError(f"erm.weights: {weights} is neither a safetensors file nor a folder with {WEIGHTS}.")
+    return path
+
+
+def _refuse_pickles(paths: Sequence[Path]) -> None:
+    for path in paths:
+        if path.suffix.lower() in PICKLES and path.is_file():
+            command = CONVERT.format(old=str(path), new=str(path.with_suffix(".safetensors")))
+            raise ModelError(
+                f"erm.weights: {path} is a PyTorch checkpoint (a pickle, which can run code when it is opened); ddb "
+                f"reads safetensors. Convert it once: {command}"
+            )
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """All tensors of a safetensors file, floats as float32. ModelError."""
+    try:
+        return {name: value.float() if value.is_floating_point() else value for name, value in load_file(path).items()}
+    except (SafetensorError, OSError) as error:
+        raise ModelError(f"{path} cannot be read as safetensors: {error}") from error
+
+
+def read_shapes(path: Path) -> dict[str, Shape]:
+    """The shape of every tensor of a safetensors file, from its header alone. ModelError."""
+    try:
+        with safe_open(path, "pt") as file:
+            return {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118 (not a mapping)
+    except (SafetensorError, OSError) as error:
+        raise ModelError(f"{path} cannot be read as safetensors: {error}") from error
+
+
+def require_fit(
+    path: Path, found: Mapping[str, Shape], wanted: Mapping[str, Shape], apart: Set[str], name: str
+) -> None:
+    """ModelError where the file lacks a tensor of the architecture `name`, or has it in another shape; tensors named
+    in `apart` (the last layer) may differ. The message names the first and says how many there are."""
+    named = [tensor for tensor in wanted if tensor not in apart]
+    wrong = [tensor for tensor in named if tensor not in found or list(found[tensor]) != list(wanted[tensor])]
+    if not wrong:
+        return
+    tensor = wrong[0]
+    has = f"is {list(found[tensor])}" if tensor in found else "is missing"
+    others = f" ({len(wrong) - 1} more tensors differ)" if len(wrong) > 1 else ""
+    raise ModelError(
+        f"{path} does not fit {name}: tensor {tensor!r} {has} in the file, {list(wanted[tensor])} in the model"
+        f"{others}. Set erm.backbone to the architecture that the weights were saved from."
+    )
+
+
+def shapes_of(state: Mapping[str, Tensor]) -> dict[str, torch.Size]:
+    """The shape of every tensor of a model's state."""
+    return {name: value.shape for name, value in state.items()}
