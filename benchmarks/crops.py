@@ -69,9 +69,7 @@ def main() -> None:
     given = parser.parse_args()
     originals = [decode(photograph(seed)) for seed in range(given.originals)]
     labels = np.zeros(given.images, np.int64)
-    print(
-        "| store | smallest crop (area) | disk, KB an image | ms an image to build | ms an image an epoch | sharpness |"
-    )
+    print("| store | smallest crop (area) | disk, KB an image | ms to build one | ms to crop one | sharpness |")
     print("|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as place:
         path, count = Path(place) / "squares.npy", given.images

@@ -76,7 +76,7 @@ class Windows:
         smaller = (width < 1) | (height < 1)
         if bool(smaller.all()):
             return _looked_up(images, theta)
-        result = self._mirrored(images).contiguous(memory_format=torch.channels_last)
+        result = self._mirrored(images).clone(memory_format=torch.channels_last)
         if bool(smaller.any()):
             here = smaller.to(images.device)
             result[here] = _looked_up(images[here], theta[smaller])
