@@ -139,7 +139,7 @@ def three_classes(root: Path) -> RunConfig:
     data = {"source": "folder", "root": str(root / "images"), "phrase": "disc"}
     changes = miniature.DIFFUSION | {
         "data": data, "erm": {"selection": "worst_class", "epochs": 1}, "retrain": {"epochs": 1},
-        "prune": {"psi": "off", "rho": "quantile", "rho_threshold": 0.3, "max_rounds": 1},
+        "prune": {"psi": "off", "rho": "quantile", "rho_threshold": 0.5, "max_rounds": 1},
     }  # fmt: skip
     return miniature.configuration(root, **changes)
 
@@ -179,7 +179,7 @@ def test_names_of_other_alphabets_reach_every_product_unchanged(discs: tuple[Run
 
     product = export_run(out, tmp_path / "product")
     source = sorted((out.parent / "images" / "test" / NAMES[2]).iterdir())[0]
-    (answer,) = ddb.load_classifier(product / "classifier").predict([source])
+    (answer,) = ddb.load_classifier(product / "classifier").predict(source)
     assert list(answer) == classes
     balanced = datasets.load_dataset(
         "imagefolder", data_dir=str(product / "balanced"), split="train", cache_dir=str(tmp_path / "hf")
@@ -199,7 +199,7 @@ def test_classes_without_a_token_are_called_by_their_names(discs: tuple[RunConfi
     tree["inpaint"]["steps"] = 3
     lines = pipeline.dry_run(RunConfig.model_validate(tree), out)
     assert lines[1] == "kept: erm, invert, segment"
-    assert lines[2].startswith("inpaint: 24 of 24 rows to compute") and "inpaint.steps 2 -> 3" in lines[2]
+    assert lines[2].startswith("inpaint: 12 of 12 rows to compute") and "inpaint.steps 2 -> 3" in lines[2]
     tree = config.model_dump()
     tree["invert"]["representatives"] = 0
     run(RunConfig.model_validate(tree), out, until="inpaint")
@@ -220,7 +220,7 @@ def test_fewer_counterfactuals_keep_the_others_aside(discs: tuple[RunConfig, Pat
     assert miniature.computed(out) == {}
     few = ddb.table(out, "inpaint")["id"].to_pylist()
     assert few == ddb.table(out, "score")["id"].to_pylist() == [name for name in images if name in set(few)]
-    assert len(few) == 12 < len(images) == 24
+    assert len(few) == 6 < len(images) == 12
     run(config, out, until="score")
     assert miniature.computed(out) == {}
     after = miniature.tree(out)

@@ -102,7 +102,7 @@ def test_overview_is_not_cut_short(monkeypatch: pytest.MonkeyPatch, capsys: pyte
 
 def test_help_is_quick_and_imports_nothing_heavy() -> None:
     code = (
-        "import sys; from ddb.cli import app\n"
+        "import sys; from ddb.cli.app import app\n"
         "try: app(['--help'])\n"
         "except SystemExit: pass\n"
         "print([m for m in ('torch', 'numpy', 'pyarrow', 'pydantic', 'rich') if m in sys.modules])"

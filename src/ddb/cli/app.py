@@ -209,7 +209,7 @@ def status(
 def clean(
     run_folder: Run, yes: Annotated[bool, typer.Option("--yes", help="Do not ask before removing.")] = False
 ) -> None:
-    """Remove the results that the present settings of a run do not use."""
+    """Remove results that the present settings do not use."""
     from ddb.engine import journal
     from ddb.engine.clean import in_words, remove, unused
     from ddb.engine.workspace import Workspace
