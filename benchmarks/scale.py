@@ -244,7 +244,7 @@ def _mask(name: str, shape: tuple[int, int]) -> Row:
 def _patch(name: str, dataset: Dataset, shape: tuple[int, int]) -> Row:
     source, to_label, variant = split_id(name)
     region = _region(shape)
-    painted = texture(shape, hash_of(name))
+    painted = texture(shape, hash_of(name)) * region[..., None]
     box, patch = patch_of(np.zeros_like(painted), painted, region)
     return {
         "id": name,

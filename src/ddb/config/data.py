@@ -92,6 +92,8 @@ class DataConfig(Section):
     @classmethod
     def _one_spelling(cls, phrase: str) -> str:
         """The phrase as every prompt and segmenter gets it."""
+        if set("<>{}") & set(phrase):
+            raise ValueError("should hold none of < > { }, which mark tokens and places in prompts")
         words = " ".join(phrase.split()).strip(" .").split()
         if not any(character.isalnum() for word in words for character in word):
             raise ValueError("should be the noun that all classes share, such as bird")

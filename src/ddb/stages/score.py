@@ -36,6 +36,8 @@ from ddb.stage import Batch, Fixed, Need, Row, Stage, Tables, Worker
 from ddb.stages.slots import filled, rows_of, stacked
 
 CLASSIFIER = "erm classifier"
+INTEGRATED_AT_ONCE = 8
+"""Images whose gradients are integrated at once; few are, and a batch is filled up to this number."""
 SMALLER = "lower erm.image_size, or free the device"
 
 
@@ -82,7 +84,7 @@ def stage(context: Context, settings: ScoreConfig, content: Mapping[str, object]
     def open_worker(models: Models, tables: Tables, folder: Path, fixed: Fixed) -> Worker:
         loaded = models.open(CLASSIFIER, lambda: load_classifier(tables.folder("erm") / "classifier"))
         runtime = open_accelerator(context.device, context.precision).exact()
-        batch = BatchSize(fixed.batch_size, "score.batch_size", SMALLER)
+        batch = BatchSize(INTEGRATED_AT_ONCE, "batches of", SMALLER)
         integral = Integral(settings.ig_steps, settings.output, batch)
         scorer = Scorer(loaded, settings, runtime, fixed.batch_size, integral)
         return _worker(Counterfactuals(tables, context.dataset), scorer)
