@@ -224,6 +224,14 @@ def test_damage_is_named(tmp_path: Path) -> None:
         workspace.done("numbers")
 
 
+def test_json_of_a_stage_may_be_a_list_where_the_engine_does_not_read_it(tmp_path: Path) -> None:
+    """prune's summary.json has an object for each direction."""
+    (tmp_path / "summary.json").write_text('[{"kept": 3}]')
+    assert files.read_any_json(tmp_path / "summary.json") == [{"kept": 3}]
+    with pytest.raises(DDBError, match="a JSON object is expected"):
+        files.read_json(tmp_path / "summary.json")
+
+
 def test_half_written_files_are_removed(tmp_path: Path) -> None:
     workspace = toy.run(tmp_path, toy.numbers())
     left = [workspace.folder("numbers") / "part-00001.parquet.tmp", tmp_path / ("current.json" + files.TEMPORARY)]

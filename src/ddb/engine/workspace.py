@@ -63,10 +63,10 @@ class Workspace:
     def at(root: Path) -> Workspace:
         """The workspace of an existing run folder. Raises DDBError where there is none."""
         refuse_older(root)
-        known = files.read_json(root / CURRENT)
-        if known is None:
+        stages = (files.read_json(root / CURRENT) or {}).get("stages")
+        if stages is None:
             raise DDBError(f"{root}: not a run folder, or nothing is computed yet. Start a run with `ddb run`.")
-        return Workspace(root, known["stages"])
+        return Workspace(root, stages)
 
     def as_now(self) -> Workspace:
         """The same folder for a reader that compares several stages: a run that goes on in another process does not
