@@ -23,10 +23,6 @@ class StageFailed(DDBError):
     """A stage stopped: too many rows failed, or a loss was not finite. What was computed before is kept."""
 
 
-class StaleStage(DDBError):
-    """A stage's folder holds results of other settings or inputs, and the configuration forbids replacing them."""
-
-
 class Interrupted(DDBError):
     """Ctrl-C or SIGTERM: the batch in flight was finished or dropped, everything before it is on disk."""
 

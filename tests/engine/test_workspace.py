@@ -17,6 +17,7 @@ import toy_stages as toy
 
 from ddb.engine import files, journal, parts
 from ddb.engine.clean import unused
+from ddb.engine.part_files import PartFiles
 from ddb.engine.parts import Part, Recent, write_in_order
 from ddb.engine.state import describe
 from ddb.engine.workspace import Workspace
@@ -155,11 +156,30 @@ def test_a_reader_keeps_few_files_and_row_groups(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(parts.pq, "ParquetFile", lambda path: (opened.append(path), real(path))[1])
     workspace.compact(stage, plan)
     assert len(opened) > 0
-    assert len(workspace._recent._files) == 0, "the files of removed parts are closed"
+    assert len(workspace._files.recent._files) == 0, "the files of removed parts are closed"
     recent = Recent()
     for _ in range(40):
         recent.file(Part(toy.part(workspace), recent))
     assert len(recent._files) == parts.FILES_KEPT
+
+
+def test_a_reader_survives_that_parts_are_brought_into_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`ddb status` beside a run: the parts that it has listed are gone when it opens them."""
+    plan = [str(n) for n in range(20)]
+    workspace, stage = begun(tmp_path, plan)
+    for n in range(20):
+        workspace.write_part(stage, [row(n, n)])
+    reader, real = Workspace.at(tmp_path), PartFiles.all
+
+    def list_and_lose(self: PartFiles, folder: Path) -> list[Part]:
+        found = real(self, folder)
+        if self is reader._files:
+            workspace.compact(stage, plan)
+        return found
+
+    monkeypatch.setattr(PartFiles, "all", list_and_lose)
+    assert list(reader.rows("numbers")) == plan
+    assert reader.count(workspace.folder("numbers")) == 20
 
 
 def test_a_run_folder_is_found_again(tmp_path: Path) -> None:
@@ -202,6 +222,14 @@ def test_damage_is_named(tmp_path: Path) -> None:
     (part.parent / "done.json").write_text("{")
     with pytest.raises(DDBError, match=r"done\.json"):
         workspace.done("numbers")
+
+
+def test_json_of_a_stage_may_be_a_list_where_the_engine_does_not_read_it(tmp_path: Path) -> None:
+    """prune's summary.json has an object for each direction."""
+    (tmp_path / "summary.json").write_text('[{"kept": 3}]')
+    assert files.read_any_json(tmp_path / "summary.json") == [{"kept": 3}]
+    with pytest.raises(DDBError, match="a JSON object is expected"):
+        files.read_json(tmp_path / "summary.json")
 
 
 def test_half_written_files_are_removed(tmp_path: Path) -> None:

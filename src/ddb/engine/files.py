@@ -59,23 +59,30 @@ def write_table(path: Path, table: pa.Table) -> None:
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
-    """A JSON object, None where there is no file. Raises DDBError where the file is not JSON, or cannot be read."""
-    remedy = (
-        f"Delete the folder {path.parent} to compute it again."
-        if (path.parent / "plan.json").exists()
-        else "Delete the file: `ddb run` writes it anew."
-    )
+    """A JSON object, None where there is no file. Raises DDBError where the file is something else, or cannot be
+    read."""
+    value = read_any_json(path)
+    if value is not None and not isinstance(value, dict):
+        raise DDBError(f"{path}: a JSON object is expected. {_remedy(path)}")
+    return value
+
+
+def read_any_json(path: Path) -> Any:
+    """Any JSON value, None where there is no file. Raises DDBError where the file is not JSON, or cannot be read."""
     try:
-        value = json.loads(path.read_bytes())
+        return json.loads(path.read_bytes())
     except FileNotFoundError:
         return None
     except OSError as error:
         raise DDBError(f"{path}: cannot be read ({error.strerror}).") from error
     except ValueError as error:
-        raise DDBError(f"{path}: not readable as JSON ({error}); it is damaged or cut off. {remedy}") from error
-    if not isinstance(value, dict):
-        raise DDBError(f"{path}: a JSON object is expected. {remedy}")
-    return value
+        raise DDBError(f"{path}: not readable as JSON ({error}); it is damaged or cut off. {_remedy(path)}") from error
+
+
+def _remedy(path: Path) -> str:
+    if (path.parent / "plan.json").exists():
+        return f"Delete the folder {path.parent} to compute it again."
+    return "Delete the file: `ddb run` writes it anew."
 
 
 def sync_folder(folder: Path) -> None:

@@ -76,7 +76,8 @@ def _recall(kept: OrderedDict[K, T], key: K, read: Callable[[], T], most: int) -
 
 
 class Part:
-    """A part that is read by column, or by row. Its methods raise DDBError for a damaged file."""
+    """A part that is read by column, or by row. Its methods raise DDBError for a damaged file, FileNotFoundError where
+    it was removed meanwhile."""
 
     def __init__(self, path: Path, recent: Recent) -> None:
         self.path, self._recent = path, recent
@@ -119,6 +120,8 @@ class Part:
     def _read(self, read: Callable[[], T]) -> T:
         try:
             return read()
+        except FileNotFoundError:
+            raise
         except (pa.ArrowInvalid, OSError) as error:
             raise DDBError(f"{self.path}: damaged ({error}). Delete its folder to compute the stage again.") from error
 

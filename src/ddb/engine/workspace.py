@@ -39,7 +39,8 @@ from ddb.engine.layout import (
     part_number,
     refuse_older,
 )
-from ddb.engine.parts import Part, Recent, is_payload, write_in_order, write_rows
+from ddb.engine.part_files import PartFiles
+from ddb.engine.parts import Part, is_payload, write_in_order, write_rows
 from ddb.errors import DDBError, StageFailed
 from ddb.records import ERROR
 from ddb.stage import Fixed, Need, Row, Stage
@@ -53,8 +54,7 @@ class Workspace:
     def __init__(self, root: Path, stages: Sequence[str]) -> None:
         refuse_older(root)
         self.root, self.stages = root, tuple(stages)
-        self._recent = Recent()
-        self._parts: dict[Path, tuple[tuple[int, int, int], Part]] = {}
+        self._files = PartFiles()
         self._ending: str | None = None
         self._settled: dict[str, Current] | None = None
         self._expected: dict[str, str] = {}
@@ -63,10 +63,10 @@ class Workspace:
     def at(root: Path) -> Workspace:
         """The workspace of an existing run folder. Raises DDBError where there is none."""
         refuse_older(root)
-        known = files.read_json(root / CURRENT)
-        if known is None:
+        stages = (files.read_json(root / CURRENT) or {}).get("stages")
+        if stages is None:
             raise DDBError(f"{root}: not a run folder, or nothing is computed yet. Start a run with `ddb run`.")
-        return Workspace(root, known["stages"])
+        return Workspace(root, stages)
 
     def as_now(self) -> Workspace:
         """The same folder for a reader that compares several stages: a run that goes on in another process does not
@@ -108,7 +108,7 @@ class Workspace:
         current, plan = self.current(stage), self.plan(stage)
         if current is None or plan is None or plan["key"] != current.key:
             return None
-        ids: list[str] = self._part(self.folder(stage) / PLANNED).ids
+        ids: list[str] = self._files.part(self.folder(stage) / PLANNED).ids
         return ids
 
     def done(self, stage: str) -> Done | None:
@@ -135,14 +135,14 @@ class Workspace:
         known = self.current(stage)
         fingerprint = known.fingerprint if known else self._expected.get(stage)
         found: dict[str, Row] = {}
-        for part in self._all_parts(self.result(stage, fingerprint)) if fingerprint else ():
-            found.update({row["id"]: row for row in part.columns(columns).to_pylist()})
+        for table in self._files.columns(self.result(stage, fingerprint), columns) if fingerprint else ():
+            found.update({row["id"]: row for row in table.to_pylist()})
         return found
 
     def count(self, path: Path) -> int:
         """Rows of a result (its folder) or of a part."""
-        parts = self._all_parts(path) if path.is_dir() else [self._part(path)]
-        return len({name for part in parts for name in part.ids})
+        tables = self._files.columns(path, ["id"]) if path.is_dir() else [self._files.part(path).columns(["id"])]
+        return len({name for table in tables for name in table["id"].to_pylist()})
 
     def begin(self, stage: Stage, plan: Sequence[str], fixed: Fixed) -> None:
         """Mark the rows that follow as belonging to the current result; it counts as unfinished from here on."""
@@ -170,14 +170,14 @@ class Workspace:
         The planned rows are written as the newest part before anything is replaced, and older parts go first, so a kill
         at any moment loses no row and brings no earlier attempt back."""
         folder, planned = self.folder(stage.name), set(plan)
-        parts = self._all_parts(folder)
+        parts = self._files.all(folder)
         states = {name: row["status"] for name, row in self.rows(stage.name).items()}
         aside = [name for name, status in states.items() if name not in planned and status != ERROR]
         whole = self._next_part(folder)
         files.write_atomic(whole, lambda file: write_in_order(file, stage.schema, parts, plan))
         if aside:
             files.write_atomic(folder / ASIDE, lambda file: write_in_order(file, stage.schema, parts, aside))
-        self._forget()
+        self._files.forget()
         if whole.name != FIRST_PART:
             for path in numbered(folder):
                 if path != whole:
@@ -192,7 +192,7 @@ class Workspace:
         part = self.folder(stage.name) / FIRST_PART
         with open(part, "rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
-        states = self._part(part).columns(["status"])["status"].to_pylist()
+        states = self._files.part(part).columns(["status"])["status"].to_pylist()
         done = Done(self._begun(stage).key, digest, len(states), states.count(ERROR))
         files.write_json(self.folder(stage.name) / DONE, asdict(done))
 
@@ -257,31 +257,13 @@ class Workspace:
     def _finished(self, stage: str) -> Part:
         if stage != self._ending and self.done(stage) is None:
             raise self._unfinished(stage)
-        return self._part(self.folder(stage) / FIRST_PART)
+        return self._files.part(self.folder(stage) / FIRST_PART)
 
     def _unfinished(self, stage: str) -> StageFailed:
         return StageFailed(
             f"{self.root}: stage {stage} is not finished under the present settings. Run `ddb run` on this folder "
             "first."
         )
-
-    def _part(self, path: Path) -> Part:
-        """An open part, opened anew where the file was replaced."""
-        facts = path.stat()
-        stamp = (facts.st_mtime_ns, facts.st_ino, facts.st_size)
-        if path not in self._parts or self._parts[path][0] != stamp:
-            self._parts[path] = (stamp, Part(path, self._recent))
-        return self._parts[path][1]
-
-    def _all_parts(self, folder: Path) -> list[Part]:
-        """Parts of a result, oldest first; what was put aside counts as oldest."""
-        aside = [folder / ASIDE] if (folder / ASIDE).exists() else []
-        return [self._part(path) for path in [*aside, *numbered(folder)]]
-
-    def _forget(self) -> None:
-        """Let go of all parts: removed files give their room on the disk back only when they are closed."""
-        self._parts.clear()
-        self._recent.forget()
 
     @staticmethod
     def _next_part(folder: Path) -> Path:

@@ -92,7 +92,7 @@ class Run:
         if stage and stage not in self.finished:
             return {}
         path = (self.tables.folder(stage) if stage else self.folder) / name
-        return files.read_json(path) or {}
+        return files.read_any_json(path) or {}
 
     @cached_property
     def config_text(self) -> str:
