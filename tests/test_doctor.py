@@ -78,3 +78,36 @@ def test_the_exit_code_says_whether_a_run_can_start(
         cli.main()
     assert int(caught.value.code or 0) == code
     assert ("-> ddb models pull" in capsys.readouterr().out) == bool(code)
+
+
+@pytest.mark.parametrize(
+    ("settings", "names"),
+    [
+        (("segment.backend=grounded_sam",), {"segment.detector", "segment.mask_model", "inpaint.weights"}),
+        (("segment.backend=sam3", "inpaint.backend=copy_paste"), {"segment.weights"}),
+        (("segment.backend=given", "segment.masks=masks", "inpaint.backend=copy_paste"), set()),
+        (("erm.weights=none", "segment.weights=pocket", "inpaint.weights=pocket"), set()),
+    ],
+    ids=["two models", "sam3", "given", "nothing published"],
+)
+def test_each_backend_is_asked_for_its_own_models(cache: Path, settings: tuple[str, ...], names: set[str]) -> None:
+    found = findings(*settings)
+    asked = {name for name in found if "." in name}
+    assert asked == names | ({"erm.weights"} if "erm.weights=none" not in settings else set())
+    assert all(found[name].remedy.startswith("ddb models pull ") for name in asked)
+    assert found["disk"].found
+
+
+def test_what_a_preset_lost_is_said(cache: Path) -> None:
+    said: list[str] = []
+    doctor.examine("photos", ["inpaint.backend=copy_paste"], device="cpu", say=said.append)
+    assert [line.partition(":")[0] for line in said] == ["inpaint.backend=copy_paste"]
+
+
+def test_what_a_launch_left_over_is_a_finding(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.delenv("RANK", raising=False)
+    for device in ("auto", "cpu"):
+        found = {finding.what: finding for finding in doctor.examine("photos", device=device)}
+        assert "WORLD_SIZE=2" in found["launch"].found
+        assert found["launch"].remedy == "unset WORLD_SIZE"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from pathlib import Path
 
@@ -135,3 +136,46 @@ def test_an_empty_mask_is_shown_as_such(birds: Path, tmp_path: Path, seen: list[
         copy.write_bytes(mask_png(np.zeros((64, 64), np.bool_)))
     lines = preview(configuration(birds, segment={"masks": str(masks)}), tmp_path / "run", 2)
     assert lines[1:] == ["2 no_mask", *(f"  {name}: no bird found" for name in seen)]
+
+
+def test_an_image_that_fails_is_shown_with_its_reason_beside_the_others(
+    birds: Path, tmp_path: Path, seen: list[str]
+) -> None:
+    """Of two images, one has a mask of another size: an error of its own, as in the stage."""
+    preview(configuration(birds), tmp_path / "before", 2)
+    masks = tmp_path / "masks"
+    shutil.copytree(birds / "masks", masks)
+    Image.new("L", (5, 5), 255).save((masks / seen[0]).with_suffix(".png"))
+    lines = preview(configuration(birds, segment={"masks": str(masks)}), tmp_path / "run", 2)
+    assert sorted(lines[1].split(", ")) == ["1 error", "1 ok"]
+    (reason,) = lines[2:]
+    assert seen[0] in reason and "5x5" in reason
+    assert Image.open(tmp_path / "run" / SHEET).format == "PNG"
+
+
+def test_an_image_that_cannot_be_read_is_a_grey_square(
+    birds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seen: list[str]
+) -> None:
+    import ddb.segment_preview as module
+
+    def read(root: Path, path: str) -> object:
+        if "landbird" in path:
+            raise DataError(f"{path}: cut off")
+        return read_image(root, path)
+
+    read_image = module.read_image
+    monkeypatch.setattr(module, "read_image", read)
+    lines = preview(configuration(birds), tmp_path / "run", 2)
+    assert sorted(lines[1].split(", ")) == ["1 error", "1 ok"]
+    assert lines[2] == f"  {seen[0]}: {seen[0]}: cut off"
+
+
+def test_every_kind_of_settings_has_its_preview(birds: Path, tmp_path: Path) -> None:
+    """The pocket segmenter, with whichever generator: a preview opens no generator."""
+    for number, inpaint in enumerate(
+        ({"backend": "copy_paste"}, {"backend": "latent_diffusion", "weights": "nowhere"})
+    ):
+        config = configuration(birds, segment={"backend": "clipseg", "weights": "pocket"}, inpaint=inpaint)
+        lines = preview(config, tmp_path / str(number), 2)
+        assert lines[0] == str(tmp_path / str(number) / SHEET)
+        assert sum(int(part.split()[0]) for part in lines[1].split(", ")) == 2

@@ -16,6 +16,7 @@ from ddb.config import LatentDiffusionConfig, RunConfig
 from ddb.config.load import load_config
 from ddb.errors import DDBError
 from ddb.learn.device import open_accelerator
+from ddb.learn.processes import started_with_others
 from ddb.models import hub
 from ddb.models.roles import Wanted
 from ddb.models.verify import verify_folder
@@ -55,6 +56,7 @@ def examine(
     return [
         *_packages(),
         *(_weights_finding(name, value) for name, value in needed.items()),
+        *_launch(),
         _device(config),
         _memory(config, list(needed.values())),
         _disk(config, absent),
@@ -100,6 +102,13 @@ def _weights_finding(name: str, value: str) -> Finding:
         return Finding(name, f"{value}: not in {hub.cache_folder()}{gate}", f"ddb models pull {value}")
     verdict = verify_folder(folder)
     return Finding(name, f"{value}: {folder}", f"ddb models verify {value}" if verdict.state == "corrupt" else "")
+
+
+def _launch() -> Iterator[Finding]:
+    try:
+        started_with_others()
+    except DDBError as error:
+        yield Finding("launch", str(error), "unset WORLD_SIZE")
 
 
 def _device(config: RunConfig) -> Finding:

@@ -21,7 +21,7 @@ from ddb.data.images import Pixels, read_image
 from ddb.data.masks import TOO_LARGE, Region, region
 from ddb.data.sources.load import load_dataset
 from ddb.data.table import Dataset
-from ddb.engine.workspace import Workspace
+from ddb.engine.workspace import CURRENT, Workspace
 from ddb.errors import DataError
 from ddb.learn.seeds import seed_of
 from ddb.records import ERROR, OK
@@ -113,9 +113,8 @@ def _chosen(config: RunConfig, dataset: Dataset, out: Path, count: int) -> list[
 
 def _planned(config: RunConfig, dataset: Dataset, out: Path) -> list[str]:
     """Sources of the run in `out`; none where there is no run, or one of other data."""
-    if not (out / "1-erm" / "done.json").is_file():
+    if not (out / CURRENT).is_file() or (workspace := Workspace.at(out)).done("erm") is None:
         return []
-    workspace = Workspace.at(out)
     ids = sources(workspace, len(dataset.classes), config.inpaint.per_class)
     return ids if all(name in dataset.rows for name in ids) else []
 

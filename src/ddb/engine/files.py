@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -58,12 +58,13 @@ def write_table(path: Path, table: pa.Table) -> None:
     write_atomic(path, lambda file: pq.write_table(table, file, compression="zstd"))
 
 
-def read_json(path: Path) -> dict[str, Any] | None:
-    """A JSON object, None where there is no file. Raises DDBError where the file is something else, or cannot be
-    read."""
+def read_json(path: Path, keys: Collection[str] = ()) -> dict[str, Any] | None:
+    """A JSON object, None where there is no file. Raises DDBError where the file is something else, lacks one of the
+    `keys`, or cannot be read."""
     value = read_any_json(path)
-    if value is not None and not isinstance(value, dict):
-        raise DDBError(f"{path}: a JSON object is expected. {_remedy(path)}")
+    if value is not None and not (isinstance(value, dict) and set(keys) <= value.keys()):
+        wanted = f" with {', '.join(keys)}" if keys else ""
+        raise DDBError(f"{path}: a JSON object{wanted} is expected. {_remedy(path)}")
     return value
 
 

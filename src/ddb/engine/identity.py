@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from ddb.stage import Need, Stage
 
@@ -18,6 +18,9 @@ class Done:
     digest: str
     rows: int
     errors: int
+
+
+DONE_KEYS = tuple(field.name for field in fields(Done))
 
 
 @dataclass(frozen=True)

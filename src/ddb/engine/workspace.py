@@ -26,7 +26,7 @@ from typing import Any
 import pyarrow as pa
 
 from ddb.engine import files
-from ddb.engine.identity import Current, Done, identity, mark
+from ddb.engine.identity import DONE_KEYS, Current, Done, identity, mark
 from ddb.engine.layout import (
     ASIDE,
     CURRENT,
@@ -63,10 +63,10 @@ class Workspace:
     def at(root: Path) -> Workspace:
         """The workspace of an existing run folder. Raises DDBError where there is none."""
         refuse_older(root)
-        stages = (files.read_json(root / CURRENT) or {}).get("stages")
-        if stages is None:
+        known = files.read_json(root / CURRENT, ("stages", "results"))
+        if known is None:
             raise DDBError(f"{root}: not a run folder, or nothing is computed yet. Start a run with `ddb run`.")
-        return Workspace(root, stages)
+        return Workspace(root, known["stages"])
 
     def as_now(self) -> Workspace:
         """The same folder for a reader that compares several stages: a run that goes on in another process does not
@@ -232,12 +232,12 @@ class Workspace:
         """As settled by this process, or as the folder says."""
         if self._settled is not None:
             return self._settled
-        value = files.read_json(self.root / CURRENT) or {"results": {}}
+        value = files.read_json(self.root / CURRENT, ("results",)) or {"results": {}}
         return {name: Current(**current) for name, current in value["results"].items()}
 
     def _done(self, stage: str, current: Current | None) -> Done | None:
-        value = files.read_json(self.result(stage, current.fingerprint) / DONE) if current else None
-        done = None if value is None else Done(**value)
+        value = files.read_json(self.result(stage, current.fingerprint) / DONE, DONE_KEYS) if current else None
+        done = None if value is None else Done(**{key: value[key] for key in DONE_KEYS})
         return done if done and current and done.key == current.key else None
 
     def _begun(self, stage: Stage) -> Current:
