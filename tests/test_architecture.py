@@ -42,7 +42,7 @@ ALLOWED = {
     "pipeline": (
         *BASE, *MODELS, "stage", "config", "crew", "engine", "refill", "run_folder", "stages",
     ),
-    "segment_preview": (*BASE, *MODELS, "config", "engine.workspace", "report.contact_sheet", "stages"),
+    "segment_preview": (*BASE, *MODELS, "config", "engine", "report.contact_sheet", "stages"),
     "export": (*BASE, "engine", "run_folder"),
     "bench": (
         *BASE, "stage", "context", "bench", "backends.classifiers", "config", "data", "engine", "learn", "pipeline",

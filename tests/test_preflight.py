@@ -7,7 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from safetensors.torch import save_file
 
 from ddb import pipeline
 from ddb.config import RunConfig
@@ -65,7 +67,7 @@ def test_check_and_run_tell_the_same_faults_all_at_once(tmp_path: Path) -> None:
     assert checked == ran
     first, *others = checked.splitlines()
     assert first.startswith(f"erm.weights: {tmp_path / 'net.pth'} is a PyTorch checkpoint")
-    assert "Convert it: python -c" in first
+    assert "Convert it once: python -c" in first
     assert [line.partition(":")[0] for line in others] == ["retrain.gammas", "inpaint.per_class", "segment.masks"]
     assert "1 mask(s) unusable" in others[-1] and "5x5" in others[-1]
 
@@ -103,7 +105,7 @@ def test_given_masks_are_opened_and_counted(tmp_path: Path) -> None:
         ("model.pt", "a PyTorch checkpoint (a pickle"),
         ("model.bin", "a PyTorch checkpoint (a pickle"),
         ("model.onnx", "ONNX"),
-        ("model.safetensors", "takes a folder with config.json beside the weights"),
+        ("model.safetensors", "takes a folder here, with config.json beside the weights"),
     ],
 )
 @pytest.mark.parametrize("setting", ["segment.weights", "inpaint.weights"])
@@ -159,3 +161,31 @@ def test_what_a_launch_left_over_is_a_fault_on_any_device(monkeypatch: pytest.Mo
         assert text.count("WORLD_SIZE=4") == 1
     with pytest.raises(ConfigError, match="WORLD_SIZE=4"):
         pipeline.run(load_config("photos", told, data=data, device="cpu"), tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        (("erm.backbone=resnet49",), "timm has no 'resnet49'"),
+        (("erm.backbone=deit_tiny_distilled_patch16_224",), "2 last layers"),
+        (("erm.backbone=convnext_atto", "erm.weights=pocket", "erm.image_size=32"), ""),
+    ],
+    ids=["unknown", "two heads", "pocket weights bring their own"],
+)
+def test_backbones_are_built_without_memory(tmp_path: Path, settings: tuple[str, ...], words: str) -> None:
+    data = draw(tmp_path / "data")
+    told = (*LOCAL, "segment.weights=pocket", *settings)
+    if not words:
+        assert check("photos", told, data=data, device="cpu")[-1].endswith("nothing stands in the way of this run")
+        return
+    checked, ran = both(data, tmp_path / "out", *told)
+    assert checked == ran
+    assert words in checked and checked.startswith("erm.backbone: ")
+
+
+def test_weights_of_another_architecture_are_seen_in_the_header(tmp_path: Path) -> None:
+    save_file({"fc.weight": torch.zeros(2, 3)}, tmp_path / "net.safetensors")
+    told = (*LOCAL, "segment.weights=pocket", f"erm.weights={tmp_path / 'net.safetensors'}")
+    checked, ran = both(draw(tmp_path / "data"), tmp_path / "out", *told)
+    assert checked == ran
+    assert "net.safetensors does not fit test_resnet" in checked

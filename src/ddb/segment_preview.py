@@ -21,7 +21,8 @@ from ddb.data.images import Pixels, read_image
 from ddb.data.masks import TOO_LARGE, Region, region
 from ddb.data.sources.load import load_dataset
 from ddb.data.table import Dataset
-from ddb.engine.workspace import CURRENT, Workspace
+from ddb.engine.layout import CURRENT
+from ddb.engine.workspace import Workspace
 from ddb.errors import DataError
 from ddb.learn.seeds import seed_of
 from ddb.records import ERROR, OK

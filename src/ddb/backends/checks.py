@@ -11,13 +11,13 @@ from pathlib import Path
 
 import torch
 
-from ddb.backends.classifiers.timm_classifier import weights_path
+from ddb.backends.classifiers.timm_classifier import check_backbone
 from ddb.backends.generators.diffusion.files import PATTERNS as DIFFUSION_FILES
 from ddb.backends.registry import diffusion_weights
 from ddb.backends.segmenters.given_masks import open_given_masks, survey, survey_lines
 from ddb.backends.segmenters.weights import KINDS, part_weights
 from ddb.backends.segmenters.weights import PATTERNS as SEGMENTER_FILES
-from ddb.backends.weights import Weights, foreign_format, parse_weights
+from ddb.backends.weights import Weights, parse_weights
 from ddb.config import (
     ClipsegConfig,
     FaceParsingConfig,
@@ -48,7 +48,7 @@ def model_faults(config: RunConfig) -> list[str]:
         try:
             look()
         except DDBError as error:
-            faults.append(str(error) if setting in str(error) else f"{setting}: {error}")
+            faults.append(str(error) if setting in str(error) else f"{setting.removesuffix('.')}: {error}")
     return faults
 
 
@@ -109,9 +109,10 @@ def mask_survey(settings: SegmentConfig, dataset: Dataset) -> tuple[list[str], l
 
 
 def _looks(config: RunConfig) -> Iterator[tuple[str, Callable[[], object]]]:
-    """Settings that name something on this machine, and calls that raise DDBError where it cannot be used."""
-    if config.erm.weights not in ("hub", "none") and parse_weights(config.erm.weights, backbone_folder).is_local:
-        yield "erm.weights", partial(_look_at_backbone, config.erm.weights)
+    """Settings that name something on this machine (or the beginning of several), and calls that raise DDBError where
+    it cannot be used."""
+    if config.erm.weights in ("hub", "none") or parse_weights(config.erm.weights, backbone_folder).is_local:
+        yield "erm.", partial(check_backbone, config.erm)
     segment, inpaint = config.segment, config.inpaint
     if isinstance(segment, GivenMasksConfig):
         yield "segment.masks", partial(open_given_masks, segment.masks)
@@ -120,12 +121,6 @@ def _looks(config: RunConfig) -> Iterator[tuple[str, Callable[[], object]]]:
             yield f"segment.{name}", partial(_open_part, segment, name)
     if isinstance(inpaint, LatentDiffusionConfig) and diffusion_weights(inpaint).is_local:
         yield "inpaint.weights", partial(_open_diffusion, inpaint, config.invert.tokens)
-
-
-def _look_at_backbone(weights: str) -> None:
-    path = weights_path(weights)
-    if foreign := foreign_format(path):
-        raise ModelError(f"erm.weights: {path} is {foreign}")
 
 
 def _open_part(settings: SegmentConfig, name: str) -> None:

@@ -8,6 +8,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from shlex import quote
 from typing import Any, Literal, TypeVar
 
 from ddb.backends.content import file_hash
@@ -89,10 +90,10 @@ class Weights:
         path = self.path
         if path.is_dir():
             return path
-        told = f"{foreign}. This" if (foreign := foreign_format(path)) else "a file; this"
+        split = f'python -c "{SPLIT}" {quote(str(path))} {quote(str(path.with_suffix("")))}'
         raise ModelError(
-            f"{path}: {told} setting takes a folder with config.json beside the weights. Of a Stable Diffusion "
-            f'checkpoint in one file diffusers makes one: python -c "{SPLIT}" {path} {path.with_suffix("")}'
+            f"{path}: {foreign_format(path) or 'a file'}; `weights` takes a folder here, with config.json beside the "
+            f"weights. Of a Stable Diffusion checkpoint in one file diffusers makes one: {split}"
         )
 
     def here(self) -> Path | None:
@@ -139,15 +140,19 @@ def foreign_format(path: Path) -> str:
     suffix = path.suffix.lower()
     if suffix in PICKLED:
         return (
-            "a PyTorch checkpoint (a pickle, which can run code when it is opened); ddb opens safetensors. Convert it: "
-            f'python -c "{CONVERT}" {path} {path.with_suffix(".safetensors")}'
+            "a PyTorch checkpoint (a pickle, which can run code when it is opened); ddb reads safetensors. Convert it "
+            f"once: {_conversion(path, path.with_suffix('.safetensors'))}"
         )
     if suffix in OTHER_FORMATS:
         return (
-            f"weights in another format ({OTHER_FORMATS[suffix]}); ddb opens safetensors of PyTorch models: take the "
+            f"weights in another format ({OTHER_FORMATS[suffix]}); ddb reads safetensors of PyTorch models: take the "
             "model that the file was made from"
         )
     return ""
+
+
+def _conversion(old: Path, new: Path) -> str:
+    return f'python -c "{CONVERT}" {quote(str(old))} {quote(str(new))}'
 
 
 def readable(folder: Path, load: Callable[[], T]) -> T:
@@ -194,7 +199,7 @@ def _remedy(folder: Path) -> str:
     target = pickled[0].with_name(f"{pickled[0].stem.replace('pytorch_model', 'model')}.safetensors")
     return (
         f"it holds pickled weights alone ({pickled[0].name}), which ddb does not open: take safetensors, or convert it "
-        f'with python -c "{CONVERT}" {pickled[0]} {target}'
+        f"with {_conversion(pickled[0], target)}"
     )
 
 

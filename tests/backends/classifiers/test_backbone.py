@@ -4,6 +4,8 @@ work or refused by the name of its setting."""
 from __future__ import annotations
 
 import json
+import shlex
+import sys
 
 import numpy as np
 import pytest
@@ -123,7 +125,7 @@ def test_weights_that_do_not_fit_are_named_from_the_header(tmp_path):
 
 
 @pytest.mark.parametrize("suffix", [".pth", ".pt", ".bin", ".ckpt", ".PTH"])
-def test_pickles_are_named_and_their_conversion_works(tmp_path, suffix):
+def test_pickles_are_named_and_their_conversion_works(tmp_path, monkeypatch, suffix):
     model = timm.create_model("test_resnet", num_classes=5)
     path = tmp_path / f"w{suffix}"
     torch.save({"state_dict": model.state_dict()}, path)
@@ -132,7 +134,8 @@ def test_pickles_are_named_and_their_conversion_works(tmp_path, suffix):
             ModelError, match="is a PyTorch checkpoint .* ddb reads safetensors. Convert it once"
         ) as told:
             create_classifier(settings("test_resnet", 64, str(weights)), CLASSES, 0)
-    code = str(told.value).split('python -c "')[1].removesuffix('"')
+    _, _, code, *files = shlex.split(str(told.value).split("Convert it once: ")[1])
+    monkeypatch.setattr(sys, "argv", ["-c", *files])
     exec(code, {})
     made = create_classifier(settings("test_resnet", 64, str(path.with_suffix(".safetensors"))), CLASSES, 0)
     assert torch.equal(made.classifier.model.state_dict()["conv1.0.weight"], model.state_dict()["conv1.0.weight"])

@@ -10,17 +10,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
-from ddb.backends.weights import parse_weights
+from ddb.backends.weights import foreign_format, parse_weights
 from ddb.errors import ModelError
 from ddb.pocket.models import backbone_folder
 
 WEIGHTS = "model.safetensors"
-PICKLES = (".pth", ".pt", ".bin", ".ckpt")
-CONVERT = (
-    'python -c "import torch, safetensors.torch as s; '
-    "d = torch.load({old!r}, map_location='cpu', weights_only=True); "
-    "s.save_file({{k: v.contiguous().clone() for k, v in d.get('state_dict', d).items()}}, {new!r})\""
-)
 
 Shape = Sequence[int]
 
@@ -32,22 +26,18 @@ def weights_path(weights: str) -> Path:
     local = named.kind in ("folder", "file")
     path = Path(weights).expanduser() if local else named.folder((WEIGHTS, "config.json"))
     if path.is_dir() and not (path / WEIGHTS).is_file():
-        _refuse_pickles(sorted(path.iterdir()))
+        _refuse_foreign(sorted(path.iterdir()))
     path = path / WEIGHTS if path.is_dir() else path
-    _refuse_pickles([path])
+    _refuse_foreign([path])
     if not path.is_file():
         raise ModelError(f"erm.weights: {weights} is neither a safetensors file nor a folder with {WEIGHTS}.")
     return path
 
 
-def _refuse_pickles(paths: Sequence[Path]) -> None:
+def _refuse_foreign(paths: Sequence[Path]) -> None:
     for path in paths:
-        if path.suffix.lower() in PICKLES and path.is_file():
-            command = CONVERT.format(old=str(path), new=str(path.with_suffix(".safetensors")))
-            raise ModelError(
-                f"erm.weights: {path} is a PyTorch checkpoint (a pickle, which can run code when it is opened); ddb "
-                f"reads safetensors. Convert it once: {command}"
-            )
+        if path.is_file() and (foreign := foreign_format(path)):
+            raise ModelError(f"erm.weights: {path} is {foreign}")
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
