@@ -145,7 +145,10 @@ def test_run_passes_config_and_folder_on(monkeypatch: pytest.MonkeyPatch, tmp_pa
     assert call(monkeypatch, "run", *common) == 0
     assert call(monkeypatch, "score", *common, "--out", str(tmp_path / "run")) == 0
     config = load_config("photos", ["erm.epochs=2"], data=tmp_path, seed=7, device="cpu")
-    assert seen == [(config, None, None), (config, tmp_path / "run", "score")]
+    assert seen == [
+        (config, Path("runs") / f"photos-{tmp_path.name}", None),
+        (config, tmp_path / "run", "score"),
+    ]
 
 
 def test_dry_run_prints_what_a_run_would_do_and_runs_nothing(

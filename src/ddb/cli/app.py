@@ -172,7 +172,7 @@ def bench(
 
 @app.command()
 def check(source: Source, data: Data = None, overrides: Set = None, device: Device = None) -> None:
-    """Report every fault of settings, data, models and device; compute nothing."""
+    """Report every fault that a run would meet; compute nothing."""
     from ddb.preflight import check as check_all
 
     for line in check_all(source, overrides or (), data=data, device=device, say=say):
