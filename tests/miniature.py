@@ -26,7 +26,7 @@ SIZES = PocketConfig(train=60, val=24, test=24)
 TIMES = ("events.jsonl", "errors.log", "report.html", ".lock")
 """Files of a run folder that may hold times."""
 DIFFUSION: dict[str, Any] = {
-    "invert": {"representatives": 4, "steps": 4, "check_every": 2, "batch_size": 2, "vectors": 1},
+    "invert": {"representatives": 4, "steps": 2, "check_every": 2, "batch_size": 2, "vectors": 1},
     "inpaint": {
         "backend": "latent_diffusion", "weights": "pocket", "image_size": 64, "steps": 2, "guidance": 2, "per_class": 4,
         "batch_size": 3,

@@ -16,6 +16,7 @@ from PIL import Image
 import ddb
 import miniature
 from ddb import pipeline
+from ddb.backends.generators.diffusion import inversion
 from ddb.config import RunConfig
 from ddb.config.load import load_config
 from ddb.data.counterfactuals import Counterfactuals
@@ -148,7 +149,9 @@ def three_classes(root: Path) -> RunConfig:
 def discs(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunConfig, Path]:
     folder = tmp_path_factory.mktemp("three-classes")
     config = three_classes(folder)
-    return config, run(config, folder / "run")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(inversion, "HELD_OUT_PAIRS", 6)  # most of the time of a lesson this short
+        return config, run(config, folder / "run")
 
 
 def test_three_classes_are_painted_into_each_other(discs: tuple[RunConfig, Path]) -> None:
