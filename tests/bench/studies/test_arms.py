@@ -113,7 +113,7 @@ def test_tables_of_studies_say_that_there_is_no_oracle(bench: tuple[Path, Result
     assert set(found) == {"pruning", "counts"}
     assert "there is no oracle for this data set" in " ".join(found["pruning"].notes)
     assert found["pruning"].rows[-1][5:7] == ("–", "–")
-    assert "Paper, full-size set: 91.3 without pruning, 93.0 with both heads." in found["pruning"].notes
+    assert "Paper, full-size set: 91.3 without pruning, 93.0 with both tests." in found["pruning"].notes
 
 
 def test_records_of_arms_are_found_again(bench: tuple[Path, Results], birds: Path) -> None:
