@@ -1,5 +1,5 @@
-"""Training augmentation of whole batches on tensors. All random numbers come from one CPU generator, so that a batch
-does not depend on the device, nor on how many processes share it."""
+"""Training augmentation of whole batches, on tensors. All random numbers come from one CPU generator, so that a batch
+depends neither on the device nor on the number of processes that share it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ Box = tuple[float, float, float, float]
 
 @dataclass(frozen=True)
 class RandomNumbers:
-    """Random numbers for a batch of `total` images: all of them are drawn, those of the images `own` are returned."""
+    """Random numbers for the augmentation of a batch of `total` images. Each method draws the numbers of the whole
+    batch and returns those of the images `own`."""
 
     generator: torch.Generator
     total: int
@@ -47,9 +48,9 @@ class RandomNumbers:
 
 @dataclass(frozen=True)
 class Windows:
-    """A random crop of each of B pictures. float32 [B] each: `sign` -1 mirrors; `area`: share of the picture; `aspect`:
-    width over height; `across` and `down` in [-1, 1]: where the crop lies between the borders. Where `area` is None
-    nothing is cropped."""
+    """A random crop of each of B pictures. float32 [B] each: `sign`: -1 mirrors the picture, 1 does not; `area` in (0,
+    1]: share of the picture; `aspect`: width over height; `across` and `down` in [-1, 1]: position of the crop, from
+    the left (top) border to the right (bottom) one. Without `area` (None) nothing is cropped."""
 
     sign: Tensor
     area: Tensor | None = None
@@ -63,8 +64,8 @@ class Windows:
         return self.area is not None
 
     def of_squares(self, images: Tensor) -> Tensor:
-        """Crop and mirror squares, float [B, 3, S, S], in one bilinear look-up: float [B, 3, S, S]. The crop is no
-        larger than the square, so nothing is shrunk and no antialiasing is needed."""
+        """Crop and mirror squares float [B, 3, S, S] with one bilinear `grid_sample`: float [B, 3, S, S]. A crop is at
+        most as large as its square, so no image is reduced and no antialiasing is needed."""
         if self.area is None or self.aspect is None or self.across is None or self.down is None:
             return self._mirrored(images)
         width = (self.area * self.aspect).sqrt().clamp(max=1)
@@ -89,8 +90,8 @@ class Windows:
         return torch.where(mirrored, images.flip(3), images)
 
     def box(self, row: int, height: int, width: int) -> Box:
-        """The crop of row `row` in a picture of any shape. A side that would be longer than the picture's is cut to it,
-        and the other then as well, where the crop's aspect would leave `ASPECT`."""
+        """The crop of row `row` in a picture of `height` x `width` pixels. A side longer than the picture's is reduced
+        to it; the other side is then reduced as well where the crop's aspect would lie outside `ASPECT`."""
         assert self.area is not None and self.aspect is not None and self.across is not None and self.down is not None
         area, aspect = float(self.area[row]) * height * width, float(self.aspect[row])
         across, down = math.sqrt(area * aspect), math.sqrt(area / aspect)
@@ -101,7 +102,7 @@ class Windows:
         return left, top, min(left + across, width), min(top + down, height)
 
     def done(self, rows: Sequence[int]) -> Windows:
-        """The windows once the pictures `rows` have been cropped: those are taken whole, and mirrored as drawn."""
+        """The windows that remain after the pictures `rows` were cropped: these rows are only mirrored, not cropped."""
         if not rows or self.area is None or self.aspect is None:
             return self
         area, aspect = self.area.clone(), self.aspect.clone()
@@ -110,14 +111,14 @@ class Windows:
 
 
 def _looked_up(images: Tensor, theta: Tensor) -> Tensor:
-    """Each image under its affine map [2, 3], bilinear: float [B, 3, S, S]."""
+    """`images` [B, 3, S, S] resampled by the affine maps `theta` [B, 2, 3], bilinear: float [B, 3, S, S]."""
     grid = F.affine_grid(theta.to(images.device), list(images.shape), align_corners=False)
     found = F.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
     return found.contiguous(memory_format=torch.channels_last)
 
 
 def draw_windows(settings: Augment, numbers: RandomNumbers) -> Windows:
-    """The random crops and mirrors of a batch, as `settings.scale` and `settings.flip` say."""
+    """Draw the crops (`settings.scale`) and mirrorings (`settings.flip`) of a batch."""
     sign = numbers.sign() if settings.flip else numbers.ones()
     if settings.scale == (1.0, 1.0):
         return Windows(sign)
@@ -127,7 +128,7 @@ def draw_windows(settings: Augment, numbers: RandomNumbers) -> Windows:
 
 
 def augment(images: Tensor, settings: Augment, numbers: RandomNumbers) -> Tensor:
-    """All of the augmentation of squares: float [B, 3, S, S] in 0-255 -> the same shape and range."""
+    """Crop, mirror and distort squares: float [B, 3, S, S] in 0-255 -> the same shape and range."""
     return distort(draw_windows(settings, numbers).of_squares(images), settings, numbers)
 
 

@@ -1,6 +1,6 @@
-"""Which rows make up the steps of an epoch, and how their images are mixed with others.
+"""The rows of every training step of an epoch, and the mixing of their images with other images.
 
-Everything is drawn for the whole batch from one CPU generator before a process takes its share.
+All random numbers are drawn for the whole batch from one CPU generator; each process then takes its share.
 """
 
 from __future__ import annotations
@@ -21,11 +21,12 @@ Rows = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Batch:
-    """The images of one part in one step: `rows` int64 [B]; `weights` float32 [B] multiply their losses (None: 1).
+    """The images of one loss term in one step: `rows` int64 [B]; `weights` float32 [B] multiply their losses (None: 1).
 
-    With `partners` int64 [B] every image is mixed with another one. `share` float32 [B] in [0, 1] is what stays of the
-    image itself, in its pixels and in its label; with `boxes` int64 [B, 4] (top, left, bottom, right) the pixels are
-    the image's own outside the box and the partner's inside; with `own_labels` the label is not mixed.
+    With `partners` int64 [B] every image is mixed with the image of its partner row: pixels and label are `share` of
+    the image's own (float32 [B] in [0, 1]) and 1 - `share` of the partner's. With `boxes` int64 [B, 4] (top, left,
+    bottom, right) the pixels are the partner's inside the box and the image's own outside. With `own_labels` the label
+    is not mixed.
     """
 
     rows: Rows
@@ -35,24 +36,24 @@ class Batch:
     boxes: npt.NDArray[np.int64] | None = None
     own_labels: bool = False
 
-    def part(self, place: slice) -> Batch:
-        """The images at these places of the batch."""
+    def part(self, positions: slice) -> Batch:
+        """The images at these positions of the batch."""
         arrays = (self.rows, self.weights, self.partners, self.share, self.boxes)
-        rows, weights, partners, share, boxes = (None if values is None else values[place] for values in arrays)
+        rows, weights, partners, share, boxes = (None if values is None else values[positions] for values in arrays)
         assert rows is not None
         return Batch(rows, weights, partners, share, boxes, self.own_labels)  # type: ignore[arg-type]
 
 
 Plan = Callable[[torch.Generator, Classifier], list[Batch]]
-"""The steps of an epoch, drawn from its generator; the model is as the last epoch left it."""
+"""(generator of the epoch, model after the last epoch) -> the steps of the epoch."""
 
 Mixer = Callable[[Tensor, Tensor, Batch], Tensor]
-"""(images, their partners' images, batch) -> the images that the model sees: float [B, 3, S, S] in 0-255."""
+"""(images, their partners' images, batch) -> the model's input: float [B, 3, S, S] in 0-255."""
 
 
 def passes(rows: Rows, batch_size: int, generator: torch.Generator, *, whole: bool = False) -> list[Batch]:
-    """Every entry of `rows` once, in random order. The incomplete last batch is left out; with `whole` nothing is, and
-    the sizes of batches differ by 1 at most."""
+    """Every entry of `rows` once, in random order. The incomplete last batch is left out. With `whole` all rows are
+    used, in batches whose sizes differ by at most 1."""
     order = rows[torch.randperm(len(rows), generator=generator).numpy()]
     if len(rows) <= batch_size:
         return [Batch(order)]
@@ -62,8 +63,8 @@ def passes(rows: Rows, batch_size: int, generator: torch.Generator, *, whole: bo
 
 
 def drawn(weights: npt.NDArray[np.float64], batch_size: int, generator: torch.Generator) -> list[Batch]:
-    """As many steps as a pass over N images has; every row is drawn with replacement, with a probability in
-    proportion to its weight [N]."""
+    """As many steps as one pass over N images has. Rows are drawn with replacement, with probabilities proportional to
+    `weights` [N]."""
     steps = max(1, len(weights) // batch_size)
     size = min(batch_size, len(weights))
     rows = torch.multinomial(torch.from_numpy(weights), steps * size, replacement=True, generator=generator).numpy()
@@ -71,13 +72,14 @@ def drawn(weights: npt.NDArray[np.float64], batch_size: int, generator: torch.Ge
 
 
 def rounds(n: int, wanted: int, generator: torch.Generator) -> Rows:
-    """`wanted` rows out of `n`, each as often as any other give or take one, in random order."""
+    """`wanted` of the rows 0..n-1 in random order: int64 [wanted]. The numbers of times that two rows occur differ by
+    at most 1."""
     permutations = [torch.randperm(n, generator=generator) for _ in range(-(-wanted // n))]
     return torch.cat(permutations)[:wanted].numpy()
 
 
 def numpy_generator(generator: torch.Generator) -> np.random.Generator:
-    """numpy's draws (Beta and more) from a seed that torch's generator draws."""
+    """A numpy generator, for distributions that torch lacks (Beta), seeded with a number drawn from `generator`."""
     return np.random.default_rng(int(torch.randint(2**62, (), generator=generator)))
 
 
@@ -87,7 +89,8 @@ def chunks(rows: Rows, size: int, count: int) -> list[Rows]:
 
 
 def mixed(images: Tensor, partners: Tensor, batch: Batch) -> Tensor:
-    """Mixup by `share` (Zhang et al. 2018), or CutMix by `boxes` (Yun et al. 2019)."""
+    """Mixup by `share` (Zhang et al. 2018), or CutMix where the batch has `boxes` (Yun et al. 2019): float
+    [B, 3, S, S]."""
     if batch.boxes is None:
         share = torch.from_numpy(_share(batch)).to(images.device).view(-1, 1, 1, 1)
         return share * images + (1 - share) * partners
@@ -101,7 +104,7 @@ def mixed(images: Tensor, partners: Tensor, batch: Batch) -> Tensor:
 def losses(logits: Tensor, batch: Batch, labels: npt.NDArray[np.int64]) -> Tensor:
     """Cross-entropy of a batch, `labels` int64 [N] of all rows: logits [B, K] -> [B]; [B, M, K] of M models -> [B, M].
 
-    Linear in the target, so that a mixed label's is the mean of both labels' by `share`.
+    The cross-entropy of a mixed label is the mean of the cross-entropies of both labels, weighted by `share`.
     """
     own = _cross_entropy(logits, labels[batch.rows])
     if batch.partners is None or batch.own_labels:

@@ -1,4 +1,4 @@
-"""A fit's state in one safetensors file, replaced as a whole after every epoch."""
+"""The state of a fit in one safetensors file, which is replaced atomically after every epoch."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from ddb.errors import ModelError
 
 @dataclass(frozen=True)
 class FitState:
-    """How far a fit is. `epoch`: epochs done; `kept`: the epoch whose weights are `best`, chosen by `figures`;
-    `history`: one entry an epoch (epoch, loss, figures)."""
+    """Progress of a fit. `epoch`: number of finished epochs; `kept`: the epoch with the best `figures`, whose weights
+    are `best`; `history`: one entry per epoch (epoch, loss, figures)."""
 
     epoch: int = 0
     kept: int = 0
@@ -29,7 +29,7 @@ class FitState:
     best: Mapping[str, Tensor] = field(default_factory=dict)
 
     def after(self, epoch: int, loss: float, figures: tuple[float, ...], model: nn.Module) -> FitState:
-        """The state after one more epoch; the later of two equal epochs is kept."""
+        """The state after one more epoch. Of two epochs with equal figures the later is kept."""
         history = (*self.history, {"epoch": epoch, "loss": loss, "figures": list(figures)})
         if figures < self.figures:
             return replace(self, epoch=epoch, history=history)
@@ -45,7 +45,8 @@ def save_checkpoint(
     state: FitState,
     memory: Mapping[str, Tensor],
 ) -> None:
-    """Write everything that the next epoch depends on; `memory`: the objective's `state`."""
+    """Write all state that the next epoch depends on; `memory`: the `state` of the objective. OSError where writing
+    fails."""
     tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
     tensors |= {f"memory.{name}": value for name, value in memory.items()}
     if state.kept != state.epoch:
@@ -69,7 +70,8 @@ def load_checkpoint(
     scaler: torch.amp.GradScaler,
     memory: dict[str, Tensor],
 ) -> FitState | None:
-    """Put a checkpoint's state into model, optimiser, scaler and `memory`; None where there is no file."""
+    """Load a checkpoint into model, optimiser, scaler and `memory`; None where there is no file. ModelError for a
+    damaged file."""
     if not path.exists():
         return None
     try:
@@ -84,7 +86,7 @@ def load_checkpoint(
     moments: dict[int, dict[str, Tensor]] = {}
     for name, value in _under(tensors, "optimiser.").items():
         index, key = name.split(".", 1)
-        like = parameters[int(index)]  # fused optimisers want the parameter's own memory layout
+        like = parameters[int(index)]  # fused optimisers need moments in the parameter's memory layout
         moments.setdefault(int(index), {})[key] = (
             torch.empty_like(like).copy_(value) if value.shape == like.shape else value
         )
@@ -96,7 +98,7 @@ def load_checkpoint(
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None) -> None:
-    """Write a safetensors file that is whole or absent: temporary name, synced, renamed. OSError where that fails."""
+    """Write a safetensors file atomically: under a temporary name, fsync, rename. OSError where that fails."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{path.name}.tmp")
     data = save({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, metadata)

@@ -1,4 +1,4 @@
-"""What the learning code needs to know of a classifier, whatever library it comes from."""
+"""The interface of classifiers that training and prediction use, independent of the model library."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Pixels = npt.NDArray[np.uint8]
 @dataclass(frozen=True)
 class Classifier:
     """`model`: float [B, 3, S, S] normalised -> logits [B, K]; `head`: its last layer, a module inside `model`;
-    `preprocessing`: how pictures become its input; S is its `size`."""
+    `preprocessing`: turns a picture into the model's input; S is its `size`."""
 
     model: nn.Module
     head: nn.Module
@@ -40,7 +40,7 @@ class Classifier:
         return self.preprocessing.size
 
     def on(self, device: torch.device) -> nn.Module:
-        """The model, moved to `device` and laid out channels last."""
+        """The model, moved to `device` in channels_last memory format."""
         self.model.to(device).to(memory_format=torch.channels_last)
         return self.model
 
@@ -52,8 +52,9 @@ class Classifier:
 
 
 def to_tensor(pixels: Pixels, device: torch.device) -> Tensor:
-    """uint8 [B, S, S, 3] -> float32 [B, 3, S, S] in 0-255, channels last in memory (no copy of the layout)."""
+    """uint8 [B, S, S, 3] -> float32 [B, 3, S, S] in 0-255, in channels_last memory format (the permutation is a
+    view)."""
     own = torch.from_numpy(np.require(pixels, requirements=["C", "W"]))  # memory maps are read here
-    if device.type == "cuda":  # a copy may run beside the computation only from pinned memory
+    if device.type == "cuda":  # copies overlap with computation only from pinned memory
         own = own.pin_memory()
     return own.to(device, non_blocking=own.is_pinned()).permute(0, 3, 1, 2).float()

@@ -16,27 +16,27 @@ from ddb.learn.material import Images
 
 
 def crops(parts: Sequence[tuple[Images, Rows]], windows: Windows, size: int) -> tuple[Pixels, Windows]:
-    """The pictures of a batch at the input's size: uint8 [B, size, size, 3], and what is left to do to them on the
-    device (`Windows.of_squares`). `parts`: images and the rows of them, one after another; `windows`: of all B.
+    """The pictures of a batch at the input size, uint8 [B, size, size, 3], and the crops that remain to be done on the
+    device (`Windows.of_squares`). `parts`: for each loss term its images and their rows; `windows`: of all B pictures.
 
-    A picture that is the square of the input's size already is returned whole, and cropped on the device. Of another
-    the window is cut out and resized here, bilinear with antialiasing as torchvision's RandomResizedCrop does it.
+    A picture of size x size pixels is returned whole and cropped on the device. Any other picture is cropped and
+    resized here, bilinear with antialiasing, as torchvision's RandomResizedCrop does.
     """
     squares = np.empty((sum(len(rows) for _, rows in parts), size, size, 3), np.uint8)
     cropped: list[int] = []
     start = 0
     for images, rows in parts:
-        place = slice(start, start + len(rows))
+        own = slice(start, start + len(rows))
         if images.pictures is None or not windows.crops:
-            squares[place] = images.pixels[rows]
+            squares[own] = images.pixels[rows]
         else:
-            cropped += _fill(squares[place], images, rows, windows, start)
+            cropped += _fill(squares[own], images, rows, windows, start)
         start += len(rows)
     return squares, windows.done(cropped)
 
 
 def _fill(squares: Pixels, images: Images, rows: Rows, windows: Windows, start: int) -> list[int]:
-    """Write the pictures of one part into `squares`; the places in the batch of those that were cropped."""
+    """Write the pictures of one loss term into `squares`; returns the positions in the batch of the cropped ones."""
     pictures, size = images.pictures, squares.shape[1]
     assert pictures is not None
 

@@ -1,4 +1,4 @@
-"""Numbers that are not finite, found where they arise: row by row, so that one bad row spoils no other."""
+"""Checks for numbers that are not finite, row by row, so that one bad row does not affect the others."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ import numpy.typing as npt
 from ddb.errors import StageFailed
 
 NAMED = 3
-"""Rows that a message names."""
+"""Number of rows that a message names."""
 
 
 def row_faults(**columns: npt.NDArray[np.floating]) -> list[str]:
-    """For each row, the text for its column `error`: "" where all its numbers are finite, else what is not.
+    """The text of column `error` for each row: "" where all its numbers are finite, else the names of those that are
+    not.
 
     `columns`: name -> float [N] or [N, ...] of the same N. `row_faults(logits=z, loss=l)` may give
     ["", "logits and loss are not finite"].
@@ -28,8 +29,8 @@ _VERB = ("is", "are")
 
 
 def require_finite(what: str, values: npt.NDArray[np.floating], rows: Sequence[str] | None = None) -> None:
-    """StageFailed where a row of `values` [N, ...] holds a number that is not finite: the message says how many, and
-    names the first by `rows` (default: their numbers from 1)."""
+    """StageFailed where a row of `values` [N, ...] holds a number that is not finite. The message gives the number of
+    such rows and names the first ones by `rows` (default: their numbers from 1)."""
     bad = np.flatnonzero(~np.isfinite(values).reshape(len(values), -1).all(axis=1))
     if len(bad):
         named = ", ".join(rows[i] if rows else f"image {i + 1}" for i in bad[:NAMED].tolist())

@@ -1,12 +1,13 @@
 """The only training loop: L = mean weighted cross-entropy of the training batch + sum_c gamma_c x mean cross-entropy of
 class c's counterfactuals (method section 7; without counterfactuals it is ERM).
 
-Other methods put their own in three places of `Material`: `plan` (which images make up a step, mixed with which),
-`mixer` (how two images are mixed) and `objective` (what each image's loss counts for, given all losses of the step).
+A method changes the loop through three fields of `Material`: `plan` (the images of each step and their partners for
+mixing), `mixer` (how two images are mixed) and `objective` (the weight of each image's loss, from all losses of the
+step).
 
-Every epoch ends with a checkpoint that is whole or absent, and draws from its own seed, so a fit that was killed goes
-on at the last epoch and ends with the very weights of an unbroken one (same device, same number of threads). Several
-processes share each batch (`ddb.learn.parallel`); the first alone validates and writes.
+Every epoch has its own seed and ends with a checkpoint that is written atomically. A fit that was killed resumes after
+the last finished epoch and ends with bit-identical weights on the same device with the same number of threads. Several
+processes share each batch (`ddb.learn.parallel`); only the process of rank 0 validates and writes.
 """
 
 from __future__ import annotations
@@ -50,9 +51,9 @@ def fit(
 ) -> FitState:
     """Train `classifier.model` in place and leave it with the kept epoch's weights, in eval mode.
 
-    Goes on from the checkpoint in `folder` if there is one; the caller removes it when the result is safe. Raises
+    Resumes from the checkpoint in `folder` if there is one; the caller removes it once the result is stored. Raises
     StageFailed for a loss that is not finite (the last epoch's checkpoint stays), OutOfMemory where a step does not fit
-    into memory and cannot be computed in parts (`put_gradients`).
+    into memory and cannot be computed in parts (`put_gradients`), ModelError for a damaged checkpoint.
     """
     model = classifier.on(runtime.device)
     parameters = _trainable(classifier, material.last_layer_only)
@@ -80,10 +81,10 @@ def fit(
 
 
 def _train_epoch(training: Training, optimiser: torch.optim.Optimizer, seed: int, epoch: int) -> float:
-    """One pass over the training images; the mean of the steps' losses."""
+    """Train for one epoch; returns the mean of the steps' losses."""
     classifier, material, settings = training.classifier, training.material, training.settings
     own = (processes.rank(),) if processes.rank() else ()
-    torch.manual_seed(seed_of(seed, "model", epoch, *own))  # dropout and the like
+    torch.manual_seed(seed_of(seed, "model", epoch, *own))  # for dropout and other random layers
     generator = torch.Generator().manual_seed(seed_of(seed, "epoch", epoch))
     classifier.model.train(not material.last_layer_only)
     batches = _batches(classifier, material, settings.batch_size, generator)
@@ -107,8 +108,8 @@ def _train_epoch(training: Training, optimiser: torch.optim.Optimizer, seed: int
 def _batches(
     classifier: Classifier, material: Material, batch_size: int, generator: torch.Generator
 ) -> list[tuple[Batch, ...]]:
-    """Every part of each step of an epoch: training images as planned; a term's images in as many random rounds as the
-    steps ask for."""
+    """The batches of each step of an epoch: the training images by the plan, then for each term `batch` of its images,
+    drawn in random order until all were used, then again."""
     everything = np.arange(len(material.train.labels))
     plan = material.plan(generator, classifier) if material.plan else passes(everything, batch_size, generator)
     drawn = [plan]
@@ -133,19 +134,19 @@ def _optimiser(parameters: list[nn.Parameter], settings: FitConfig) -> torch.opt
 
 
 def learning_rate(settings: FitConfig, epochs_done: float) -> float:
-    """The rate after `epochs_done` (fractional) epochs; cosine falls from lr to 0 over the run."""
+    """The learning rate after `epochs_done` (fractional) epochs; schedule "cosine" decays it from lr to 0."""
     if settings.schedule == "constant":
         return settings.lr
     return settings.lr * 0.5 * (1 + math.cos(math.pi * epochs_done / settings.epochs))
 
 
 def write_history(folder: Path, state: FitState, selection: str) -> None:
-    """`fit.json`: the rule, the kept epoch, and loss and figures of every epoch."""
+    """Write `fit.json` into `folder`: the rule of epoch selection, the kept epoch, loss and figures of every epoch."""
     facts = {"selection": selection, "kept": state.kept, "epochs": list(state.history)}
     (folder / HISTORY).write_text(json.dumps(facts, indent=1) + "\n")
 
 
 def read_history(folder: Path) -> dict[str, Any]:
-    """What `write_history` wrote."""
+    """The facts that `write_history` wrote: keys `selection`, `kept` and `epochs`."""
     facts: dict[str, Any] = json.loads((folder / HISTORY).read_text())
     return facts

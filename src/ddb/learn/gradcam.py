@@ -17,16 +17,16 @@ from ddb.learn.predict import Floats
 
 EPSILON = 1e-7
 SIDE = 7
-"""Of the feature map that is looked at: ResNet-50's last one at 224 pixels. Small images end in maps of 2 or 4 pixels,
-too coarse to show a part; then an earlier map of `SIDE` pixels or more is taken, the last one of these."""
+"""Smallest side of the feature map that is used: that of ResNet-50's last map at 224 pixels. At small input sizes the
+last map has a side of 2 or 4, too coarse to show a part; then the last map with sides of at least `SIDE` is used."""
 
 
 def xgradcam(classifier: Classifier, pixels: Pixels, runtime: Runtime, batch_size: int) -> Floats:
-    """Heat maps [N, S, S] >= 0 of the predicted class: uint8 [N, S, S, 3], on the last feature map that is fine
-    enough (`SIDE`).
+    """Heat maps float32 [N, S, S] >= 0 of the predicted class of `pixels` uint8 [N, S, S, 3], from the last feature map
+    with sides of at least `SIDE`.
 
-    H = relu(sum_k w_k A_k), w_k = sum_xy (A_k dy/dA_k) / sum_xy A_k, enlarged bilinearly. No map is rescaled: what
-    compares pixels of one image needs no common scale. ModelError for a model without feature maps (a transformer).
+    H = relu(sum_k w_k A_k), w_k = sum_xy (A_k dy/dA_k) / sum_xy A_k, enlarged bilinearly. Maps are not normalised,
+    since only pixels of the same image are compared. ModelError for a model without feature maps (a transformer).
     """
     model = classifier.on(runtime.device).eval()
     maps = []
@@ -49,8 +49,8 @@ def weighted_map(activations: Tensor, gradients: Tensor) -> Tensor:
 
 @contextmanager
 def _last_map(model: nn.Module) -> Iterator[Callable[[], Tensor]]:
-    """What the model's modules put out last with sides of `SIDE` or more, or else with the longest; known after a
-    forward pass."""
+    """A function that returns, after a forward pass, the last feature map with sides of at least `SIDE`; where there is
+    none, the last of the largest ones."""
     seen: list[Tensor] = []
 
     def fineness(output: Tensor) -> int:

@@ -1,5 +1,4 @@
-"""Work in batches that shrink when memory runs out: one place for it, for everything whose item n depends on item n
-alone."""
+"""Batches that are halved when memory runs out, for work in which the result of an item depends on that item alone."""
 
 from __future__ import annotations
 
@@ -17,15 +16,15 @@ Result = TypeVar("Result")
 
 
 class OutOfMemory(DDBError):
-    """Even one item does not fit into memory: the message says what to lower."""
+    """A single item does not fit into memory; the message names the setting to lower."""
 
 
 @dataclass
 class BatchSize:
-    """How many items go through an opened model at once. Held by whoever opened the model, and gone with it.
+    """Number of items in a batch of an opened model; it lives as long as the model.
 
-    `size` starts as the setting says and is lowered for good when memory runs out; `setting`: its full name,
-    "inpaint.batch_size"; `remedy` ends the message where one item does not fit: "lower inpaint.image_size".
+    `size` starts at the value of the setting and stays lowered after memory ran out; `setting`: the setting's full
+    name, "inpaint.batch_size"; `remedy`: end of the message where one item does not fit, "lower inpaint.image_size".
     """
 
     size: int
@@ -42,16 +41,16 @@ class BatchSize:
 def in_halves(
     work: Callable[[Sequence[Item]], Sequence[Result]], items: Sequence[Item], batch: BatchSize
 ) -> list[Result]:
-    """`work` over the items in batches of at most `batch.size`: one result an item, in order.
+    """Apply `work` to the items in batches of at most `batch.size`: one result per item, in order.
 
-    A batch that does not fit into memory is halved until it does, and `batch` keeps the smaller size; what was computed
-    before is kept. OutOfMemory where one item does not fit. Any other error passes through.
+    A batch that does not fit into memory is halved until it does, and `batch` keeps the smaller size; earlier results
+    are kept. OutOfMemory where one item does not fit. Any other error passes through.
     """
     return [result for part in batches(work, items, batch) for result in part]
 
 
 def batches(work: Callable[[Sequence[Item]], Result], items: Sequence[Item], batch: BatchSize) -> Iterator[Result]:
-    """As `in_halves`, for work with one result a batch, of any kind."""
+    """As `in_halves`, for work that returns one result of any type per batch."""
     done = 0
     while done < len(items):
         part = items[done : done + batch.size]
@@ -64,11 +63,11 @@ def batches(work: Callable[[Sequence[Item]], Result], items: Sequence[Item], bat
 
 
 def tried(work: Callable[[Item], Result], item: Item) -> Result | None:
-    """`work(item)`, or None where memory ran out; the device's cache is emptied then."""
+    """`work(item)`; None where memory ran out, after emptying the device's cache."""
     try:
         return work(item)
     except RuntimeError as error:
         if not isinstance(error, torch.OutOfMemoryError) and not should_reduce_batch_size(error):
             raise
-    clear_device_cache(garbage_collection=True)  # after the except block: the error's frames held the batch's tensors
+    clear_device_cache(garbage_collection=True)  # outside `except`: the traceback's frames refer to the batch's tensors
     return None

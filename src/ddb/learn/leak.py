@@ -1,8 +1,8 @@
-"""Do generated images give themselves away, and does that give the label away? (method section 7, the leak test)
+"""The leak test (method section 7): can generated images be told from real ones, and does this predict the label?
 
-A probe learns "real or generated" from features of pairs (source, counterfactual). If its verdict on unseen images
-also predicts the label among images of one background type, the retrained classifier could learn the generator's
-traces in place of the object.
+A linear probe is fitted to classify features of sources as real and of counterfactuals as generated. If its score on
+held-out images also predicts the label among images of one background, the retrained classifier could learn traces of
+the generator instead of the object.
 """
 
 from __future__ import annotations
@@ -25,14 +25,16 @@ LEAKS_ABOVE = 0.8
 
 
 def fit_probe(real: Floats, generated: Floats) -> Probe:
-    """A logistic regression on standardised features [N, D]; its score is the log-odds of "generated"."""
+    """Fit a logistic regression to standardised features [N, D]. The probe maps features [N, D] to the log-odds of
+    "generated", float64 [N]."""
     probe = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=500))
     probe.fit(np.concatenate([real, generated]), np.repeat([0, 1], [len(real), len(generated)]))
     return lambda features: np.asarray(probe.decision_function(features), np.float64)
 
 
 def detection(probe: Probe, real: Floats, generated: Floats) -> float | None:
-    """AUROC of the probe on pairs that it has not seen: 0.5 means that generated images leave no trace."""
+    """AUROC of the probe on held-out pairs, in [0, 1]; 0.5: generated images cannot be told from real ones. None where
+    one kind is missing."""
     scores = np.concatenate([probe(real), probe(generated)])
     return binary_auroc(scores, np.repeat([False, True], [len(real), len(generated)]))
 
@@ -40,8 +42,9 @@ def detection(probe: Probe, real: Floats, generated: Floats) -> float | None:
 def label_leak(
     scores: npt.NDArray[np.float64], labels: npt.NDArray[np.integer], attributes: npt.NDArray[np.integer]
 ) -> list[dict[str, Any]]:
-    """Within each attribute: how well the probe's score tells a class from the others, in either direction
-    (`label_auroc`: the highest over classes, in [0.5, 1])."""
+    """For each attribute a row with `attribute`, `n` (number of images) and `label_auroc` in [0.5, 1]: the highest
+    AUROC of one class against the others by the probe's score, in either direction. `scores`, `labels`, `attributes`:
+    [N]."""
     rows = []
     for attribute in np.unique(attributes[attributes != UNKNOWN]):
         inside = attributes == attribute

@@ -1,4 +1,4 @@
-"""What a fit learns from: images, extra loss terms, and the places where a method puts its own."""
+"""The inputs of a fit: training images, extra loss terms, and the functions by which a method changes the loop."""
 
 from __future__ import annotations
 
@@ -22,14 +22,15 @@ from ddb.learn.batches import Mixer, Plan, Rows, mixed
 from ddb.learn.classifier import Classifier, Pixels
 
 Figures = tuple[float, ...]
-"""What selection maximises, compared from left to right; the first is the rule's own value."""
+"""Validation figures of a model, compared from left to right; epoch selection keeps the highest. The first is the value
+that the selection rule names."""
 
 
 @dataclass(frozen=True)
 class Images:
-    """`pixels` uint8 [N, S, S, 3]: the squares that predictions are made of (no rows where there are `pictures` and
+    """`pixels` uint8 [N, S, S, 3]: squares at the input size, for predictions (empty where there are `pictures` and
     nothing is predicted); `labels` int64 [N]; `weights` float32 [N] multiply each sample's loss (None: 1); `pictures`:
-    what random crops are taken from (None: from `pixels`)."""
+    images from which random crops are cut (None: from `pixels`)."""
 
     pixels: Pixels
     labels: npt.NDArray[np.int64]
@@ -45,8 +46,8 @@ def crops(augment: Augment) -> bool:
 def training_images(
     dataset: Dataset, samples: pa.Table, preprocessing: Preprocessing, augment: Augment, folder: Path
 ) -> Images:
-    """Samples (records.SAMPLES) to learn from: squares of all of them for predictions and, where `augment` crops, the
-    pictures that the crops are taken from. Both are decoded once, into files of `folder`; DataError as the stores."""
+    """The images of `samples` (records.SAMPLES): squares for predictions and, where `augment` crops, the pictures from
+    which crops are cut. Both are decoded once into files of `folder`. DataError for an image that cannot be read."""
     ids = samples["id"].to_pylist()
     pictures = None
     if crops(augment):
@@ -81,10 +82,10 @@ class Objective(Protocol):
 
 @dataclass(frozen=True)
 class Material:
-    """What a fit learns from. `validate` gives the figures of a model in eval mode (None: the last epoch is kept);
-    `rank_epoch`: this epoch's weights are stored as well, in `RANKING`; `plan`: the training images of every step
-    (None: all in random order, without the incomplete last batch); `mixer` mixes the pairs that a plan makes;
-    `objective`: None counts every loss alike."""
+    """The inputs of a fit. `validate`: figures of a model in eval mode (None: the last epoch is kept); `rank_epoch`:
+    the epoch whose weights are stored in `RANKING` besides; `plan`: the training images of every step (None: all in
+    random order, without the incomplete last batch); `mixer`: mixes images with their partners in the plan;
+    `objective`: weights of the losses (None: all 1)."""
 
     train: Images
     terms: tuple[Term, ...] = ()

@@ -1,6 +1,6 @@
 """Figures of a classifier over groups: accuracies with intervals, worst group, adjusted mean, calibration, ranking.
 
-Everything is plain numpy on probabilities, so that it can be checked by hand. Unknown figures are None, never NaN.
+All figures are computed with numpy from probabilities. Unknown figures are None, never NaN.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from ddb.records import Group
 
 Z95 = 1.959963984540054
 UNKNOWN = -1
-"""Stands for a missing attribute in integer arrays."""
+"""Code of a missing attribute in integer arrays."""
 
 
 def wilson(successes: int, n: int) -> tuple[float, float]:
@@ -26,7 +26,7 @@ def wilson(successes: int, n: int) -> tuple[float, float]:
     share, z2 = successes / n, Z95**2
     centre = (share + z2 / (2 * n)) / (1 + z2 / n)
     half = Z95 / (1 + z2 / n) * math.sqrt(share * (1 - share) / n + z2 / (4 * n * n))
-    return max(0.0, min(share, centre - half)), min(1.0, max(share, centre + half))  # rounding may pass 0 and 1
+    return max(0.0, min(share, centre - half)), min(1.0, max(share, centre + half))  # rounding may exceed [0, 1]
 
 
 def ece(probabilities: npt.NDArray[np.floating], labels: npt.NDArray[np.integer], bins: int = 15) -> float:
@@ -42,7 +42,8 @@ def ece(probabilities: npt.NDArray[np.floating], labels: npt.NDArray[np.integer]
 
 
 def binary_auroc(scores: npt.NDArray[np.floating], positive: npt.NDArray[np.bool_]) -> float | None:
-    """Area under the ROC curve by ranks, ties counting half; None unless both kinds occur."""
+    """Area under the ROC curve by ranks, ties count half: `scores` [N], `positive` bool [N] -> [0, 1]. None where there
+    is no positive or no negative."""
     n_positive, n_negative = int(positive.sum()), int((~positive).sum())
     if n_positive == 0 or n_negative == 0:
         return None
@@ -53,7 +54,8 @@ def binary_auroc(scores: npt.NDArray[np.floating], positive: npt.NDArray[np.bool
 
 
 def auroc(probabilities: npt.NDArray[np.floating], labels: npt.NDArray[np.integer]) -> float | None:
-    """AUROC of class 1 for two classes; the mean of one-against-rest over the classes that occur for more."""
+    """Two classes: AUROC of class 1. More: mean one-against-rest AUROC over the classes that occur. `probabilities`
+    [N, K], `labels` [N]; None where it is undefined."""
     if probabilities.shape[1] == 2:
         return binary_auroc(probabilities[:, 1], labels == 1)
     areas = [binary_auroc(probabilities[:, k], labels == k) for k in range(probabilities.shape[1])]

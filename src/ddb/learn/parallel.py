@@ -1,8 +1,8 @@
-"""One training step over several processes: each has a share of the batch, and the step is that of the whole batch.
+"""One training step over several processes, each with a share of the batch.
 
-Gradients are summed (torch's DistributedDataParallel), and batch normalisation sees the images of all processes, so the
-result is that of one process at the same batch size, up to the order of sums. What a model draws itself (dropout) is
-drawn by each process for its own images.
+Gradients are summed (torch's DistributedDataParallel), and batch normalisation uses the statistics of the whole batch,
+so the result equals that of one process at the same batch size, up to the order of sums. Random layers of the model
+(dropout) draw in each process for its own images.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from ddb.learn.classifier import Classifier
 
 
 def shared_model(classifier: Classifier) -> Classifier:
-    """The classifier whose backward pass sums gradients over the processes; itself with one process.
-
-    Its parameters are those of `classifier`, made equal in all processes."""
+    """The classifier wrapped in DistributedDataParallel, with the same parameters, made equal in all processes; with
+    one process `classifier` itself."""
     if processes.count() == 1:
         return classifier
     model: Any = DistributedDataParallel(classifier.model)
     return replace(classifier, model=model)
 
 
-def own_places(sizes: Sequence[int]) -> list[slice]:
-    """Where this process's images stand in each part of a batch: every n-th of all of them."""
+def own_positions(sizes: Sequence[int]) -> list[slice]:
+    """Positions of this process's images within each loss term's batch of these sizes: of all images of the step, one
+    after another, every n-th for n processes."""
     number, step, start, own = processes.rank(), processes.count(), 0, []
     for size in sizes:
         own.append(slice((number - start) % step, None, step))
@@ -43,7 +43,7 @@ def own_places(sizes: Sequence[int]) -> list[slice]:
 
 
 def of_all(values: Tensor, total: int) -> Tensor:
-    """The values [B, ...] of the first part's `total` images in all processes, from each one's own."""
+    """The values [total, ...] of the whole training batch, gathered from each process's own values [b, ...]."""
     if processes.count() == 1:
         return values
     everything = values.new_zeros((total, *values.shape[1:]))
@@ -52,18 +52,19 @@ def of_all(values: Tensor, total: int) -> Tensor:
 
 
 def own_images() -> slice:
-    """Where this process's images stand in the whole batch."""
+    """Positions of this process's images in the whole batch."""
     return slice(processes.rank(), None, processes.count())
 
 
 def for_backward(loss: Tensor) -> Tensor:
-    """A share of a summed loss, scaled so that the mean of gradients that torch takes is their sum."""
+    """This process's share of a summed loss, scaled so that DistributedDataParallel's mean of gradients is their
+    sum."""
     return loss if processes.count() == 1 else loss * processes.count()
 
 
 @contextmanager
 def whole_batch() -> Iterator[None]:
-    """Batch normalisation inside uses the images of all processes; nothing changes with one process."""
+    """Inside this context batch normalisation uses the images of all processes; no effect with one process."""
     if processes.count() == 1:
         yield
         return
@@ -72,8 +73,8 @@ def whole_batch() -> Iterator[None]:
 
 
 class _WholeBatch(TorchFunctionMode):
-    """Puts `_batch_norm` in place of torch's, so that any module that calls it is served as it is: torch's own
-    SyncBatchNorm works on GPUs alone, and wants other modules."""
+    """Replaces calls of `F.batch_norm` by `_batch_norm`, so that the model's modules stay as they are. (SyncBatchNorm
+    works only on GPUs and replaces the modules.)"""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func is F.batch_norm:
@@ -116,7 +117,7 @@ def _batch_norm(
 
 
 class _Sum(torch.autograd.Function):
-    """The sum over processes; its gradient is the sum of theirs."""
+    """The sum over processes; its backward pass sums the gradients over processes."""
 
     @staticmethod
     def forward(_context: Any, value: Tensor) -> Tensor:

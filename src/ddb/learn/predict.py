@@ -19,12 +19,12 @@ Floats = npt.NDArray[np.float32]
 
 @torch.no_grad()
 def logits(classifier: Classifier, pixels: Pixels, runtime: Runtime, batch_size: int) -> Floats:
-    """uint8 [N, S, S, 3] -> float32 [N, K], N > 0, in the runtime's precision: pass `runtime.exact()` where small
-    differences count.
+    """uint8 [N, S, S, 3] -> float32 [N, K], N > 0, in the runtime's precision; use `runtime.exact()` where small
+    differences matter.
 
-    Every batch has exactly `batch_size` images: the last is filled up with blanks (zeros), whose outputs are dropped.
-    So an image's logits have the same bits whichever and however many others are asked for with it. A row of the
-    result may hold NaN or infinity where the model gives that (`learn.finite`); other rows are not affected.
+    Every batch has exactly `batch_size` images: the last is padded with zeros, whose outputs are dropped. So an image's
+    logits are bit-identical whatever other images are in the call. A row of the result may hold NaN or infinity
+    (`learn.finite`); other rows are not affected.
     """
     model = classifier.on(runtime.device).eval()
     outputs = []
@@ -37,7 +37,7 @@ def logits(classifier: Classifier, pixels: Pixels, runtime: Runtime, batch_size:
 
 
 def filled_up(rows: Array, count: int) -> Array:
-    """An array [n, ...] with zeros behind it up to `count` rows; itself where it has as many."""
+    """An array [n, ...] padded with zeros to `count` rows; `rows` itself where n >= count."""
     if len(rows) >= count:
         return rows
     whole = np.zeros((count, *rows.shape[1:]), rows.dtype)
@@ -46,7 +46,7 @@ def filled_up(rows: Array, count: int) -> Array:
 
 
 def features(classifier: Classifier, pixels: Pixels, runtime: Runtime, batch_size: int) -> Floats:
-    """What the last layer sees: uint8 [N, S, S, 3] -> float32 [N, D], N > 0; in batches as `logits`."""
+    """Input of the last layer: uint8 [N, S, S, 3] -> float32 [N, D], N > 0; in batches as `logits`."""
     seen: list[Floats] = []
 
     def keep(_module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
@@ -69,8 +69,8 @@ def softmax(values: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
 
 
 def cross_entropy(values: npt.NDArray[np.floating], labels: npt.NDArray[np.integer]) -> npt.NDArray[np.float64]:
-    """Loss in nats of every row of logits [N, K], precise where it is close to 0 (ranking needs that); NaN in rows that
-    are not finite."""
+    """Cross-entropy in nats of every row of logits [N, K] with `labels` [N]: float64 [N], accurate for losses near 0,
+    which the ranking compares; NaN in rows that are not finite."""
     rows = np.arange(len(labels))
     with np.errstate(invalid="ignore"):
         margins = values.astype(np.float64) - values[rows, labels].astype(np.float64)[:, None]
@@ -83,10 +83,10 @@ def cross_entropy(values: npt.NDArray[np.floating], labels: npt.NDArray[np.integ
 
 
 def in_fixed_chunks(compute: Callable[[list[int]], Sequence[Any]], count: int, size: int) -> Callable[[int], Any]:
-    """Look up item `i` of `count`, computed together with the same neighbours whatever was asked for before.
+    """A function that returns item `i` of `count`, always computed in the same chunk of `size` consecutive items.
 
-    A float's last bits can depend on the batch that it was computed in; with fixed chunks a resumed stage gives the
-    bytes of an unbroken one. The latest chunk is remembered, so walking through the items computes each once.
+    The last bits of a result can depend on the batch that it was computed in; with fixed chunks a resumed stage gives
+    the same bytes as an uninterrupted one. The last chunk is cached, so reading the items in order computes each once.
     """
     latest: dict[int, Sequence[Any]] = {}
 

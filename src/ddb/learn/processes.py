@@ -1,7 +1,7 @@
-"""Several processes that work on one run, as `accelerate launch` and `torchrun` start them: who leads, what travels.
+"""Communication between the processes of one run, as `accelerate launch` and `torchrun` start them.
 
-The process of rank 0 leads: it alone writes. Everything here but `count`, `rank` and `leads` has to be called by all
-processes in the same order. With one process the calls answer at once.
+Only the process of rank 0 (the leader) writes. All functions here except `count`, `rank` and `leads` are collective:
+all processes have to call them in the same order. With one process they return at once.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from ddb.errors import ConfigError, StageFailed
 
 T = TypeVar("T")
 NUMBERS = ("WORLD_SIZE", "RANK", "MASTER_PORT")
-"""What a launcher gives every process as a number; `MASTER_ADDR` is a host."""
+"""Environment variables of a launcher that hold numbers (`MASTER_ADDR` holds a host)."""
 PATIENCE = timedelta(days=7)
-"""How long one process waits for another: a stage that the leader computes alone may take hours."""
+"""Timeout of collective calls: a stage that only the leader computes may take hours."""
 
 
 def started_with_others() -> bool:
     """Whether a launcher (torchrun, accelerate launch) started this process as one of several, as its environment says.
 
-    ConfigError where the environment says half of it: variables of an earlier launch or of a cluster's job, which
-    would let this process wait for others that nobody started.
+    ConfigError where the environment is incomplete: variables left by an earlier launch or a cluster's job would make
+    this process wait for processes that were never started.
     """
     texts = {name: os.environ.get(name, "") for name in (*NUMBERS, "MASTER_ADDR")}
     if not texts["WORLD_SIZE"] or texts["WORLD_SIZE"] == "1":
@@ -48,8 +48,8 @@ def started_with_others() -> bool:
 
 
 def join(device: str) -> None:
-    """Meet the other processes, if this one was started with others. `device` as in the configuration. ConfigError as
-    `started_with_others`, or where the others cannot be met."""
+    """Initialise the process group, if this process was started with others. `device` as in the configuration.
+    ConfigError as `started_with_others`, or where the other processes cannot be reached."""
     if not dist.is_initialized() and started_with_others():
         on_cpu = device == "cpu" or not torch.accelerator.is_available()
         try:
@@ -65,15 +65,15 @@ def join(device: str) -> None:
 
 
 def leave() -> None:
-    """End the exchange with the other processes and the threads behind it: one that still runs when the interpreter
-    goes can end the process with SIGABRT. A group's threads end with the last that refers to it."""
+    """Destroy the process groups and their threads: a thread that still runs at interpreter exit can end the process
+    with SIGABRT. A group's threads end when the last reference to it is dropped."""
     if count() > 1:
         _messages.cache_clear()
         PartialState().destroy_process_group()
 
 
 def count() -> int:
-    """How many processes work on this run."""
+    """Number of processes of this run."""
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
@@ -83,12 +83,12 @@ def rank() -> int:
 
 
 def leads() -> bool:
-    """True for the process that writes; true where there is only one."""
+    """Whether this is the process of rank 0, which writes; True with one process."""
     return rank() == 0
 
 
 def wait() -> None:
-    """Go on when all processes are here."""
+    """Barrier: return when all processes have called it."""
     if count() > 1:
         with _meeting():
             dist.barrier(group=_messages())
@@ -96,7 +96,7 @@ def wait() -> None:
 
 @contextmanager
 def leader_first() -> Iterator[None]:
-    """The leader runs the block before the others do: what it writes to disk, they find there."""
+    """The leader runs the block first; the others run it afterwards and find the files that the leader wrote."""
     if not leads():
         wait()
     yield
@@ -116,7 +116,7 @@ def shared(value: T) -> T:
 
 
 def gathered(value: T) -> list[T]:
-    """The values of all processes by rank, in the leader; nothing in the others."""
+    """In the leader the values of all processes, by rank; in the others an empty list."""
     if count() == 1:
         return [value]
     parcels: list[Any] | None = [None] * count() if leads() else None
@@ -146,5 +146,5 @@ def _meeting() -> Iterator[None]:
 
 @lru_cache(maxsize=1)
 def _messages() -> Any:
-    """The group that objects travel through: on the CPU, whatever the tensors use."""
+    """The process group for Python objects: gloo, on the CPU, also where tensors use NCCL."""
     return dist.new_group(backend="gloo", timeout=PATIENCE)

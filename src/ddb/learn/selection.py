@@ -1,7 +1,7 @@
-"""Which samples play which part: majority, representatives, targets and budgets (method sections 2, 3 and 8).
+"""Selection of samples: majority, representatives, target classes and budgets (method sections 2, 3 and 8).
 
-All functions read the ERM predictions (records.PREDICTIONS) and see no attribute. Rankings use the loss, ties the
-table's order.
+All functions read the ERM predictions (records.PREDICTIONS), which hold no attributes. Samples are ranked by loss; ties
+keep the order of the table. (Selection of epochs: `learn.validation`.)
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def majority(predictions: pa.Table, label: int, count: int) -> list[str]:
 def representatives(predictions: pa.Table, label: int, count: int, noise_quantile: float) -> list[str]:
     """Ids of the `count` training samples of a class with the highest loss, highest first.
 
-    The top `noise_quantile` of the class is skipped: wrong labels sit there.
+    The share `noise_quantile` of the class with the highest losses is skipped, since wrong labels are common there.
     """
     ids, losses = _training_losses(predictions, label)
     skip = int(noise_quantile * len(ids))
@@ -43,14 +43,16 @@ def mean_probabilities(predictions: pa.Table) -> dict[int, float]:
 
 
 def targets(predictions: pa.Table, label: int, classes: int, count: int | None = None) -> list[int]:
-    """The classes that validation samples of `label` are most confused with, most first; 1 for two classes, else 2."""
+    """The `count` classes that validation samples of `label` are most confused with, most confused first. Default: 1
+    with two classes, else 2."""
     share = confusion(predictions, label, classes)
     others = [k for k in np.argsort(-share, kind="stable").tolist() if k != label]
     return others[: count or (1 if classes == 2 else 2)]
 
 
 def confusion(predictions: pa.Table, label: int, classes: int) -> npt.NDArray[np.float64]:
-    """Mean probability [K] that validation samples of a class give to every class; training samples if it has none."""
+    """Mean predicted probability of every class over the validation samples of class `label` (without any: over its
+    training samples): float64 [K]."""
     for split in ("val", "train"):
         rows = _split(predictions, split)
         inside = _labels(rows) == label
@@ -61,15 +63,16 @@ def confusion(predictions: pa.Table, label: int, classes: int) -> npt.NDArray[np
 
 
 PerClass = int | Sequence[int] | None
-"""config.inpaint.per_class: counterfactuals made from every class, from each class, or as many as the sizes ask for."""
+"""config.inpaint.per_class: number of counterfactuals from every class, from each class in turn, or None: by the sizes
+of the classes (`budgets`)."""
 
 
 def budgets(predictions: pa.Table, classes: int, per_class: PerClass) -> dict[Direction, int]:
     """Counterfactuals to make in every direction. ConfigError for a list of another length than `classes`.
 
-    A class gives `per_class` (or its own number of it; default: its size), split over its targets in proportion to the
-    confusion; never more than its size. Without `per_class` a class also takes no more than its own size: A->B gets
-    min(n_A, n_B).
+    From each class `per_class` counterfactuals are made (default: its size; never more than its size), split over its
+    targets in proportion to the confusion. Without `per_class` the number made into a class does not exceed that
+    class's size either: with two classes A->B gets min(n_A, n_B).
     """
     sizes = np.bincount(_labels(_split(predictions, "train")), minlength=classes)
     asked = sizes if per_class is None else counts(per_class, classes)
@@ -84,7 +87,7 @@ def budgets(predictions: pa.Table, classes: int, per_class: PerClass) -> dict[Di
 
 
 def counts(per_class: int | Sequence[int], classes: int) -> Sequence[int]:
-    """Counterfactuals that each class is asked for. ConfigError for a list of another length than `classes`."""
+    """Number of counterfactuals from each class. ConfigError for a list of another length than `classes`."""
     if isinstance(per_class, int):
         return [per_class] * classes
     if len(per_class) != classes:
@@ -95,8 +98,8 @@ def counts(per_class: int | Sequence[int], classes: int) -> Sequence[int]:
 
 
 def loss_weights(gammas: Sequence[float], classes: int) -> Sequence[float]:
-    """Weight of each class's counterfactual loss. ConfigError for a list of another length than `classes`, unless all
-    its weights are equal."""
+    """Weight gamma_c of each class's counterfactual loss. ConfigError for a list of another length than `classes`,
+    unless all its weights are equal."""
     if len(gammas) == classes:
         return gammas
     if len(set(gammas)) == 1:

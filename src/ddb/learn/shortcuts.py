@@ -1,4 +1,4 @@
-"""Two measures of what a classifier looks at that need no group labels (method section 7)."""
+"""Two measures of shortcut learning that need no group labels: flip rate and shortcut reliance (method section 7)."""
 
 from __future__ import annotations
 
@@ -24,8 +24,9 @@ def follows(
     to_labels: npt.NDArray[np.integer],
     runtime: Runtime,
 ) -> npt.NDArray[np.bool_]:
-    """For each pair, whether the prediction follows the causal part: the source gets its class and the counterfactual
-    its own: bool [N]. The mean is the flip rate. StageFailed for logits that are not finite."""
+    """For each pair of source and counterfactual (uint8 [N, S, S, 3] each), whether both are predicted as their own
+    class (`from_labels`, `to_labels` [N]): bool [N]. The mean is the flip rate. StageFailed for logits that are not
+    finite."""
     before, after = (logits(classifier, pixels, runtime, CHUNK) for pixels in (sources, images))
     require_finite("the logits are", np.concatenate([before, after], axis=1))
     followed: npt.NDArray[np.bool_] = (before.argmax(axis=1) == from_labels) & (after.argmax(axis=1) == to_labels)
@@ -35,9 +36,9 @@ def follows(
 def reliance(
     classifier: Classifier, pixels: Pixels, masks: Masks, labels: npt.NDArray[np.integer], runtime: Runtime
 ) -> float:
-    """Shortcut reliance: mean share of |integrated gradients| outside the causal masks [N, S, S], for the margin of
-    each image's class, along the path from the pretraining's mean colour to the image. StageFailed for attributions
-    that are not finite."""
+    """Shortcut reliance in [0, 1]: mean share of |integrated gradients| outside the causal masks (bool [N, S, S],
+    images uint8 [N, S, S, 3]), for the margin of each image's class, on the path from the pretraining's mean colour to
+    the image. StageFailed for attributions that are not finite."""
     integral, shares = Integral(STEPS, "margin", BatchSize(CHUNK, "images at once", "free the device")), []
     for start in range(0, len(pixels), CHUNK):
         part = slice(start, start + CHUNK)

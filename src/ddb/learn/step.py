@@ -1,5 +1,5 @@
-"""The gradient of one training step: images cut and augmented, one forward and backward pass, in parts where memory
-runs out."""
+"""The gradient of one training step: crop and augment the images, one forward and backward pass; several smaller passes
+where memory runs out."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from ddb.learn.crops import crops
 from ddb.learn.device import Runtime
 from ddb.learn.halving import BatchSize, OutOfMemory, tried
 from ddb.learn.material import Images, Material, Objective
-from ddb.learn.parallel import for_backward, of_all, own_images, own_places, whole_batch
+from ddb.learn.parallel import for_backward, of_all, own_images, own_positions, whole_batch
 
 
 @dataclass(frozen=True)
 class Training:
-    """What all steps of a fit share. `room`: how many images go through the model at once."""
+    """Inputs that all steps of a fit share. `room`: number of images in one pass through the model."""
 
     classifier: Classifier
     material: Material
@@ -38,9 +38,9 @@ class Training:
 
 @dataclass(frozen=True)
 class Step:
-    """This process's share of a step, B images of all parts one after another: `images` float [B, 3, S, S] in 0-255;
-    `parts`: their rows in each of `sources`; `scale` float32 [B]: what each image's loss is multiplied with, so that
-    the sum is the sum of the parts' weighted means; `rows` int64: the training images of the whole batch."""
+    """This process's share of a step: B images of all loss terms, one term after another. `images` float [B, 3, S, S]
+    in 0-255; `parts`: their rows in each of `sources`; `scale` float32 [B]: factor of each image's loss, so that the
+    sum of all is the sum of the terms' weighted means; `rows` int64: the training images of the whole batch."""
 
     images: Tensor
     parts: Sequence[Batch]
@@ -50,12 +50,12 @@ class Step:
 
 
 def put_gradients(training: Training, batch: Sequence[Batch], generator: torch.Generator) -> float:
-    """Put the gradient of a step's loss, scaled by the scaler, into the parameters' `grad`; the loss, summed over all
-    processes. `batch`: the whole batch's images of each part.
+    """Compute the gradient of a step's loss, times the scaler's factor, into the parameters' `grad`; returns the loss,
+    summed over all processes. `batch`: for each loss term the images of the whole batch.
 
-    A batch that does not fit into memory is halved, and the gradients of the halves are summed: the same gradient, as
-    every image's loss depends on that image alone. OutOfMemory where one image does not fit, and where images depend on
-    each other: with batch normalisation in training mode, and where several processes share the batch.
+    A batch that does not fit into memory is halved, and the gradients of the halves are summed. That is the same
+    gradient, since every image's loss depends on that image alone. OutOfMemory where one image does not fit, and where
+    a batch cannot be halved: with batch normalisation in training mode, or where several processes share it.
     """
     step, objective = _step(training, batch, generator), training.material.objective
     before = {name: value.clone() for name, value in objective.state.items()} if objective else {}
@@ -87,14 +87,14 @@ def _step(training: Training, batch: Sequence[Batch], generator: torch.Generator
     sources = [material.train, *(term.images for term in material.terms)]
     gammas = [1.0, *(term.gamma for term in material.terms)]
     sizes = [len(part.rows) for part in batch]
-    own = [part.part(place) for part, place in zip(batch, own_places(sizes), strict=True)]
+    own = [part.part(positions) for part, positions in zip(batch, own_positions(sizes), strict=True)]
     factors = [np.float32(gamma / size) for gamma, size in zip(gammas, sizes, strict=True)]
     scale = np.concatenate(
         [_weights(source, part) * factor for source, part, factor in zip(sources, own, factors, strict=True)]
     )
     images = _images(training, own, sources, RandomNumbers(generator, sum(sizes), own_images()))
     train = own[0]
-    if train.partners is not None:  # they have random numbers of their own, drawn after the images'
+    if train.partners is not None:  # partners are augmented with random numbers of their own, drawn after the images'
         numbers = RandomNumbers(generator, sizes[0], own_images())
         partners = _images(training, [Batch(train.partners)], [material.train], numbers)
         count = len(train.rows)
@@ -103,7 +103,7 @@ def _step(training: Training, batch: Sequence[Batch], generator: torch.Generator
 
 
 def _images(training: Training, parts: Sequence[Batch], sources: Sequence[Images], numbers: RandomNumbers) -> Tensor:
-    """The augmented images of all parts, one after another: float [B, 3, S, S] in 0-255."""
+    """The augmented images of all loss terms, one term after another: float [B, 3, S, S] in 0-255."""
     augment = training.settings.augment
     chosen = [(source, part.rows) for source, part in zip(sources, parts, strict=True)]
     pixels, windows = crops(chosen, draw_windows(augment, numbers), training.classifier.image_size)
@@ -111,20 +111,20 @@ def _images(training: Training, parts: Sequence[Batch], sources: Sequence[Images
 
 
 def _backward(training: Training, step: Step, size: int) -> float:
-    """Gradients of the step in passes of at most `size` images, and its loss."""
+    """Accumulate the step's gradients in passes of at most `size` images; returns its loss."""
     count, objective = len(step.images), training.material.objective
     passes = [slice(start, min(start + size, count)) for start in range(0, count, size)] or [slice(0, 0)]
     training.classifier.model.zero_grad(set_to_none=True)
     weights = _weights_before(training, step, passes, objective) if objective and len(passes) > 1 else None
     total = 0.0
-    for place in passes:
-        logits = _logits(training, step, place)
-        values = _losses(step, logits, place.start)
+    for own in passes:
+        logits = _logits(training, step, own)
+        values = _losses(step, logits, own.start)
         if objective:
-            own = _weigh(objective, step, logits, values[0]) if weights is None else weights[place][: len(values[0])]
-            weighed = values[0] * own.to(logits.device)
+            factors = _weigh(objective, step, logits, values[0]) if weights is None else weights[own][: len(values[0])]
+            weighed = values[0] * factors.to(logits.device)
             values[0] = weighed if weighed.dim() == 1 else weighed.sum(dim=1)  # over the models
-        loss = (torch.cat(values) * step.scale[place]).sum()
+        loss = (torch.cat(values) * step.scale[own]).sum()
         total += processes.total(loss).item()
         torch.autograd.backward(training.scaler.scale(for_backward(loss)))
     return total
@@ -132,29 +132,30 @@ def _backward(training: Training, step: Step, size: int) -> float:
 
 @torch.no_grad()
 def _weights_before(training: Training, step: Step, passes: Sequence[slice], objective: Objective) -> Tensor:
-    """The objective's weights of a step that takes several passes, from a forward pass of all images. The random
-    numbers that the model draws (dropout) are drawn again by the passes that follow."""
+    """The objective's weights of a step of several passes, from a forward pass over all images. The state of torch's
+    generators is restored, so that the passes that follow draw the same random numbers (dropout)."""
     device = training.runtime.device
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
-        logits = torch.cat([_logits(training, step, place) for place in passes])
+        logits = torch.cat([_logits(training, step, own) for own in passes])
     return _weigh(objective, step, logits, _losses(step, logits, 0)[0])
 
 
 def _weigh(objective: Objective, step: Step, logits: Tensor, values: Tensor) -> Tensor:
-    """The weights of this process's training images, from the logits and losses of all processes'."""
+    """The weights of this process's training images, from the logits and losses of the whole batch."""
     whole = [of_all(tensor.detach(), len(step.rows)).cpu() for tensor in (logits[: len(values)], values)]
     return objective.weigh(step.rows, *whole)[own_images()]
 
 
-def _logits(training: Training, step: Step, place: slice) -> Tensor:
+def _logits(training: Training, step: Step, own: slice) -> Tensor:
     classifier = training.classifier
     with training.runtime.autocast(), whole_batch():
-        logits: Tensor = classifier.model(classifier.normalise(step.images[place])).float()
+        logits: Tensor = classifier.model(classifier.normalise(step.images[own])).float()
     return logits
 
 
 def _losses(step: Step, logits: Tensor, start: int) -> list[Tensor]:
-    """The losses [b] (or [b, M]) of each part's images among those from `start` on, from their logits."""
+    """For each loss term the losses [b] (or [b, M]) of its images among those at `start`, `start` + 1, ..., whose
+    logits are given."""
     found, first = [], 0
     for part, source in zip(step.parts, step.sources, strict=True):
         low, high = (min(max(first, at), first + len(part.rows)) for at in (start, start + len(logits)))

@@ -1,4 +1,4 @@
-"""Which epoch is kept: figures of a model on validation images, by the selection rule (method section 7)."""
+"""Selection of epochs: figures of a model on validation images, by the selection rule (method section 7)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ from ddb.learn.predict import logits
 
 @dataclass(frozen=True)
 class Held:
-    """Held-out images: `pixels` [N, S, S, 3], `labels` int64 [N], `cells` int64 [N]: which group each belongs to."""
+    """Held-out images: `pixels` uint8 [N, S, S, 3], `labels` int64 [N], `cells` int64 [N]: each image's cell; the rules
+    compare the accuracies of cells."""
 
     pixels: Pixels
     labels: npt.NDArray[np.int64]
@@ -27,7 +28,9 @@ class Held:
 
 
 def validator(rule: str, held: list[Held], runtime: Runtime, batch_size: int) -> Callable[[Classifier], Figures] | None:
-    """`mean`: accuracy over all images; other rules: the lowest accuracy of a cell, then that mean. `last`: None."""
+    """The function that gives the figures of a classifier on the held-out images, each in [0, 1]. Rule "mean": (mean
+    accuracy); "last": None; other rules: (lowest accuracy of a cell, mean accuracy). The function raises StageFailed
+    for logits that are not finite."""
     if rule == "last":
         return None
     held = [part for part in held if len(part.labels)]
@@ -50,13 +53,14 @@ def lowest_accuracy(correct: npt.NDArray[np.bool_], cells: npt.NDArray[np.int64]
 
 
 def holdout(samples: pa.Table, pixels: Pixels) -> Held:
-    """Validation samples (records.SAMPLES) with their classes as cells: what rules without group labels see."""
+    """Validation samples (records.SAMPLES) with their classes as cells, for rules without group labels."""
     labels = samples["label"].to_numpy().astype(np.int64)
     return Held(pixels, labels, labels)
 
 
 def group_cells(samples: pa.Table, groups: pa.Table | None, section: str) -> npt.NDArray[np.int64]:
-    """A number for every sample's (label, attribute), from a table with columns id and attribute.
+    """The cell of every sample, int64 [N]: a number for its (label, attribute), from a table with columns id and
+    attribute.
 
     Raises ConfigError where group labels are missing; `section` is the config section that asked for them.
     """
