@@ -48,7 +48,7 @@ def start() -> LoadedClassifier:
 
 @dataclass(frozen=True)
 class World:
-    """A problem and what judges its solutions: 50 test images of each group."""
+    """A problem, and 50 test images of each group to evaluate its solutions."""
 
     problem: Problem
     test: Images

@@ -10,7 +10,7 @@ import pytest
 from ddb.learn import predict
 from ddb.learn.validation import Held
 from ddb.rivals.head import Head, head_of, put_head
-from ddb.rivals.last_layer import features_of, judge, key, weights_hash
+from ddb.rivals.last_layer import features_of, head_figures, key, weights_hash
 from rival_world import CPU
 
 
@@ -40,7 +40,7 @@ def test_figures_are_the_validators(world, rule):
     pairs = Held(world.test.pixels[:40], world.test.labels[:40], 10 + world.test.labels[:40])
     problem = replace(world.problem, selection=rule, val_pairs=pairs)
     erm = world.problem.erm().classifier
-    figures = judge(problem, erm)
+    figures = head_figures(problem, erm)
     for shift in (0.0, 0.5):
         start = head_of(erm)
         head = Head(start.weight, start.bias + np.array([shift, 0.0]))
@@ -49,7 +49,8 @@ def test_figures_are_the_validators(world, rule):
 
 
 def test_the_rule_last_has_no_figures(world):
-    assert judge(replace(world.problem, selection="last"), world.problem.erm().classifier)(Head(None, None)) == ()
+    problem = replace(world.problem, selection="last")
+    assert head_figures(problem, problem.erm().classifier)(Head(None, None)) == ()
 
 
 def test_keys_tell_settings_apart(world):

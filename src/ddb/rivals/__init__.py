@@ -1,7 +1,7 @@
 """Rivals: other methods on the same data, backbone, budget and selection rule, all with one signature.
 
-A rival is a `Rival` in a file of this folder; `RIVALS[name]` imports it when it is asked for. `fit_rival` hands it a
-`Problem` from which every label that it does not declare in `uses` has been taken away.
+Each rival is a `Rival` in a file of this folder; `RIVALS[name]` imports that file on access. `fit_rival` passes it a
+`Problem` without the labels and images that it does not declare in `uses`.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ Groups = npt.NDArray[np.int64]
 """[N], label * number of attributes + attribute."""
 
 USES = ("train_groups", "val_groups", "val_groups_train", "counterfactuals")
-"""What a rival may declare: training groups; validation groups to select with; the same to train on; generator-made
-images."""
+"""Values of `Rival.uses`: groups of the training images; groups of the validation images for selection; the same for
+training; counterfactuals."""
 
 
 @dataclass(frozen=True)
 class Generated:
-    """Generator-made `images` with their labels; `from_labels` int64 [M]: class of the image that each was made from
-    (its background's); `sources` int64 [M]: that image's row in the training images."""
+    """Counterfactuals: `images` with their labels; `from_labels` int64 [M]: class of the source of each (which its
+    background comes from); `sources` int64 [M]: the source's row in the training images."""
 
     images: Images
     from_labels: npt.NDArray[np.int64]
@@ -44,10 +44,10 @@ class Generated:
 
 @dataclass(frozen=True)
 class Problem:
-    """All that a rival gets. `erm()` and `start()` give a fresh copy at each call: the shared ERM model, and the
-    pretrained backbone with a fresh last layer. `fit` is the shared budget, `selection` the rule that chooses epochs
-    and hyperparameters; `val_pairs`: held-out counterfactuals for the rule "counterfactual"; `folder` takes checkpoints
-    and caches of this rival at this seed; `batch`: images in a batch of predictions."""
+    """The input of a rival. `erm()` and `start()` return a new copy at each call: the shared ERM model, and the
+    pretrained backbone with a fresh last layer. `fit`: the shared budget; `selection`: the rule that chooses epochs
+    and hyperparameters; `val_pairs`: held-out counterfactuals for the rule "counterfactual"; `folder`: for checkpoints
+    and caches of this rival at this seed; `batch`: number of images in a batch of predictions."""
 
     train: Images
     val: Images
@@ -67,7 +67,7 @@ class Problem:
     batch: int = 128
 
     def held(self) -> list[Held]:
-        """The validation images that selection looks at, in the cells that its rule compares."""
+        """The held-out images for selection, with the cells that its rule compares."""
         cells = self.val_groups if self.selection == "worst_group" else None
         parts = [Held(self.val.pixels, self.val.labels, self.val.labels if cells is None else cells)]
         if self.selection == "counterfactual" and self.val_pairs is not None:
@@ -75,13 +75,14 @@ class Problem:
         return parts
 
     def validate(self) -> Callable[[Classifier], Figures] | None:
-        """What `learn.fit` calls after each epoch; None for the rule "last"."""
+        """The function that `learn.fit` calls after each epoch; None for the rule "last"."""
         return validator(self.selection, self.held(), self.runtime, self.batch)
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """A rival's classifier, the figures that selection saw of it (empty for "last"), and facts worth telling."""
+    """A rival's classifier, its figures on the held-out images (empty for the rule "last"), and facts for its
+    record."""
 
     classifier: LoadedClassifier
     figures: Figures
@@ -89,19 +90,19 @@ class Fitted:
 
 
 class Settings(BaseModel):
-    """Hyperparameters of a rival: every field says its meaning and its source."""
+    """Hyperparameters of a rival. The description of each field gives its meaning and its source."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class TrainingSettings(Settings):
-    """Of a rival that trains the whole network. The shared budget gives lr and weight decay; a search varies them."""
+    """Settings of a rival that trains the whole network: factors of the shared budget's lr and weight decay."""
 
     lr_scale: float = Field(1.0, gt=0, description="multiplies the shared learning rate; ours, for the search")
     weight_decay_scale: float = Field(1.0, ge=0, description="multiplies the shared weight decay; ours, for the search")
 
     def budget(self, shared: FitConfig) -> FitConfig:
-        """The shared settings with these factors."""
+        """The shared settings with lr and weight decay multiplied by these factors."""
         return shared.model_copy(
             update={
                 "lr": shared.lr * self.lr_scale,
@@ -111,13 +112,13 @@ class TrainingSettings(Settings):
 
 
 GRID = 4
-"""Settings that a search tries for every rival: the same budget for all."""
+"""Number of settings that a search tries, the same for every rival."""
 
 
 @dataclass(frozen=True)
 class Rival:
-    """A method. `name` is its key and file, `title` what papers call it; `uses`: of `USES`, which labels and images it
-    sees; `grid`: the `GRID` settings that a search tries."""
+    """A method. `name`: its key in `RIVALS`; `title`: its name in papers; `uses`: the values of `USES` that it
+    declares; `grid`: the `GRID` settings that a search tries."""
 
     name: str
     title: str
@@ -128,8 +129,8 @@ class Rival:
 
 
 def fit_rival(rival: Rival, problem: Problem, values: Mapping[str, Any] | None = None) -> Fitted:
-    """Fit a rival with `values` over its default settings. ConfigError for values that are not its own, or where the
-    problem lacks what the rival needs."""
+    """Fit a rival with `values` over its default settings. ConfigError for values that it does not accept, or where the
+    problem lacks labels or images that it declares."""
     try:
         settings = rival.settings(**(values or {}))
     except ValidationError as error:
@@ -142,10 +143,10 @@ def fit_rival(rival: Rival, problem: Problem, values: Mapping[str, Any] | None =
 
 
 def visible(problem: Problem, rival: Rival) -> Problem:
-    """The problem with only what the rival declares.
+    """The problem with only the labels and images that the rival declares.
 
-    Validation groups stay where the rule "worst_group" needs them or the rival trains on them; a rival without them
-    selects by worst class instead. Raises ConfigError where something declared is missing.
+    Validation groups are kept where the rule is "worst_group" or the rival trains on them; a rival that does not
+    declare them selects by worst class instead. Raises ConfigError where something declared is missing.
     """
     trains_on_val = "val_groups_train" in rival.uses
     sees_val = trains_on_val or ("val_groups" in rival.uses and problem.selection == "worst_group")
@@ -207,7 +208,7 @@ _HOMES = {
 
 
 class _Rivals(Mapping[str, Rival]):
-    """name -> Rival; its file is imported when it is asked for."""
+    """name -> Rival; its file is imported on access."""
 
     def __getitem__(self, name: str) -> Rival:
         if name not in _HOMES:

@@ -5,9 +5,9 @@
    class and beta_y = n / n_y; the last layer moves from the ERM head by full-batch gradient descent on
    sum_i mu_i CE_i + lambda (|W - W0|^2 + |b - b0|^2).
 
-Of all steps the one with the best figures is kept. Follows the repository's script (train_embeddings.py), which starts
-at the ERM head, as the paper does; its notebook learns a residual layer from a random start instead. The split is the
-same for all seeds (the code's shuffle seed 21), stage 1 uses the shared budget and its last epoch.
+The head after the step with the best figures is kept. This follows the repository's script (train_embeddings.py), which
+starts from the ERM head, as the paper does; its notebook learns a residual layer from a random initialisation instead.
+The split is the same for all seeds (the code's shuffle seed 21); stage 1 uses the shared budget and its last epoch.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from ddb.learn.fit import Material
 from ddb.learn.predict import Floats, cross_entropy, softmax
 from ddb.rivals import Fitted, Problem, Rival, Settings
 from ddb.rivals.head import Doubles, Head, head_of, put_head
-from ddb.rivals.last_layer import features_of, judge, key
+from ddb.rivals.last_layer import features_of, head_figures, key
 from ddb.rivals.training import train
 
 SPLIT_SEED = 21
-"""Of the shuffle that parts the training images, whatever the run's seed (code: --train_prop)."""
+"""Seed of the split of the training images, independent of the run's seed (code: --train_prop)."""
 
 
 def afr_weights(
@@ -79,8 +79,8 @@ class Weighted:
 def descend(
     start: Head, images: Weighted, strength: float, rate: float, steps: int, largest_gradient: float = 1.0
 ) -> Iterator[Head]:
-    """The head after each step of gradient descent from `start`; gradients longer than `largest_gradient` are cut to
-    it (the script's --grad_norm=1.0), with no momentum and no weight decay."""
+    """The head after each step of full-batch gradient descent from `start`, without momentum or weight decay; the
+    gradient's norm is clipped to `largest_gradient` (the script's --grad_norm=1.0)."""
     head, features = start, images.features.astype(np.float64)
     for _ in range(steps):
         _, gradient = objective(head, start, features, images.labels, images.weights, strength)
@@ -104,7 +104,7 @@ class AfrSettings(Settings):
 
 
 def fit_afr(problem: Problem, settings: AfrSettings) -> Fitted:
-    """Stage 1 once for all settings of the same split, then the last layer."""
+    """Stage 1, trained once for all settings with the same split, then stage 2, the last layer."""
     first, second = split_rows(len(problem.train.labels), settings.erm_share)
     loaded = _first_stage(problem, first)
     labels = problem.train.labels[second]
@@ -112,20 +112,20 @@ def fit_afr(problem: Problem, settings: AfrSettings) -> Fitted:
     start = head_of(loaded.classifier)
     sure = softmax(start.logits(features))[np.arange(len(labels)), labels]
     weights = afr_weights(sure, labels, settings.gamma, settings.balance)
-    figures = judge(problem, loaded.classifier)
+    figures = head_figures(problem, loaded.classifier)
     kept, best, at = start, figures(start), 0
     images = Weighted(features, labels, weights)
     heads = descend(start, images, settings.strength, settings.rate, settings.steps)
     for step, head in enumerate(heads, start=1):
         found = figures(head)
-        if found >= best:  # the later of equals, as for epochs
+        if found >= best:  # the later of two equal heads, as for epochs
             kept, best, at = head, found, step
     put_head(loaded.classifier, kept)
     return Fitted(loaded, best, {"step": at, "images_reweighted": len(second)})
 
 
 def split_rows(n: int, share: float) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Rows of stage 1 and rows of stage 2, each in rising order."""
+    """The rows 0..n-1 of stage 1 (`share` of them) and of stage 2, each sorted: int64."""
     order = np.random.default_rng(SPLIT_SEED).permutation(n)
     cut = min(n - 1, max(1, int(share * n)))
     return np.sort(order[:cut]), np.sort(order[cut:])

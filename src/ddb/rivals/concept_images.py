@@ -1,5 +1,5 @@
-"""Concept images from a folder: one sub-folder a concept, named by it; images in it or in its sub-folder `positives`
-(the layout of DISC's published synthetic_concepts)."""
+"""Concept images from a folder with one sub-folder per concept, which gives the concept its name. The images are in
+that sub-folder or in its sub-folder `positives` (the layout of DISC's published synthetic_concepts)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ddb.errors import DataError
 from ddb.learn.classifier import Pixels
 
 LEAST = 5
-"""Images that a concept needs: four to learn from and one to test with."""
+"""Fewest images of a concept: four for training its SVM and one for its held-out accuracy."""
 
 
 def read_concepts(folder: Path, preprocessing: Preprocessing, most: int) -> dict[str, Pixels]:
@@ -26,9 +26,9 @@ def read_concepts(folder: Path, preprocessing: Preprocessing, most: int) -> dict
         raise DataError(f"{folder}: {len(homes)} sub-folders; two concepts or more are needed, a sub-folder each.")
     concepts = {}
     for home in homes:
-        place = home / "positives" if (home / "positives").is_dir() else home
-        names = sorted(path.name for path in place.iterdir() if path.suffix.lower() in SUFFIXES)[:most]
+        images = home / "positives" if (home / "positives").is_dir() else home
+        names = sorted(path.name for path in images.iterdir() if path.suffix.lower() in SUFFIXES)[:most]
         if len(names) < LEAST:
-            raise DataError(f"{place}: {len(names)} images; a concept needs {LEAST} or more (JPEG, PNG, WebP).")
-        concepts[home.name] = np.stack([preprocessing.square(read_image(place, name)) for name in names])
+            raise DataError(f"{images}: {len(names)} images; a concept needs {LEAST} or more (JPEG, PNG, WebP).")
+        concepts[home.name] = np.stack([preprocessing.square(read_image(images, name)) for name in names])
     return concepts

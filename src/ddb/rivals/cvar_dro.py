@@ -1,7 +1,7 @@
 """CVaR-DRO: the mean of the highest losses of each batch (Levy, Carmon, Duchi and Sidford, NeurIPS 2020; SubpopBench's
 CVaRDRO with their RobustLoss of geometry "cvar").
 
-Of a batch of B losses the worst alpha B count; where that is not a whole number, the last one counts by the fraction.
+In a batch of B losses the highest alpha B have weight; where alpha B is no integer, the next loss has the fraction.
 """
 
 from __future__ import annotations
@@ -23,14 +23,15 @@ class CVaRSettings(TrainingSettings):
 
 
 class CVaR:
-    """The objective; it remembers nothing between steps."""
+    """The objective (`learn.material.Objective`); it has no state."""
 
     def __init__(self, alpha: float) -> None:
         self.alpha = alpha
         self.state: dict[str, Tensor] = {}
 
     def weigh(self, rows: Rows, logits: Tensor, losses: Tensor) -> Tensor:
-        """1 / alpha for the worst floor(alpha B) losses, the fraction of it for the next, 0 for the others."""
+        """float [B]: 1 / alpha for the highest floor(alpha B) losses, the fraction of it for the next, 0 for the
+        others."""
         order = torch.argsort(losses, descending=True, stable=True)
         left = self.alpha * len(losses) - torch.arange(len(losses), dtype=torch.float64)
         weights = torch.empty(len(losses), dtype=losses.dtype)

@@ -1,17 +1,17 @@
 """Decompose-and-Compose (Noohdani et al., CVPR 2024; code: fhn98/DaC).
 
 1. Adaptive masks of all training images from the ERM model's class activation maps (`dac_masks`).
-2. The last layer of the ERM model is drawn anew and trained alone. In every batch, S are the images whose ERM loss is
-   at most the `quantile` of all training losses. The loss is
+2. The last layer of the ERM model is initialised again and trained alone. In every batch, S are the images whose ERM
+   loss is at most the `quantile` of all training losses. The loss is
    CE(batch) + alpha CE(masked S) + alpha CE(fused S), with m a mean colour,
    masked_i = x_i M_i + (1 - M_i) m and fused_i = x_i M_i + (1 - M_i) ((1 - M_j) x_j + M_j m), label y_i, where j is
    drawn from the images of another class in S (of S where it holds one class).
 
 Where this differs from the code: m is the mean colour of all training images, not of the batch, so that a step does not
-depend on how processes share it; the backbone is in eval mode (`norm: train` is the code's way: its running statistics
-then drift on the composed images); there is no augmentation, as in the code on Waterbirds and MetaShift (on CelebA its
-crops and mirrors leave the masks behind); the rate falls as a cosine instead of halving every 5 of 20 epochs; a last
-batch that is not full is left out.
+depend on the number of processes; the backbone is in eval mode (`norm: train`: as in the code, whose running statistics
+are then updated on the composed images); there is no augmentation, as in the code on Waterbirds and MetaShift (on
+CelebA the code crops and mirrors the images but not their masks); the learning rate follows a cosine instead of halving
+every 5 of 20 epochs; an incomplete last batch is left out.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class DacSettings(Settings):
 
 
 def fit_dac(problem: Problem, settings: DacSettings) -> Fitted:
-    """Masks once for all settings, then the last layer."""
+    """Masks, computed once for all settings, then the last layer."""
     loaded = problem.erm()
     losses = cross_entropy(
         head_of(loaded.classifier).logits(features_of(problem, loaded.classifier, "train")), problem.train.labels
@@ -89,9 +89,11 @@ def fit_dac(problem: Problem, settings: DacSettings) -> Fitted:
 
 @dataclass(frozen=True)
 class Composer:
-    """What each step composes. `easy` bool [N]: S; `masks`: packed bits [N, S, S / 8]; `colour` uint8 [3]: m.
+    """Composes the images of each step. `easy` bool [N]: membership in S; `masks`: packed bits [N, S, S / 8]; `colour`
+    uint8 [3]: m.
 
-    Row N of the images is blank: m everywhere, mask empty. Fused with it an image is masked, with itself unchanged.
+    Row N of the images is blank: m everywhere, with an empty mask. An image fused with the blank one is masked; fused
+    with itself it is unchanged.
     """
 
     labels: Rows
@@ -102,7 +104,8 @@ class Composer:
     batch_size: int
 
     def plan(self, generator: torch.Generator, classifier: Classifier) -> list[Batch]:
-        """The originals, S masked and S fused, with weights that make the mean over all the sum of the three means."""
+        """Steps of the batch's images, S masked and S fused; with their weights the mean of all losses is the sum
+        CE(batch) + alpha CE(masked S) + alpha CE(fused S)."""
         classifier.model.train(self.settings.norm == "train")
         blank = len(self.labels)
         steps = []
@@ -117,8 +120,8 @@ class Composer:
         return steps
 
     def strangers(self, rows: Rows, generator: torch.Generator) -> Rows:
-        """For each row one of another class among the rows, drawn with replacement; a permutation of them where all are
-        of one class."""
+        """For each of `rows` a row of another class among them, drawn with replacement; a permutation of `rows` where
+        all have one class."""
         labels = self.labels[rows]
         if len(np.unique(labels)) < 2:
             order: Rows = torch.randperm(len(rows), generator=generator).numpy()
@@ -150,7 +153,7 @@ def _budget(problem: Problem, settings: DacSettings) -> FitConfig:
 
 
 def _draw_head(classifier: Classifier, seed: int) -> None:
-    """A fresh last layer: Xavier-uniform weights, bias 0 (utils.weight_init)."""
+    """Initialise the last layer again: Xavier-uniform weights, bias 0 (the code's utils.weight_init)."""
     layer = cast(nn.Linear, classifier.head)
     fresh = nn.init.xavier_uniform_(torch.empty(layer.weight.shape), generator=torch.Generator().manual_seed(seed))
     with torch.no_grad():
@@ -183,13 +186,13 @@ def _write_masks(path: Path, problem: Problem, classifier: Classifier) -> None:
 
 
 def _shares(masks: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
-    """The share of every image that its mask keeps: [N]. The bits beyond the last column are 0."""
+    """Share of masked pixels of every image: [N], in [0, 1]. The padding bits after the last column are 0."""
     shares: npt.NDArray[np.float64] = np.bitwise_count(masks).sum(axis=(1, 2)) / masks.shape[1] ** 2
     return shares
 
 
 def _mean_colour(pixels: Pixels, batch: int) -> npt.NDArray[np.uint8]:
-    """uint8 [3] of all images, read a batch at a time."""
+    """Mean colour of all images: uint8 [3]; pixels are read `batch` images at a time."""
     sums = [pixels[start : start + batch].mean(axis=(1, 2)).sum(axis=0) for start in range(0, len(pixels), batch)]
     colour: npt.NDArray[np.uint8] = (np.sum(sums, axis=0) / len(pixels)).round().astype(np.uint8)
     return colour

@@ -1,8 +1,8 @@
-"""DaC's adaptive masks: how much of a heat map counts as the part that the ERM model decides by (paper section 4.1,
-"adaptive masking"; code: fhn98/DaC, adaptive_mask.py).
+"""DaC's adaptive masks: the threshold of a heat map above which its pixels are the part that the ERM model's prediction
+depends on (paper section 4.1, "adaptive masking"; code: fhn98/DaC, adaptive_mask.py).
 
 For each quantile q the pixels at or above it are kept and the rest is filled with the pretraining's mean colour (zero
-after normalisation); the ERM model's loss there rises as less is kept. The elbow of that curve picks q.
+after normalisation). The ERM model's loss on these images rises with q; q is chosen at the elbow of that curve.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ WITHOUT_ELBOW = 0.8
 def adaptive_masks(
     classifier: Classifier, pixels: Pixels, labels: npt.NDArray[np.int64], runtime: Runtime, batch_size: int
 ) -> Masks:
-    """The part of every image that the classifier decides by: bool [N, S, S] for uint8 [N, S, S, 3]."""
+    """Adaptive mask of every image of uint8 [N, S, S, 3] with its label [N]: bool [N, S, S]."""
     masks = np.empty(pixels.shape[:3], np.bool_)
     for start in range(0, len(pixels), batch_size):
         rows = slice(start, start + batch_size)
@@ -37,7 +37,7 @@ def adaptive_masks(
 
 
 def at_quantile(heat: Floats, quantiles: npt.NDArray[np.floating]) -> Masks:
-    """Pixels at or above each map's own quantile: bool [N, S, S] of heat [N, S, S], quantiles [N]."""
+    """Pixels at or above each map's quantile: heat [N, S, S], quantiles [N] in [0, 1] -> bool [N, S, S]."""
     limits = [np.quantile(one, quantile) for one, quantile in zip(heat, quantiles, strict=True)]
     return heat >= np.array(limits, heat.dtype)[:, None, None]
 
@@ -49,18 +49,18 @@ def filled(classifier: Classifier, pixels: Pixels, masks: Masks) -> Pixels:
 
 
 def chosen_quantiles(losses: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """The quantile of each image: the elbow of its losses [N, Q] over `QUANTILES`, 0.8 where there is none."""
+    """Quantile of each image, [N]: the elbow of its losses [N, Q] over `QUANTILES`; 0.8 where there is no elbow."""
     elbows = [elbow(np.array(QUANTILES), row) for row in losses]
     return np.array([WITHOUT_ELBOW if found is None else QUANTILES[found] for found in elbows])
 
 
 def elbow(x: npt.NDArray[np.float64], y: npt.NDArray[np.float64]) -> int | None:
-    """Index of the last elbow of a convex rising curve, None without one: Kneedle (Satopaa et al. 2011), sensitivity 1,
-    as kneed 0.8.5 (which DaC pins) finds it with online=True. x must be evenly spaced.
+    """Index of the last elbow of a convex increasing curve, or None: Kneedle (Satopaa et al. 2011), sensitivity 1, as
+    in kneed 0.8.5 (which DaC pins) with online=True. x must be evenly spaced.
 
-    The curve is scaled to the unit square and turned about, so that elbows become knees; a maximum of its height over
-    the diagonal is a knee where the height then falls by more than the mean step of x before it rises again, or below
-    0 after a minimum.
+    The curve is scaled to the unit square and reversed, so that elbows become knees. A local maximum of its height
+    above the diagonal is a knee if the height then falls by more than the mean step of x before it rises again, or
+    below 0 after a local minimum.
     """
     if np.ptp(y) == 0:
         return None

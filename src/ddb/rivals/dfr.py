@@ -3,15 +3,17 @@ deep_feature_reweighting, dfr_evaluate_spurious.py).
 
 The backbone of the ERM model is frozen. On its standardised features, L1 logistic regressions (liblinear, which
 penalises the intercept too) are fitted to random subsets in which all groups have the size of the smallest, and their
-coefficients are averaged. C is searched first: the first of the strengths with the highest worst-group accuracy.
+coefficients are averaged. C is searched first: the strength with the highest worst-group accuracy, the first of equals.
 
-- dfr_val trains on the validation images and their groups. C: fitted to a balanced half, judged by the groups of the
-  other half; so its figures are those of the half's head, not of the returned one, which has seen all of validation.
-- dfr_train trains on the training images and their groups. C and class weights: judged by the selection rule on all
-  validation images.
+- dfr_val trains on the validation images and their groups. The search for C fits heads to a balanced half of them and
+  compares worst-group accuracies on the other half. The figures are therefore those of the best head of the search, not
+  of the returned head, which is fitted to all validation images.
+- dfr_train trains on the training images and their groups. The search for C and class weights compares figures of the
+  selection rule on all validation images.
 
-The search standardises by what it is fitted to (dfr_val) or by all training images (dfr_train); the final fits by all
-training images, as that code does; `scaler: val` is the authors' later code (spurious_feature_learning).
+The search standardises features by the images that it fits to (dfr_val) or by all training images (dfr_train). The
+final fits standardise by all training images, as that code does; `scaler: val` follows the authors' later code
+(spurious_feature_learning).
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ from ddb.learn.validation import lowest_accuracy
 from ddb.rivals import Fitted, Problem, Rival, Settings
 from ddb.rivals.dfr_regression import Grouped, Regression, averaged_head, balanced_rows, search
 from ddb.rivals.head import Head, put_head, unscaled
-from ddb.rivals.last_layer import features_of, judge
+from ddb.rivals.last_layer import features_of, head_figures
 from ddb.rivals.training import known
 
 TUNING_STEPS = 20
@@ -68,13 +70,13 @@ def fit_val(problem: Problem, settings: DfrValSettings) -> Fitted:
     features, labels = features_of(problem, loaded.classifier, "val"), problem.val.labels
     rng = np.random.default_rng(seed_of(problem.seed, "dfr_val"))
     order = rng.permutation(len(labels))
-    judged, half = np.split(order, [len(labels) // 2])
+    other, half = np.split(order, [len(labels) // 2])
     rows = half[balanced_rows(_numbered(groups[half]), rng)]
     scaler = StandardScaler().fit(features[rows])
 
     def figures(head: Head) -> Figures:
-        correct = head.logits(scaler.transform(features[judged])).argmax(axis=1) == labels[judged]
-        return lowest_accuracy(correct, groups[judged]), float(correct.mean())
+        correct = head.logits(scaler.transform(features[other])).argmax(axis=1) == labels[other]
+        return lowest_accuracy(correct, groups[other]), float(correct.mean())
 
     candidates = [Regression(strength, settings.penalty) for strength in settings.strengths]
     how, seen = search(scaler.transform(features[rows]), labels[rows], classes, candidates, figures)
@@ -98,7 +100,7 @@ def fit_train(problem: Problem, settings: DfrTrainSettings) -> Fitted:
     rng = np.random.default_rng(seed_of(problem.seed, "dfr_train"))
     scaler = StandardScaler().fit(features)
     rows = balanced_rows(numbered, rng)
-    held = judge(problem, loaded.classifier)
+    held = head_figures(problem, loaded.classifier)
     how, seen = search(
         scaler.transform(features[rows]),
         labels[rows],
@@ -116,7 +118,7 @@ def fit_train(problem: Problem, settings: DfrTrainSettings) -> Fitted:
 
 
 def _weighted_candidates(settings: DfrTrainSettings, classes: int) -> list[Regression]:
-    """Every C with every weight of every class; weight 1 once."""
+    """Every C combined with every weight of every class; the combination of equal weights occurs once."""
     weights: list[tuple[float, ...] | None] = [None] if 1.0 in settings.class_weights else []
     for weight in settings.class_weights:
         for label in range(classes) if weight != 1.0 else ():
@@ -129,7 +131,7 @@ def _weighted_candidates(settings: DfrTrainSettings, classes: int) -> list[Regre
 
 
 def _numbered(groups: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """Groups as 0, 1, ... without gaps."""
+    """Groups renumbered as 0, 1, ... without gaps: int64 [N]."""
     return np.unique(groups, return_inverse=True)[1].astype(np.int64)
 
 

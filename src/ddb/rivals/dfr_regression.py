@@ -22,8 +22,8 @@ Rows = npt.NDArray[np.int64]
 
 
 def balanced_rows(groups: npt.NDArray[np.int64], rng: np.random.Generator) -> Rows:
-    """Random rows of every group, as many as the smallest group has, group after group. Groups are 0, 1, ...; DataError
-    where one of them is empty."""
+    """Random rows of every group, as many as the smallest group has, sorted by group. `groups` [N] in 0, 1, ...;
+    DataError where a group is empty."""
     sizes = np.bincount(groups)
     if not sizes.all():
         raise DataError(
@@ -34,7 +34,8 @@ def balanced_rows(groups: npt.NDArray[np.int64], rng: np.random.Generator) -> Ro
 
 @dataclass(frozen=True)
 class Regression:
-    """How a head is fitted: `strength` is C; `penalty` "l1" or "l2"; `weights` [K] multiply the losses of a class."""
+    """Settings of a regression: `strength`: C; `penalty`: "l1" or "l2"; `weights` [K] multiply the losses of each
+    class; `steps`: max_iter."""
 
     strength: float
     penalty: str = "l1"
@@ -45,8 +46,8 @@ class Regression:
 def logistic_head(
     features: Floats, labels: npt.NDArray[np.int64], classes: int, how: Regression, seed: int = 0
 ) -> Head:
-    """liblinear's logistic regression. Two classes: softmax of the head is scikit-learn's probability; more: one class
-    against the rest each. DataError where a class has no image."""
+    """Logistic regression with liblinear. Two classes: the softmax of the head's logits is scikit-learn's probability;
+    more classes: one against the rest. DataError where a class has no image."""
     missing = sorted(set(range(classes)) - set(labels.tolist()))
     if missing:
         raise DataError(f"DFR: class {missing[0]} has no image in a balanced subset; it needs images of all classes.")
@@ -58,7 +59,7 @@ def logistic_head(
             C=how.strength, l1_ratio=ratio, solver="liblinear", max_iter=how.steps, random_state=seed
         )
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)  # the search is cut short on purpose
+            warnings.simplefilter("ignore", ConvergenceWarning)  # max_iter is small on purpose
             model.fit(features, labels == label, sample_weight=weights)
         solutions.append((model.coef_[0], model.intercept_[0]))
     weight, bias = np.stack([w for w, _ in solutions]), np.array([b for _, b in solutions])
@@ -75,16 +76,16 @@ def search(
     figures: Callable[[Head], Figures],
     seed: int = 0,
 ) -> tuple[Regression, Figures]:
-    """The first of the candidates whose head has the highest value, and that head's figures. `figures` () for all heads
-    chooses the first."""
+    """The candidate whose head has the highest first figure (the first of equals), and the figures of its head. Where
+    `figures` is () for all heads, the first candidate."""
     found = [figures(logistic_head(features, labels, classes, how, seed)) for how in candidates]
-    best = max(range(len(found)), key=lambda place: (found[place][:1], -place))
+    best = max(range(len(found)), key=lambda index: (found[index][:1], -index))
     return candidates[best], found[best]
 
 
 @dataclass(frozen=True)
 class Grouped:
-    """Raw (not standardised) `features` [N, D] with `labels` and `groups` int64 [N]; `classes`: how many there are."""
+    """Raw (not standardised) `features` [N, D] with `labels` and `groups` int64 [N]; `classes`: number of classes."""
 
     features: Floats
     labels: npt.NDArray[np.int64]
@@ -95,7 +96,7 @@ class Grouped:
 def averaged_head(
     images: Grouped, how: Regression, draws: int, scaler: StandardScaler, rng: np.random.Generator
 ) -> Head:
-    """The mean over `draws` balanced subsets of the heads fitted to them, for raw features."""
+    """The mean of the heads fitted to `draws` balanced subsets, as a head for raw features."""
     heads = []
     for _ in range(draws):
         rows, seed = balanced_rows(images.groups, rng), int(rng.integers(2**31))

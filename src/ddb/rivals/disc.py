@@ -1,19 +1,20 @@
 """Discover and Cure (Wu et al., ICML 2023; code: Wuyxin/DISC).
 
-A bank of concepts is given as images (setting `concepts`; the authors make theirs with Stable Diffusion).
+A concept bank is given as images (setting `concepts`; the authors generate theirs with Stable Diffusion).
 
-1. The concepts that matter to each class are kept, by the ERM model (`disc_concepts.relevance`).
-2. The training images of each class are clustered by the ERM model's features and whether it is right; an environment
-   is the union of one cluster of every class.
-3. From the pretrained weights on, every epoch: *discover* how unstable each concept's tendency to each class is over
-   the environments, on the current model; *cure* by L = CE(batch) + sum_c CE(mixed_c), where the images of other
-   classes are mixed by Beta(2, 2) with images of class c's concepts, drawn by that instability, and keep their labels.
+1. For each class the concepts that are relevant to the ERM model's predictions are kept (`disc_concepts.relevance`).
+2. The training images of each class are clustered by the ERM model's features and the correctness of its prediction; an
+   environment is the union of one cluster of every class.
+3. A pretrained model is trained. Every epoch: *discover* computes, on the current model, how much each concept's
+   tendency to each class varies over the environments (its sensitivity); *cure* minimises L = CE(batch) + sum_c
+   CE(mixed_c), where the images of other classes are mixed (share from Beta(2, 2)) with images of class c's concepts,
+   drawn in proportion to their sensitivity, and keep their labels.
 
-Where this differs from the code: clusters are found in principal components instead of UMAP's plane; they are paired
-anew every epoch instead of every second; relevance is found on a fixed number of images instead of for 300 seconds; at
-least one concept is kept. Nothing is balanced by groups: the code's Waterbirds script does (--reweight_groups), which
-needs the training groups that the paper says are not used. Normalisation layers stay as pretrained (`norm: frozen`), as
-in the code, where learning the concepts leaves the model in eval mode.
+Where this differs from the code: images are clustered in two principal components instead of UMAP's plane; clusters are
+paired again every epoch instead of every second; relevance is computed on a fixed number of images instead of for 300
+seconds; at least one concept is kept. Batches are not balanced by groups. The code's Waterbirds script does so
+(--reweight_groups), which needs the training groups that the paper says are not used. Normalisation layers stay as
+pretrained (`norm: frozen`), as in the code, where learning the concepts leaves the model in eval mode.
 """
 
 from __future__ import annotations
@@ -73,7 +74,7 @@ class DiscSettings(TrainingSettings):
 
 
 def fit_disc(problem: Problem, settings: DiscSettings) -> Fitted:
-    """ConfigError without `concepts`; DataError for a folder that cannot serve."""
+    """Fit DISC. ConfigError without `concepts`; DataError as `read_concepts`."""
     if not settings.concepts:
         raise ConfigError(
             "DISC: `concepts` is empty; it needs a folder of concept images, one sub-folder each (docs/rivals.md)."
@@ -96,7 +97,7 @@ def fit_disc(problem: Problem, settings: DiscSettings) -> Fitted:
         problem.batch,
     )
     loaded = problem.start()
-    concepts = [Images(pixels, np.empty(len(pixels), np.int64)) for pixels in curer.images]  # their labels do not count
+    concepts = [Images(pixels, np.empty(len(pixels), np.int64)) for pixels in curer.images]  # their labels are not used
     material = Material(
         replace(joined_images(problem.train, *concepts), labels=problem.train.labels),
         validate=problem.validate(),
@@ -110,7 +111,7 @@ def fit_disc(problem: Problem, settings: DiscSettings) -> Fitted:
 def _seen_by_erm(
     problem: Problem, settings: DiscSettings, erm: LoadedClassifier, images: list[Pixels]
 ) -> tuple[list[list[int]], Rows]:
-    """The concepts kept for each class, and the cluster of every training image."""
+    """The concepts kept for each class, and the cluster of every training image, int64 [N], by the ERM model."""
     seen = [features(erm.classifier, pixels, problem.runtime.exact(), problem.batch) for pixels in images]
     rng = np.random.default_rng(seed_of(problem.seed, "disc", "relevance"))
     concepts, head = learn_concepts(seen, settings.svm_strength, rng), head_of(erm.classifier)
@@ -125,8 +126,9 @@ def _seen_by_erm(
 
 @dataclass(frozen=True)
 class Curer:
-    """Discover and cure, epoch by epoch. `images`: of each concept in use; `kept`: for each class the concepts (places
-    in `images`) that it is mixed with. Row N + i of the joined images is the i-th concept image."""
+    """Discovers and cures in every epoch. `images`: for each concept in use its images; `kept`: for each class the
+    concepts (indices in `images`) that images of other classes are mixed with. Row N + i of the joined images is the
+    i-th concept image."""
 
     train: Images
     environment: Rows
@@ -139,7 +141,7 @@ class Curer:
     prediction_batch: int
 
     def plan(self, generator: torch.Generator, classifier: Classifier) -> list[Batch]:
-        """The steps of an epoch, from what the current model tells."""
+        """The steps of an epoch, with the sensitivities of the current model."""
         rng = numpy_generator(generator)
         shares = self.discover(classifier, rng)
         classifier.model.train(self.settings.norm == "train")
@@ -147,7 +149,7 @@ class Curer:
         return [self.cure(batch.rows, shares, rng) for batch in passes(everything, self.batch_size, generator)]
 
     def discover(self, classifier: Classifier, rng: np.random.Generator) -> list[Doubles]:
-        """For each class the probability of each of its concepts: their sensitivity over the environments."""
+        """For each class the probabilities of its concepts, proportional to their sensitivity over the environments."""
         concepts = learn_concepts(
             [self._features(classifier, pixels) for pixels in self.images], self.settings.svm_strength, rng
         )
@@ -161,7 +163,7 @@ class Curer:
         return [_normalised(spread[label, concepts_of]) for label, concepts_of in enumerate(self.kept)]
 
     def cure(self, rows: Rows, shares: list[Doubles], rng: np.random.Generator) -> Batch:
-        """The batch, then for every class c the images of other classes with images of c's concepts as partners."""
+        """The batch's images, then for every class c those of other classes with images of c's concepts as partners."""
         labels = self.train.labels[rows]
         parts = [(rows, rows, np.ones(len(rows)))]
         for label, concepts in enumerate(self.kept):
@@ -176,7 +178,7 @@ class Curer:
         return Batch(everyone, scale, partners, share.astype(np.float32), own_labels=True)
 
     def _environments(self, rng: np.random.Generator) -> list[Rows]:
-        """Rows of each environment: for every class another permutation of its clusters."""
+        """Rows of each environment: one cluster of every class, paired at random."""
         labels = self.train.labels
         orders = [rng.permutation(self.settings.clusters) for _ in self.kept]
         groups = [
@@ -196,7 +198,7 @@ class Curer:
 
 
 def _normalised(values: Doubles) -> Doubles:
-    """Probabilities in proportion to the values; equal ones where all are 0."""
+    """Probabilities proportional to the values; equal ones where all values are 0."""
     total = float(values.sum())
     return values / total if total > 0 else np.full(len(values), 1 / len(values))
 

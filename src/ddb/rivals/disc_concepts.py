@@ -1,7 +1,7 @@
-"""DISC's arithmetic on features: concept vectors, which concepts matter to a class, environments, and how unstable a
-concept is across them (Wu et al., ICML 2023, "Discover and Cure"; code: Wuyxin/DISC).
+"""DISC's computations on features: concept vectors, relevance of concepts to a class, environments, and sensitivity of
+concepts over environments (Wu et al., ICML 2023, "Discover and Cure"; code: Wuyxin/DISC).
 
-Features [N, D] are what the last layer sees. No images and no training here.
+Features [N, D] are the input of the last layer.
 """
 
 from __future__ import annotations
@@ -23,9 +23,10 @@ Rows = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Concepts:
-    """Linear boundaries of C concepts. A feature's margin is its signed distance from one: `normals` [C, D] (of length
-    1) @ feature + `offsets` [C]. `highest`, `lowest` [C]: extreme margins of the images learned from; `inside`,
-    `outside` [C]: their mean margins on the two sides; `accuracy` [C]: on held-out images."""
+    """Linear boundaries of C concepts. The margin of a feature is its signed distance from a boundary: `normals` [C, D]
+    (unit vectors) @ feature + `offsets` [C]. `highest`, `lowest` [C]: largest and smallest margin of the SVM's training
+    images; `inside`, `outside` [C]: mean of their positive and of their negative margins; `accuracy` [C]: of the SVM
+    on held-out images."""
 
     normals: Doubles
     offsets: Doubles
@@ -37,16 +38,17 @@ class Concepts:
 
     @property
     def vectors(self) -> Doubles:
-        """[C, D]: the normals, as long as the concept's highest margin (ConceptBank.normalized_concepts)."""
+        """[C, D]: the normals times the concept's highest margin (ConceptBank.normalized_concepts)."""
         return self.highest[:, None] * self.normals
 
 
 def learn_concepts(features: Sequence[Floats], strength: float, rng: np.random.Generator) -> Concepts:
-    """Concept activation vectors (Kim et al. 2018): for each concept's features [n, D] a linear SVM with C = `strength`
-    against as many drawn evenly from the other concepts, on four fifths of both (cav_utils.get_cavs)."""
+    """Concept activation vectors (Kim et al. 2018): for each concept a linear SVM with C = `strength` that separates
+    its features [n, D] from n features drawn in equal numbers from the other concepts, trained on four fifths of both
+    (cav_utils.get_cavs)."""
     found = []
     for index, positive in enumerate(features):
-        others = [other for place, other in enumerate(features) if place != index]
+        others = [other for number, other in enumerate(features) if number != index]
         each = len(positive) // len(features) + 1
         negative = np.concatenate([other[rng.integers(len(other), size=each)] for other in others])
         found.append(_boundary(positive, rng.permutation(negative)[: max(2, len(positive))], strength))
@@ -81,11 +83,13 @@ def explanations(
     rng: np.random.Generator,
     steps: int = 100,
 ) -> tuple[Doubles, npt.NDArray[np.bool_]]:
-    """How much of each concept moves each feature to the class `targets` [N]: scores [N, C], and whether it got there.
+    """Scores [N, C]: the amount of each concept that, added to a feature [N, D], changes its prediction to the class
+    `targets` [N]; and bool [N]: whether the prediction changed.
 
     Conceptual counterfactuals (Abid et al. 2022; cce_utils.conceptual_counterfactual with its defaults): projected
-    gradient descent with step 0.1 and momentum 0.9 on cross-entropy + (0.1 |w|_1 + 0.01 |w|_2) / C, each score in the
-    range that keeps the margin between the concept's extremes; a concept that is already there is not added.
+    gradient descent with step 0.1 and momentum 0.9 on cross-entropy + (0.1 |w|_1 + 0.01 |w|_2) / C. Each score is
+    clipped to the range in which the margin stays between the concept's `lowest` and `highest`; a concept that is
+    already present is not added.
     """
     count = len(concepts.offsets)
     low, high = _ranges(features, concepts)
@@ -103,7 +107,7 @@ def explanations(
 
 
 def _ranges(features: Floats, concepts: Concepts) -> tuple[Doubles, Doubles]:
-    """The lowest and highest score of every concept for every feature: [N, C] each, around 0."""
+    """The lowest (<= 0) and highest (>= 0) score of every concept for every feature: [N, C] each."""
     margins = features.astype(np.float64) @ concepts.normals.T + concepts.offsets
     scale = np.where(concepts.highest > 0, concepts.highest, 1.0)
     high = np.where(margins > concepts.inside, 0.0, (concepts.highest - margins) / scale)
@@ -114,8 +118,9 @@ def _ranges(features: Floats, concepts: Concepts) -> tuple[Doubles, Doubles]:
 def relevance(
     features: Floats, labels: Rows, head: Head, concepts: Concepts, rng: np.random.Generator
 ) -> npt.NDArray[np.float64]:
-    """[K, C], rows summing to 1: softmax over concepts of (mean score of moves to the class - mean score of moves away
-    from it). A right prediction is moved to every other class, a wrong one to its true class (filter_concepts)."""
+    """Relevance of C concepts to K classes: [K, C], rows summing to 1. It is the softmax over concepts of (mean score
+    of changes to the class - mean score of changes away from it). A correct prediction is changed to every other class,
+    a wrong one to the true class (the code's filter_concepts)."""
     classes, predicted = len(head.bias), head.logits(features).argmax(axis=1)
     towards: list[list[Doubles]] = [[] for _ in range(classes)]
     away: list[list[Doubles]] = [[] for _ in range(classes)]
@@ -133,16 +138,16 @@ def relevance(
 
 
 def chosen_concepts(shares: npt.NDArray[np.float64], mass: float, most: int) -> list[int]:
-    """The most relevant concepts whose shares [C] add up to no more than `mass`, at least one, at most `most`."""
+    """The most relevant concepts whose `shares` [C] sum to at most `mass`: at least one, at most `most`."""
     order = np.argsort(-shares, kind="stable")
     within = int((np.cumsum(shares[order]) <= mass).sum())
     return [int(concept) for concept in order[: max(1, min(within, most))]]
 
 
 def environments(features: Floats, correct: npt.NDArray[np.bool_], labels: Rows, clusters: int, seed: int) -> Rows:
-    """A cluster 0..clusters-1 for every image [N], found within each class from features and whether the prediction is
-    right: two principal components, then a Gaussian mixture. (The code reduces with UMAP, which scikit-learn lacks;
-    here PCA.) A class of fewer images than clusters keeps to cluster 0."""
+    """The cluster of every image: int64 [N] in 0..clusters-1. Within each class, features and correctness of the
+    prediction are projected to two principal components (the code uses UMAP, which scikit-learn lacks) and clustered
+    with a Gaussian mixture. A class of fewer images than clusters has cluster 0 alone."""
     assigned = np.zeros(len(labels), np.int64)
     for label in np.unique(labels):
         rows = np.flatnonzero(labels == label)
@@ -155,8 +160,8 @@ def environments(features: Floats, correct: npt.NDArray[np.bool_], labels: Rows,
 
 
 def tendencies(features: Floats, labels: Rows, head: Head, vectors: Doubles, rate: float) -> Doubles:
-    """Concept tendency scores [C, K] of one environment's images: softmax over classes of minus the change that one
-    step of `rate` along the last layer's gradient makes to the concepts' logits (get_cts)."""
+    """Concept tendency scores [C, K] of the images of one environment: softmax over classes of minus the change of the
+    concepts' logits by `rate` times the last layer's gradient (the code's get_cts)."""
     slope = softmax(head.logits(features))
     slope[np.arange(len(labels)), labels] -= 1
     slope /= len(labels)

@@ -1,8 +1,8 @@
-"""ERM, empirical risk minimisation: the mean cross-entropy of the training images, nothing else (method section 1).
+"""ERM, empirical risk minimisation: minimises the mean cross-entropy of the training images (method section 1).
 
-With the shared learning rate and weight decay it is the shared ERM model itself. The spread between published ERM
-figures comes from learning rate, weight decay and the checkpoint taken (Sagawa et al., ICLR 2020, section 3), so the
-search tries stronger regularisation and a lower rate.
+With the shared learning rate and weight decay it is the shared ERM model. Published ERM figures differ by learning
+rate, weight decay and the chosen checkpoint (Sagawa et al., ICLR 2020, section 3), so the search tries stronger weight
+decay and a lower learning rate.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from ddb.rivals.training import train
 
 
 def fit_erm(problem: Problem, settings: TrainingSettings) -> Fitted:
-    """The shared model for the default settings, else one trained with them from the pretrained weights."""
+    """The shared ERM model for the default settings, else a pretrained model trained with `settings`."""
     validate = problem.validate()
     if settings == TrainingSettings():
         shared = problem.erm()

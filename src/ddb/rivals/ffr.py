@@ -1,15 +1,15 @@
 """FFR, From Fake to Real (Qraitem, Saenko and Plummer, ECCV 2024; code: mqraitem/From-Fake-to-Real).
 
 1. A pretrained model is trained on generated images alone, equally many of every (label, background) cell, so that
-   neither the background nor the look of generated images says anything about the label.
+   neither the background nor traces of the generator are correlated with the label.
 2. All its layers are trained on the real, biased images.
 
 The paper prompts a generator for every cell. Here the generated images are counterfactuals: label y on the background
-of another class's image. Cells that have none (y on the background of y's own images) are filled with the real images
-that the counterfactuals were made from (`fill: sources`), or left empty (`fill: nothing`; then background and label are
+of another class's image. Cells without counterfactuals (y on the background of y's own images) are filled with their
+sources, which are real images (`fill: sources`), or left empty (`fill: nothing`; then background and label are
 anti-correlated in phase 1). The paper draws k images of each cell, with k from the training group labels (the number
-that would level the groups, shared out); here cells are drawn equally often, and no training group label is seen.
-Phase 2 is ERM; the code's resampling, GroupDRO and DFR in its place need training group labels.
+of images that would make all groups equal in size, divided among the cells); here cells are drawn equally often,
+without training group labels. Phase 2 is ERM; the code's alternatives (resampling, GroupDRO, DFR) need those labels.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class FFRSettings(TrainingSettings):
 
 
 def synthetic_set(generated: Generated, train: Images, fill: Literal["sources", "nothing"]) -> tuple[Images, Groups]:
-    """Images of phase 1 and their cells, int64 [M]: label * (highest label + 1) + class of the background."""
+    """The images of phase 1 and their cells, int64 [M]: label * number of classes + class of the background."""
     images, backgrounds = generated.images, generated.from_labels
     if fill == "sources":
         sources = np.unique(generated.sources)

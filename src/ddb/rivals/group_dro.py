@@ -1,11 +1,11 @@
 """GroupDRO (Sagawa, Koh, Hashimoto and Liang, ICLR 2020, algorithm 1; code: kohpangwei/group_DRO, loss.py).
 
 Each step: q_g <- q_g exp(eta (L_g + C / sqrt(n_g))), normalised, then the loss is sum_g q_g L_g, with L_g the mean loss
-of the batch's images of group g (0 where it has none). q starts uniform. Batches are drawn group-balanced.
+of the batch's images of group g (0 where it has none). q is uniform at first. Batches are drawn group-balanced.
 
-The repository's README commands are weakly regularised; the paper's best runs use a strong L2 penalty (Waterbirds lr
-1e-5, weight decay 1; CelebA lr 1e-5, weight decay 0.1) or early stopping. Both come from the shared budget here: the
-epoch is selected, and the search tries 100 times the weight decay. The greedy variant (--btl) is not offered.
+The commands in the repository's README regularise weakly; the paper's best runs use strong weight decay (Waterbirds lr
+1e-5, weight decay 1; CelebA lr 1e-5, weight decay 0.1) or early stopping. Here the epoch is selected, and the search
+tries 100 times the shared weight decay. The greedy variant (--btl) is not implemented.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class GroupDRO:
         self.state: dict[str, Tensor] = {"q": torch.full((len(sizes),), 1 / len(sizes), dtype=torch.float64)}
 
     def weigh(self, rows: Rows, logits: Tensor, losses: Tensor) -> Tensor:
-        """B q_g / (number of images of g in the batch), so that the mean over the batch is sum_g q_g L_g."""
+        """float [B]: B q_g / (number of images of g in the batch), so that the mean weighted loss is sum_g q_g L_g."""
         groups, count = self.groups[rows], len(self.adjustments)
         inside = torch.bincount(groups, minlength=count)
         means = torch.bincount(groups, losses.double(), minlength=count) / inside.clamp(min=1)

@@ -1,4 +1,5 @@
-"""A classifier's last layer as arrays: taken out, put back, and the weights of standardised features folded into it."""
+"""The last layer of a classifier as float64 arrays: reading it, writing it, and converting a head for standardised
+features to one for raw features."""
 
 from __future__ import annotations
 
@@ -29,14 +30,14 @@ class Head:
 
 
 def head_of(classifier: Classifier) -> Head:
-    """A copy of the classifier's last layer. ModelError where that is not one linear layer."""
+    """A copy of the classifier's last layer. ModelError where it is not a linear layer with bias."""
     layer = _linear(classifier)
     weight, bias = (tensor.detach().cpu().double().numpy().copy() for tensor in (layer.weight, layer.bias))
     return Head(weight, bias)
 
 
 def put_head(classifier: Classifier, head: Head) -> None:
-    """Replace the values of the classifier's last layer, in place and in its own precision."""
+    """Copy `head` into the classifier's last layer, in place and in its dtype. ModelError as `head_of`."""
     layer = _linear(classifier)
     with torch.no_grad():
         layer.weight.copy_(torch.from_numpy(head.weight))
@@ -44,13 +45,13 @@ def put_head(classifier: Classifier, head: Head) -> None:
 
 
 def unscaled(head: Head, mean: Doubles, scale: Doubles) -> Head:
-    """The head on raw features that equals `head` on (features - mean) / scale."""
+    """The head for raw features with the logits of `head` on (features - mean) / scale; `mean`, `scale` [D]."""
     weight = head.weight / scale
     return Head(weight, head.bias - weight @ mean)
 
 
 def average(heads: list[Head]) -> Head:
-    """The mean of weights and biases."""
+    """The head of mean weights and mean biases."""
     return Head(np.mean([head.weight for head in heads], axis=0), np.mean([head.bias for head in heads], axis=0))
 
 

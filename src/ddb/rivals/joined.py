@@ -1,4 +1,4 @@
-"""Images from several places as one array, copied when they are asked for."""
+"""Several image arrays as one, without copying: rows are read from their array on access."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from ddb.learn.material import Images
 
 
 class Joined:
-    """Stands for the concatenation of `parts`, uint8 [N_i, S, S, 3] each (arrays, memory maps, or what decodes at use).
-    It has what training uses: `len`, `shape` and arrays of rows."""
+    """The concatenation of `parts`, uint8 [N_i, S, S, 3] each (arrays, memory maps, or objects that decode on access),
+    with the operations that training uses: `len`, `shape` and indexing by an array of rows."""
 
     def __init__(self, parts: Sequence[Pixels]) -> None:
         self.parts = parts
@@ -36,8 +36,8 @@ class Joined:
 
 
 class JoinedPictures:
-    """The pictures that random crops of joined images are taken from: those of each part, or its squares where it has
-    none."""
+    """The pictures from which random crops of joined images are cut: the pictures of each part, or its squares where it
+    has none."""
 
     def __init__(self, parts: Sequence[Images]) -> None:
         self.parts: list[Pictures] = [part.pixels if part.pictures is None else part.pictures for part in parts]
@@ -53,7 +53,7 @@ class JoinedPictures:
 
 @dataclass(frozen=True)
 class ChosenPictures:
-    """The pictures `rows` int64 [N] of `pictures`."""
+    """The rows `rows` int64 [N] of `pictures`."""
 
     pictures: Pictures
     rows: npt.NDArray[np.int64]
@@ -66,7 +66,7 @@ class ChosenPictures:
 
 
 def joined_images(*parts: Images) -> Images:
-    """`parts` one after another, without weights: their squares, and the pictures for crops where a part has any."""
+    """The concatenation of `parts`, without weights; with pictures for crops where any part has pictures."""
     pictures = JoinedPictures(parts) if any(part.pictures is not None for part in parts) else None
     labels = np.concatenate([part.labels for part in parts])
     return Images(joined(*(part.pixels for part in parts)), labels, pictures=pictures)
@@ -79,5 +79,5 @@ def chosen_images(images: Images, rows: npt.NDArray[np.int64]) -> Images:
 
 
 def joined(*parts: Pixels) -> Pixels:
-    """`parts` one after another, typed as the array that it stands for."""
+    """The concatenation of `parts`, typed as an array: uint8 [N, S, S, 3]."""
     return cast(Pixels, Joined(parts))

@@ -1,14 +1,15 @@
 """JTT, Just Train Twice (Liu et al., ICML 2021, algorithm 1; code: anniesch/jtt).
 
-1. ERM for T epochs, with the second phase's learning rate and weight decay. E: the training images it gets wrong.
+1. ERM for T epochs, with the second phase's learning rate and weight decay. E: the training images that it
+   misclassifies.
 2. A fresh pretrained model is trained on the training images and lambda extra copies of each image of E.
 
 Where paper and code differ:
-- E. The paper asks the model after T epochs. The code, which made the paper's figures, takes the predictions that were
-  made *during* epoch T, in training mode, while the weights moved (train.py logs them, process_training.py reads them).
-  Default: during; `errors: after` asks the model after T epochs, in eval mode.
-- lambda. In the paper an image of E counts lambda times, in the code 1 + lambda times. Default: the code's.
-Epochs of the code count from 0: its final_epoch 60 is T = 61 here.
+- E. The paper uses the predictions of the model after T epochs. The code, which produced the paper's figures, uses the
+  predictions made *during* epoch T, in training mode, between updates (train.py logs them, process_training.py reads
+  them). Default: during; `errors: after` uses the model after T epochs, in eval mode.
+- lambda. In the paper an image of E occurs lambda times, in the code 1 + lambda times. Default: as the code.
+The code counts epochs from 0: its final_epoch 60 is T = 61 here.
 """
 
 from __future__ import annotations
@@ -53,8 +54,8 @@ class JTTSettings(TrainingSettings):
 
 
 class Recorder:
-    """An objective that counts every loss alike and notes, in `state["wrong"]` uint8 [N], which images were predicted
-    wrongly the last time they were trained on."""
+    """An objective with all weights 1. `state["wrong"]` uint8 [N]: 1 for images that were misclassified in the last
+    step that they were in."""
 
     def __init__(self, labels: Rows) -> None:
         self.labels = torch.from_numpy(labels)
@@ -66,22 +67,22 @@ class Recorder:
 
 
 def grown(count: int, errors: Rows, extra_copies: int) -> Rows:
-    """The rows of an epoch of phase 2: all of `count` once, and each of `errors` `extra_copies` times more."""
+    """The rows of an epoch of phase 2: each of 0..count-1 once, and each of `errors` `extra_copies` times more."""
     return np.concatenate([np.arange(count), np.repeat(errors, extra_copies)])
 
 
 def balancing_copies(count: int, errors: int) -> int:
-    """The code's --up_weight -1: int((N - |E|) / |E|) - 1 extra copies."""
+    """Number of extra copies for the code's --up_weight -1: int((N - |E|) / |E|) - 1."""
     return max(0, (count - errors) // errors - 1)
 
 
 def every_row(rows: Rows, batch_size: int, *, whole: bool = False) -> Plan:
-    """All of `rows` in random order; with `whole` in batches of nearly equal size that leave none out."""
+    """A plan of all `rows` in random order; `whole` as in `learn.batches.passes`."""
     return lambda generator, _classifier: passes(rows, batch_size, generator, whole=whole)
 
 
 def find_errors(problem: Problem, budget: FitConfig, settings: JTTSettings) -> Rows:
-    """Phase 1: the rows of E. The last epoch counts, whatever selection says."""
+    """Phase 1: the rows of E, from the last epoch, whatever the selection rule."""
     labels = problem.train.labels
     epochs = settings.first_epochs or math.ceil(budget.epochs / 5)
     recorder = Recorder(labels)

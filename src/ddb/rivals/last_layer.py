@@ -1,4 +1,4 @@
-"""What methods on frozen features share: features computed once per backbone, and the figures of a head on them."""
+"""Shared code of methods on frozen features: features, computed once per backbone, and validation figures of a head."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ from ddb.rivals.head import Head
 
 
 def features_of(problem: Problem, classifier: Classifier, split: Literal["train", "val"]) -> Floats:
-    """Features [N, D] of a split's images in float32, kept in the problem's folder under the weights' hash."""
+    """Features float32 [N, D] of the images of a split, cached in the problem's folder under the hash of the
+    weights."""
     images = problem.train if split == "train" else problem.val
     path = problem.folder / f"features-{split}-{weights_hash(classifier)}-{len(images.labels)}.safetensors"
     with processes.leader_first():
@@ -35,7 +36,7 @@ def features_of(problem: Problem, classifier: Classifier, split: Literal["train"
 
 
 def weights_hash(classifier: Classifier) -> str:
-    """16 hex digits of the SHA-256 of all weights and statistics of a model."""
+    """First 16 hex digits of the SHA-256 of the model's state dict."""
     digest = hashlib.sha256()
     for name, value in sorted(classifier.model.state_dict().items()):
         digest.update(name.encode() + value.detach().cpu().contiguous().numpy().tobytes())
@@ -43,13 +44,14 @@ def weights_hash(classifier: Classifier) -> str:
 
 
 def key(*parts: BaseModel | int) -> str:
-    """A folder name for what depends on these settings, so that fits of other settings do not go on from it."""
+    """A folder name derived from these settings, so that fits with other settings do not resume from its
+    checkpoints."""
     return f"{seed_of(*(part if isinstance(part, int) else part.model_dump_json() for part in parts)):016x}"
 
 
-def judge(problem: Problem, classifier: Classifier) -> Callable[[Head], Figures]:
-    """The figures of a head on the held-out images by the problem's rule, as `learn.validation.validator` gives them;
-    () for the rule "last"."""
+def head_figures(problem: Problem, classifier: Classifier) -> Callable[[Head], Figures]:
+    """The function that gives the figures of a head on the held-out images by the problem's selection rule, as
+    `learn.validation.validator`; () for the rule "last"."""
     if problem.selection == "last":
         return lambda head: ()
     parts = [

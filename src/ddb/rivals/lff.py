@@ -1,12 +1,12 @@
 """LfF, Learning from Failure (Nam, Cha, Ahn, Lee and Shin, NeurIPS 2020, algorithm 1; code: alinlab/LfF, train.py).
 
-Two models learn at once. The biased one minimises the generalised cross-entropy (Zhang and Sabuncu 2018), whose
-gradient is p^q times cross-entropy's, so that it learns what is easy. The other one minimises cross-entropy, each
-sample weighted by its relative difficulty W = CE_b / (CE_b + CE_d). It is what is kept.
+Two models are trained together. The biased model minimises the generalised cross-entropy (Zhang and Sabuncu 2018),
+whose gradient is p^q times that of cross-entropy, so that easy samples dominate. The main model minimises cross-entropy
+with each sample weighted by its relative difficulty W = CE_b / (CE_b + CE_d); it is the result.
 
-Where the equation and the code differ: the code's W compares exponential moving averages of both losses (decay 0.7),
-each divided by the largest of its class, and its biased loss has one more factor q. Default: the code, which made the
-paper's figures; `decay: 0, normalise: false` is the equation, which SubpopBench follows too.
+Where the equation and the code differ: the code's W uses exponential moving averages of both losses (decay 0.7), each
+divided by the largest of its class, and its biased loss has an additional factor q. Default: the code, which produced
+the paper's figures; `decay: 0, normalise: false` is the equation, as in SubpopBench.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Both(nn.Module):
 
 class RelativeDifficulty:
     """The objective for losses [B, 2] (biased, main). `state["averages"]`: moving averages of both losses, float32
-    [N, 2]; `state["seen"]`: uint8 [N]."""
+    [N, 2]; `state["seen"]` uint8 [N]: 1 for images that were in a step."""
 
     def __init__(self, labels: Rows, q: float, decay: float, normalise: bool) -> None:
         self.labels, self.q, self.decay, self.normalise = torch.from_numpy(labels), q, decay, normalise
@@ -55,7 +55,7 @@ class RelativeDifficulty:
         }
 
     def weigh(self, rows: Rows, logits: Tensor, losses: Tensor) -> Tensor:
-        """q p^q for the biased model, with p = exp(-CE_b), and W for the main one."""
+        """float [B, 2]: q p^q for the biased model, with p = exp(-CE_b), and W for the main model."""
         difficulty = self._difficulty(torch.from_numpy(rows), losses)
         return torch.stack([self.q * torch.exp(-self.q * losses[:, 0]), difficulty], dim=1)
 
@@ -88,12 +88,12 @@ def fit_lff(problem: Problem, settings: LfFSettings) -> Fitted:
 def _of_main(
     validate: Callable[[Classifier], Figures] | None, main: Classifier
 ) -> Callable[[Classifier], Figures] | None:
-    """Selection looks at the main model alone."""
+    """`validate` applied to the main model alone."""
     return None if validate is None else lambda _both: validate(main)
 
 
 def _fresh_head(classifier: Classifier, seed: int) -> None:
-    """Another random last layer than the main model's: the two start apart."""
+    """Initialise the last layer with another seed than the main model's, so that the two models differ."""
     torch.manual_seed(seed)
     for module in classifier.head.modules():
         if isinstance(module, nn.Linear):

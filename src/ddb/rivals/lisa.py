@@ -1,15 +1,15 @@
 """LISA (Yao et al., ICML 2022, section 3; code: huaxiuyao/LISA, subpopulation_shifts/train.py).
 
-Each step draws images of every group equally. With probability p_sel it mixes pairs of one label and two attributes
-(intra-label), else pairs of one attribute and two labels (intra-domain); only mixed images are learned from.
-- mixup: a share a pair from Beta(2, 2), pixels and labels.
-- CutMix: one box for each two batches, from Beta(0.2, 0.2) (another flag in the code, which leaves mix_alpha unused
-  there), pasted both ways; the label's share is the area that was left.
-With more than two labels or attributes, the two that are mixed are drawn anew for every step.
+Each step draws equally many images of every group. With probability p_sel it mixes pairs of one label and two
+attributes (intra-label), else pairs of one attribute and two labels (intra-domain). Only mixed images are trained on.
+- mixup: pixels and labels are mixed; one share per pair, from Beta(2, 2).
+- CutMix: one box for two batches, from Beta(0.2, 0.2) (a separate flag in the code, which does not use mix_alpha here);
+  each batch gets the other's box, and the share of the own label is the area outside the box.
+With more than two labels or attributes, the two that are mixed are drawn for every step.
 
-An epoch of the code lasts until the smallest group runs out (4 steps on Waterbirds, so its 300 epochs are 1200 steps);
-here it has as many steps as ERM's, each with as many mixed images as ERM's batch (the code: 32 or, CutMix, 64).
-`pairs: labels` is what its MetaShift run does: halves of a batch of one label are mixed, whatever the attributes.
+An epoch of the code ends when the smallest group is used up (4 steps on Waterbirds, so its 300 epochs are 1200 steps).
+Here an epoch has as many steps as ERM's, each with as many mixed images as ERM's batch (the code: 32; with CutMix 64).
+`pairs: labels` follows the code's MetaShift run: halves of a batch of one label are mixed, whatever their attributes.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ class LISASettings(TrainingSettings):
 
 
 def group_pairs(labels: int, attributes: int, intra_label: bool, rng: np.random.Generator) -> list[Pair]:
-    """Which groups (label * attributes + attribute) are mixed in a step: for every label two attributes, or for every
-    attribute two labels, the lower first."""
+    """The pairs of groups (label * attributes + attribute) that are mixed in a step: for every label two random
+    attributes (`intra_label`), or for every attribute two random labels; the lower first."""
     if intra_label:
         chosen = [sorted(rng.choice(attributes, 2, replace=False)) for _ in range(labels)]
         return [(y * attributes + int(a), y * attributes + int(b)) for y, (a, b) in enumerate(chosen)]
@@ -53,12 +53,13 @@ def group_pairs(labels: int, attributes: int, intra_label: bool, rng: np.random.
 
 
 def mixup_pair(first: Rows, second: Rows, alpha: float, rng: np.random.Generator) -> Batch:
-    """Row i of `first` with row i of `second`; a share for each pair."""
+    """Row i of `first` mixed with row i of `second`; a share is drawn for each pair."""
     return Batch(first, partners=second, share=rng.beta(alpha, alpha, len(first)).astype(np.float32))
 
 
 def cutmix_pair(first: Rows, second: Rows, alpha: float, side: int, rng: np.random.Generator) -> Batch:
-    """Both ways, with one box: twice as many images as pairs."""
+    """Row i of `first` with the box of row i of `second`, and the reverse: twice as many images as pairs, one box for
+    all."""
     box = random_box(rng.beta(alpha, alpha), side, rng)
     area = (box[2] - box[0]) * (box[3] - box[1])
     count = 2 * len(first)
@@ -71,15 +72,15 @@ def cutmix_pair(first: Rows, second: Rows, alpha: float, side: int, rng: np.rand
 
 
 def random_box(share: float, side: int, rng: np.random.Generator) -> Rows:
-    """(top, left, bottom, right) of a box of about (1 - share) of the image, around a random point, cut at the border
-    (the code's rand_bbox, after Yun et al. 2019)."""
+    """int64 (top, left, bottom, right): a box of about 1 - `share` of the image's area around a random point, clipped
+    at the border (the code's rand_bbox, after Yun et al. 2019)."""
     half = int(side * np.sqrt(1 - share)) // 2
     centre = rng.integers(0, side, 2)
     return np.concatenate([np.clip(centre - half, 0, side), np.clip(centre + half, 0, side)])
 
 
 def merged(batches: list[Batch]) -> Batch:
-    """One batch of several mixed ones of the same kind."""
+    """The concatenation of mixed batches, all with boxes or all without."""
     boxes = [batch.boxes for batch in batches if batch.boxes is not None]
     return Batch(
         np.concatenate([batch.rows for batch in batches]),
@@ -90,9 +91,9 @@ def merged(batches: list[Batch]) -> Batch:
 
 
 def selective(pools: list[Rows], shape: tuple[int, int], batch_size: int, side: int, settings: LISASettings) -> Plan:
-    """The steps of an epoch. `pools`: the rows of every group, or of every label, as `pairs` says; `shape`: numbers of
-    labels and attributes; `side`: of an image. ConfigError where there is nothing to pair: with one attribute no pairs
-    of one label, with one label no pairs of one attribute; and where a group (or label) has no images."""
+    """A plan of mixed pairs. `pools`: the rows of every group or of every label, by the setting `pairs`; `shape`:
+    numbers of labels and attributes; `side`: of an image, pixels. ConfigError where pairs cannot be formed (one
+    attribute: no pairs of one label; one label: no pairs of one attribute) or a group (or label) has no images."""
     by_label = settings.pairs == "labels"
     _require_pairs(pools, shape, settings)
     halves = (shape[0] if by_label else min(shape)) * (2 if settings.mix == "cutmix" else 1)
@@ -139,7 +140,7 @@ def _mixed_pair(first: Rows, second: Rows, side: int, settings: LISASettings, rn
 
 
 def _queue(rows: Rows, size: int, steps: int, generator: torch.Generator) -> Iterator[Rows]:
-    """`steps` times `size` of the rows, all of them equally often."""
+    """`steps` arrays of `size` of the rows, in which all rows occur equally often."""
     order = rows[rounds(len(rows), steps * size, generator)]
     return iter(order.reshape(steps, size))
 

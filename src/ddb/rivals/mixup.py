@@ -1,8 +1,8 @@
-"""Mixup (Zhang, Cisse, Dauphin and Lopez-Paz, ICLR 2018): every image is blended with a random other one of its batch,
-and so are the labels.
+"""Mixup (Zhang, Cisse, Dauphin and Lopez-Paz, ICLR 2018): every image and its label are blended with another image of
+the batch and its label.
 
-One share a batch from Beta(alpha, alpha), as the paper's and SubpopBench's code draw it; the cross-entropy of both
-labels, weighted by the share, equals that of the blended label.
+One share per batch is drawn from Beta(alpha, alpha), as in the paper's and SubpopBench's code. The mean of the
+cross-entropies of both labels, weighted by the share, equals the cross-entropy of the blended label.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class MixupSettings(TrainingSettings):
 
 
 def blended(count: int, batch_size: int, alpha: float) -> Plan:
-    """All of `count` images in random order, each batch blended with a permutation of itself."""
+    """A plan of all `count` images in random order; each batch is blended with a permutation of itself."""
 
     def plan(generator: torch.Generator, _classifier: object) -> list[Batch]:
         batches = passes(np.arange(count), batch_size, generator)

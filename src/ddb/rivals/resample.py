@@ -1,7 +1,7 @@
 """ReSample: every group is drawn equally often (Japkowicz 2000; SubpopBench's ReSample, a group-balanced sampler).
 
-Images are drawn with replacement, with a probability in proportion to 1 / size of their group; an epoch has as many
-draws as a pass has images.
+Images are drawn with replacement, with probabilities proportional to 1 / size of their group. An epoch has as many
+steps as one pass over the images.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from ddb.rivals.training import known, train
 
 
 def balanced(groups: Groups, batch_size: int) -> Plan:
-    """Steps in which each group of `groups` int64 [N] is expected equally often."""
+    """A plan that draws each group of `groups` int64 [N] with equal probability."""
     weights = balancing_weights(groups)
     return lambda generator, _classifier: drawn(weights, batch_size, generator)
 
 
 def balancing_weights(groups: Groups) -> npt.NDArray[np.float64]:
-    """float64 [N]: N / size of the image's group, as GroupDRO's sampler has them (group_DRO, data/dro_dataset.py)."""
+    """float64 [N]: N / size of the image's group, as in GroupDRO's sampler (group_DRO, data/dro_dataset.py)."""
     _, inside, sizes = np.unique(groups, return_inverse=True, return_counts=True)
     weights: npt.NDArray[np.float64] = (len(groups) / sizes)[inside]
     return weights

@@ -1,9 +1,9 @@
 """ReWeight: every loss is divided by the size of its group (inverse-frequency weighting; SubpopBench, Yang et al., ICML
 2023, learning/algorithms.py).
 
-The weights' scale is a matter of the learning rate. Default: mean 1 over the training images, so that the loss is the
-mean of the groups' mean losses, on the scale of ERM's. SubpopBench scales to mean 1 over the groups, which makes the
-loss of Waterbirds seven times smaller: `scale: groups`.
+The scale of the weights acts like a factor of the learning rate. Default: mean 1 over the training images, so that the
+loss is the mean of the groups' mean losses, on the scale of ERM's loss. SubpopBench scales to mean 1 over the groups
+(`scale: groups`), which makes the loss on Waterbirds seven times smaller.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class ReWeightSettings(TrainingSettings):
 
 
 def group_weights(groups: Groups, scale: Literal["images", "groups"]) -> npt.NDArray[np.float32]:
-    """float32 [N] in proportion to 1 / size of the image's group; `groups` int64 [N]."""
+    """float32 [N], proportional to 1 / size of the image's group; `groups` int64 [N]."""
     _, inside, sizes = np.unique(groups, return_inverse=True, return_counts=True)
     weights = 1 / sizes.astype(np.float64)
     mean = len(sizes) / len(groups) if scale == "images" else weights.mean()

@@ -1,4 +1,4 @@
-"""Rivals that train the whole network: one call of `learn.fit` a phase."""
+"""Training of a rival: one call of `learn.fit` per phase."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def train(
     phase: str = "training",
     facts: Mapping[str, float | int | str] | None = None,
 ) -> Fitted:
-    """Train `loaded` in place. The checkpoint lies in the problem's folder under the phase's name; a phase that was
-    finished before a kill is read from there."""
+    """Train `loaded` in place. The checkpoint is in the problem's folder under the phase's name; a finished phase is
+    loaded from it, an interrupted one resumed."""
     budget = budget.model_copy(update={"selection": problem.selection})
     folder, seed = problem.folder / phase, seed_of(problem.seed, "rival", phase)
     progress = fit(loaded.classifier, material, budget, problem.runtime, seed, folder)
@@ -28,6 +28,6 @@ def train(
 
 
 def known(groups: Groups | None) -> Groups:
-    """Groups that the rival declared: `fit_rival` has refused a problem that lacks them."""
+    """`groups`, which are not None where the rival declares them (`fit_rival` checks it)."""
     assert groups is not None, "declare the groups in `uses`"
     return groups
