@@ -1,4 +1,4 @@
-"""Stage 1, ERM: train (or load) the plain classifier and record what it thinks of every training and validation image.
+"""Stage 1, ERM: train (or load) the ERM classifier and record its predictions on training and validation images.
 
 Artefacts: `classifier/`, `fit.json` (loss and figures of every epoch) and, where `rank_epoch` is set, that epoch's
 weights: the loss column ranks the samples and then comes from them, all else from the kept epoch.
@@ -40,7 +40,8 @@ PREDICT_BATCH = 128
 
 @dataclass(frozen=True)
 class Training:
-    """What ERM reads. `groups` (columns id, attribute; validation ids) is for selection "worst_group" alone."""
+    """Inputs of the stage. `groups` (columns id, attribute; validation ids) is for epoch selection "worst_group"
+    alone."""
 
     context: Context
     settings: ErmConfig
@@ -50,7 +51,8 @@ class Training:
 def stage(
     context: Context, settings: ErmConfig, content: Mapping[str, object], group_labels: pa.Table | None = None
 ) -> Stage:
-    """`group_labels` (columns id, attribute; validation ids) is for selection "worst_group" alone."""
+    """A row per training and validation image. `group_labels` (columns id, attribute; validation ids) is for epoch
+    selection "worst_group" alone."""
     dataset, work = context.dataset, Training(context, settings, group_labels)
     samples = pa.concat_tables([dataset.split("train"), dataset.split("val")])
     ids = samples["id"].to_pylist()
@@ -139,7 +141,7 @@ def _worker(context: Context, samples: pa.Table, loaded: LoadedClassifier, runti
 
 
 def _ranking_classifier(loaded: LoadedClassifier, folder: Path) -> LoadedClassifier | None:
-    """The classifier as it was at `rank_epoch`; None where the kept epoch ranks."""
+    """The classifier with the weights of `rank_epoch`; None where the samples are ranked with the kept epoch."""
     if not (folder / RANKING).exists():
         return None
     twin = load_classifier(folder / CLASSIFIER)

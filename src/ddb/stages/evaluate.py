@@ -1,7 +1,7 @@
-"""Stage 8, evaluation: test images under the classifier before (ERM) and after (retrained), and what they tell.
+"""Stage 8, evaluate: predictions of the classifiers before (ERM) and after (retrained) on test images, and figures.
 
 The only stage that sees attributes. Artefact: `metrics.json`: figures `before` and `after` per group, `counts`,
-`selection`, and three measures of what the classifier looks at: `flip_rate`, `shortcut_reliance`, `leak`.
+`selection`, and three measures of shortcut learning: `flip_rate`, `shortcut_reliance`, `leak`.
 """
 
 from __future__ import annotations
@@ -39,16 +39,16 @@ from ddb.stages.slots import rows_of
 METRICS = "metrics.json"
 FAMILIAR = "in_distribution"
 MEASURED_AT_ONCE = 128
-"""Images in a batch of what looks into the classifiers: a constant, since last bits of the figures depend on it."""
+"""Batch size of the measures of shortcut learning: a constant, since the last bits of the figures depend on it."""
 RELIANCE_IMAGES = 64
 PROBE_PAIRS, PROBE_IMAGES, PROBE_LEAST = 512, 1024, 10
-"""Most pairs that the leak test uses, most training images that its probe is tried on, fewest pairs on either side."""
+"""Leak test: most pairs, most training images that the probe is applied to, fewest pairs to fit or to test it."""
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What the figures are computed from: `dataset` with its attributes, the classifiers before and after, the folder
-    of decoded pixels."""
+    """Inputs of the figures: `dataset` with its attributes, the classifiers before and after, the folder of decoded
+    pixels."""
 
     dataset: Dataset
     loaded: Mapping[str, LoadedClassifier]
@@ -70,7 +70,8 @@ class Evaluation:
 def stage(
     context: Context, dataset: Dataset, settings: EvaluateConfig, data: DataConfig, content: Mapping[str, object]
 ) -> Stage:
-    """`dataset` with its attributes. Predictions are computed in float32 whatever `precision` says."""
+    """A row per test image. `dataset` with its attributes. Predictions are computed in float32, whatever the setting
+    `precision`."""
     ids = dataset.split("test")["id"].to_pylist()
     familiar = [f"{FAMILIAR}/{row:06d}" for row in range(settings.in_distribution)]
 
@@ -151,7 +152,7 @@ def _worker(evaluation: Evaluation, familiar: list[str], data: DataConfig) -> Wo
 
 
 def measure(tables: Tables, evaluation: Evaluation) -> dict[str, Any]:
-    """All of metrics.json, from the outcomes of this stage and the tables of those before it."""
+    """The content of metrics.json, from the rows of this stage and the tables of the stages before it."""
     outcomes = tables.table("evaluate")
     outcomes = outcomes.filter(pc.equal(outcomes["status"], OK))
     fit = tables.table("retrain").to_pylist()[0]
@@ -176,7 +177,7 @@ def _attributes(samples: pa.Table) -> npt.NDArray[np.int64]:
 
 
 def _figures(dataset: Dataset, outcomes: pa.Table, when: str) -> dict[str, Any]:
-    """Per group and over all test images that have an outcome; each with its own attribute."""
+    """Figures per group and over all test images that have predictions."""
     rows = outcomes.filter(pc.equal(outcomes["split"], "test"))
     train = dataset.split("train")
     counts = Counter(map(Group, train["label"].to_pylist(), _attributes(train).tolist()))
@@ -196,7 +197,7 @@ def _counts(tables: Tables) -> dict[str, Any]:
 
 
 def _familiar(outcomes: pa.Table) -> dict[str, Any] | None:
-    """Accuracy on images drawn like the training images; None where none were drawn."""
+    """Accuracy on images drawn from the training distribution; None where there are none."""
     rows = outcomes.filter(pc.equal(outcomes["split"], FAMILIAR))
     if not len(rows):
         return None
@@ -206,7 +207,7 @@ def _familiar(outcomes: pa.Table) -> dict[str, Any] | None:
 
 
 def _shuffled(candidates: Counterfactuals) -> Rows:
-    """Kept candidates by the hash of their id, so that the first n are a random sample."""
+    """Kept candidates sorted by the hash of their id, so that the first n are a random sample."""
     kept = np.flatnonzero(candidates.kept)
     return np.array(sorted(kept.tolist(), key=lambda row: _hash(candidates.ids[row])), np.int64)
 
@@ -222,7 +223,7 @@ def _pairs(evaluation: Evaluation, candidates: Counterfactuals, rows: Rows) -> t
 
 
 def _flip_rate(evaluation: Evaluation, candidates: Counterfactuals, kept: Rows) -> dict[str, Any] | None:
-    """The retrained classifier has learned from these pairs, all but the held-out ones."""
+    """Flip rate over the kept pairs. The retrained classifier was trained on them, apart from the held-out ones."""
     if not len(kept):
         return None
     followed: dict[str, list[bool]] = {when: [] for when in evaluation.loaded}
@@ -237,7 +238,7 @@ def _flip_rate(evaluation: Evaluation, candidates: Counterfactuals, kept: Rows) 
 
 
 def _reliance(evaluation: Evaluation, tables: Tables) -> dict[str, Any] | None:
-    """On segmented source images; None where there are none."""
+    """Shortcut reliance on segmented source images; None where there are none."""
     masks = tables.table("segment", ["id", "status"])
     usable: list[str] = masks.filter(pc.equal(masks["status"], OK))["id"].to_pylist()
     ids = sorted(usable, key=_hash)[:RELIANCE_IMAGES]
@@ -255,8 +256,8 @@ def _reliance(evaluation: Evaluation, tables: Tables) -> dict[str, Any] | None:
 
 
 def _leak(evaluation: Evaluation, candidates: Counterfactuals, kept: Rows) -> dict[str, Any] | None:
-    """The leak test on ERM features: half of the pairs (by source) teach the probe; the others, and training images
-    that it has not seen, try it. None where there are too few pairs."""
+    """The leak test on ERM features: the probe is fitted to half of the pairs (split by source) and applied to the
+    other half and to training images that are not among its sources. None where there are too few pairs."""
     rows = kept[:PROBE_PAIRS]
     sources = [candidates.source_ids[row] for row in rows.tolist()]
     teach = np.array([int(_hash(item)[:2], 16) % 2 == 0 for item in sources], bool)

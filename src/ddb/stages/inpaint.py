@@ -1,7 +1,7 @@
 """Stage 4, inpaint: counterfactuals. The causal part of a source is repainted as another class; the rest stays.
 
-Planned: every usable source of every direction within its budget (variant 0), then what `retry` asks for. A
-candidate's seed is a hash of the run's seed, source, target and variant: any image can be made again alone.
+Planned: the usable sources of every direction within its budget (variant 0), then the candidates that `retry` adds. The
+seed of a candidate is a hash of the run's seed, source, target and variant, so it can be painted again alone.
 """
 
 from __future__ import annotations
@@ -42,7 +42,8 @@ def stage(
     extent: Mapping[str, object],
     retry: Retry | None = None,
 ) -> Stage:
-    """A row per counterfactual. `segmentation` finds the new objects where `settings.paste` asks for them."""
+    """A row per counterfactual. `segmentation` finds the painted object in the output where `settings.paste` needs
+    it."""
     objects = settings.paste == "objects"
 
     def open_worker(models: Models, tables: Tables, folder: Path, fixed: Fixed) -> Worker:
@@ -73,7 +74,7 @@ def stage(
 
 
 def plan(dataset: Dataset, tables: Tables, per_class: PerClass, retry: Retry | None) -> list[str]:
-    """Candidate ids: direction by direction, lowest ERM loss first; retries after them."""
+    """Candidate ids: direction by direction, lowest ERM loss first; then those of `retry`."""
     predictions, classes = tables.table("erm"), len(dataset.classes)
     masks = tables.table("segment", ["id", "status"]).to_pylist()
     usable = {row["id"] for row in masks if row["status"] == OK}
@@ -98,7 +99,7 @@ def split_id(name: str) -> tuple[str, int, int]:
 
 @dataclass(frozen=True)
 class _Painter:
-    """The worker: candidate ids to rows."""
+    """The stage's worker: candidate ids -> rows."""
 
     context: Context
     settings: InpaintConfig

@@ -24,7 +24,7 @@ from ddb.records import OK, TOKENS
 from ddb.stage import Batch, Fixed, Need, Row, Stage, Tables, Worker
 
 SEGMENTED_AT_ONCE = 16
-"""Representatives in a batch of the segmenter: a constant, since last bits depend on it."""
+"""Batch size of the segmenter: a constant, since the last bits of masks depend on it."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,8 @@ class Learning:
 
 
 def stage(context: Context, settings: Learning, content: Mapping[str, object]) -> Stage:
-    """A row per class. With copy-paste or without representatives no token is learned and nothing is loaded."""
+    """A row per class. With backend copy_paste, or without representatives, no token is learned and no model is
+    loaded."""
 
     def open_worker(models: Models, tables: Tables, folder: Path, fixed: Fixed) -> Worker:
         inverter = open_inverter(settings.invert, settings.inpaint, context, models)
@@ -63,7 +64,8 @@ def stage(context: Context, settings: Learning, content: Mapping[str, object]) -
 
 @dataclass(frozen=True)
 class _Example:
-    """A representative: its image, object mask and region (None where segmentation gave no usable one)."""
+    """A representative: its image, object mask and region to repaint (None where segmentation found none that is
+    usable)."""
 
     image: Image
     object_mask: Mask
@@ -103,7 +105,7 @@ class _Inversion:
         return representatives(predictions, label, settings.representatives, settings.noise_quantile)
 
     def _examples(self, ids: Sequence[str]) -> dict[str, _Example]:
-        """Readable images by id, segmented; what cannot be read or segmented is left out."""
+        """Segmented images by id, without those that cannot be read or segmented."""
         dataset, images = self.context.dataset, {}
         paths = {name: dataset.samples["image"][dataset.rows[name]].as_py() for name in ids}
         for name in ids:
@@ -122,7 +124,7 @@ class _Inversion:
         return examples
 
     def _learn(self, inverter: Inverter, label: int, examples: Sequence[_Example]) -> Learned:
-        """Learn from the examples with a usable region; from whole images only if none has one."""
+        """Learn from the examples with a usable region; if none has one, from whole images."""
         masked = [example for example in examples if example.region is not None]
         lesson = Lesson(
             label=label,

@@ -1,9 +1,10 @@
 """Stage 6, pruning with two heads: a verdict and its reason for every scored candidate (method section 6, paper).
 
-psi: the ERM model still sees the original class. rho: the repainted region does not speak for the new class.
-Verdicts are a pure function of all scores, so thresholds cost nothing to change. A rule and its fallback are applied to
-the candidates of one direction and one prompt together: where `inpaint.variety` gives several prompts, no head empties
-one of them (a colour that the ERM model finds hard, say).
+Head psi rejects candidates that the ERM model still predicts as the original class; head rho rejects those whose
+repainted region contributes too little to the new class. Verdicts are a pure function of the scores, so a new threshold
+needs no new image. A rule and its fallback are applied to the candidates of one direction and one prompt together.
+Where `inpaint.variety` makes several prompts, therefore, no head rejects all candidates of one prompt (for instance of
+a colour with low psi).
 """
 
 from __future__ import annotations
@@ -32,19 +33,19 @@ from ddb.stage import Fixed, Need, Row, Stage, Tables, Worker, error_row
 log = logging.getLogger("ddb")
 Flags = npt.NDArray[np.bool_]
 Inputs = tuple[pa.Table, pa.Table, Mapping[int, float], PruneConfig, Mapping[Direction, int]]
-"""What `decide` and `summary` take."""
+"""Arguments of `decide` and `summary`."""
 Places = npt.NDArray[np.int64]
 SUMMARY = "summary.json"
 SCORED = ("psi_from", "psi_to", "psi_from_source", "rho")
 """Columns of the score table that the rules read."""
 LEAST_CELL = 10
-"""Candidates of one direction and prompt below which a rule looks at the whole direction."""
+"""Number of candidates of one direction and prompt below which a rule uses those of the whole direction."""
 
 
 @dataclass(frozen=True)
 class Judged:
-    """One direction: which rows (positions in the score table) each head prunes, and the rules that each head used, by
-    prompt."""
+    """The verdicts of one direction: `rows`: positions in the score table; for each of them whether a head rejects it;
+    the rule that each head used, by prompt."""
 
     direction: Direction
     rows: npt.NDArray[np.int64]
@@ -111,7 +112,7 @@ def decide(
     budgets: Mapping[Direction, int] | None = None,
 ) -> list[Row]:
     """A verdict row for every row of `scores` with status ok, in its order. A row whose scores are not finite is an
-    error row: no rule can judge it.
+    error row.
 
     mean_probability: Psi of every class. budgets: most images to keep in each direction (missing: no limit).
     """
@@ -198,8 +199,8 @@ def _judge(
 
 
 def _cells(part: Mapping[str, npt.NDArray[Any]]) -> list[tuple[str, Places, Places]]:
-    """(prompt, its rows, the rows that it is judged with) of a direction: its own, or where these are fewer than
-    `LEAST_CELL`, so that a quantile or a share of them means little, all of the direction."""
+    """For each prompt of a direction (prompt, its rows, the rows that a rule is computed from): its own rows; where
+    these are fewer than `LEAST_CELL`, too few for a quantile or a share, all rows of the direction."""
     everything, cells = np.arange(len(part["prompt"])), []
     for prompt in dict.fromkeys(part["prompt"].tolist()):
         own = np.flatnonzero(part["prompt"] == prompt)
@@ -210,7 +211,7 @@ def _cells(part: Mapping[str, npt.NDArray[Any]]) -> list[tuple[str, Places, Plac
 def _psi_head(part: Mapping[str, npt.NDArray[Any]], mean: float, settings: PruneConfig) -> tuple[Flags, str]:
     psi = part["psi_from"]
     relative = psi >= settings.psi_ratio * part["psi_from_source"]
-    # Highest psi_from first; where it is rounded to 1, psi_to still tells candidates apart.
+    # Highest psi_from first; candidates whose psi_from rounds to 1 are ordered by psi_to.
     ranks = _ranks(-psi, part["psi_to"], part["id"])
     quantile = ranks < int(settings.fallback_quantile * len(psi))
     rules = {"off": np.zeros(len(psi), bool), "literal": psi >= mean, "relative": relative, "quantile": quantile}
@@ -233,7 +234,7 @@ def _rho_head(part: Mapping[str, npt.NDArray[Any]], settings: PruneConfig) -> tu
 
 
 def _first_mild(names: Sequence[str], rules: Mapping[str, Flags], settings: PruneConfig) -> tuple[Flags, str]:
-    """The first rule that leaves enough of the direction; the last one if none does."""
+    """The first rule that rejects at most the share `settings.max_pruned`; the last rule if none does."""
     for name in names[:-1]:
         if rules[name].mean() <= settings.max_pruned:
             return rules[name], name
@@ -241,7 +242,7 @@ def _first_mild(names: Sequence[str], rules: Mapping[str, Flags], settings: Prun
 
 
 def _over_budget(part: Mapping[str, npt.NDArray[Any]], passed: Flags, budget: int | None) -> Flags:
-    """Passed candidates beyond the budget: first variants stay first, then the highest rho."""
+    """Flags of the passed candidates beyond the budget, which keeps low variants first, then high rho."""
     over = np.zeros(len(passed), bool)
     if budget is not None:
         order = np.lexsort((part["id"], -part["rho"], part["variant"]))
@@ -272,7 +273,7 @@ def _rows(scores: pa.Table, judged: Sequence[Judged]) -> list[Row]:
 
 
 def _finite(scores: pa.Table) -> pa.ChunkedArray:
-    """Bool for every row: whether all that the rules read is a finite number."""
+    """Bool for every row: whether all columns of `SCORED` are finite."""
     flags = [pc.fill_null(pc.is_finite(scores[name]), False) for name in SCORED]
     return reduce(pc.and_, flags)
 

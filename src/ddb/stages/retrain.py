@@ -1,7 +1,7 @@
 """Stage 7, retraining with the kept counterfactuals: L = L_train + sum_c gamma_c L_gen_c (method section 7, paper).
 
-Artefacts: `classifier/` and `fit.json`. With selection "counterfactual" a fifth of the kept pairs (by the hash of
-their source) is never trained on: it takes the place of group labels in choosing the epoch.
+Artefacts: `classifier/` and `fit.json`. With epoch selection "counterfactual" a fifth of the kept pairs (by the hash of
+their source) is held out from training and used instead of group labels to select the epoch.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ PREDICT_BATCH = 128
 
 @dataclass(frozen=True)
 class Retraining:
-    """What retraining reads. `gammas`: a weight for every class; `groups` (columns id, attribute; validation ids) is
-    for selection "worst_group" alone."""
+    """Inputs of the stage. `gammas`: a weight for every class; `groups` (columns id, attribute; validation ids) is for
+    epoch selection "worst_group" alone."""
 
     context: Context
     settings: RetrainConfig
@@ -63,7 +63,7 @@ def stage(
     content: Mapping[str, object],
     group_labels: pa.Table | None = None,
 ) -> Stage:
-    """`group_labels` (columns id, attribute; validation ids) is for selection "worst_group" alone."""
+    """One row. `group_labels` (columns id, attribute; validation ids) is for epoch selection "worst_group" alone."""
     gammas = loss_weights(settings.gammas, len(context.dataset.classes))
     work = Retraining(context, settings, erm, gammas, group_labels)
 
@@ -144,8 +144,8 @@ def _material(work: Retraining, tables: Tables, loaded: LoadedClassifier, runtim
 
 @dataclass(frozen=True)
 class _Parts:
-    """The kept counterfactuals as retraining takes them: those that choose the epoch, and class by class those that are
-    learned from. `name` starts the names of the files that their pixels are kept in, and says which they are."""
+    """The kept counterfactuals in two parts: those held out for epoch selection, and for each class those to train on.
+    `name`: prefix of the names of the files that cache their pixels; it identifies them."""
 
     candidates: Counterfactuals
     work: Retraining
@@ -154,19 +154,19 @@ class _Parts:
 
     @property
     def _apart(self) -> Mask:
-        """Bool [N]: those that choose the epoch."""
+        """Bool [N]: whether held out for epoch selection."""
         by_pairs = self.work.settings.selection == "counterfactual"
         return self.candidates.held_out if by_pairs else np.zeros(len(self.candidates), np.bool_)
 
     def held(self) -> Held:
-        """Counterfactuals that choose the epoch: a cell for every (class, made-from class)."""
+        """The counterfactuals for epoch selection, with a cell for every (class, class of the source)."""
         rows = np.flatnonzero(self.candidates.kept & self._apart)
         labels = self.candidates.to_labels[rows]
         cells = len(self.work.gammas) * (1 + self.candidates.from_labels[rows]) + labels
         return Held(self._squares(rows, "held"), labels, cells)
 
     def terms(self) -> tuple[Term, ...]:
-        """One loss term for every class that has counterfactuals and a weight."""
+        """One loss term for every class that has counterfactuals to train on and a positive weight."""
         terms, own = [], self.candidates.kept & ~self._apart
         for label, gamma in enumerate(self.work.gammas):
             rows = np.flatnonzero(own & (self.candidates.to_labels == label))

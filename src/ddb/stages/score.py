@@ -1,5 +1,5 @@
-"""Stage 5, scores of every candidate under the ERM classifier: psi (what class it sees) and rho (what the repainted
-region contributes to the new class), apart from any threshold (method section 6).
+"""Stage 5, score: psi and rho of every candidate under the ERM classifier, independent of any threshold (method section
+6). psi are its class probabilities; rho is the contribution of the repainted region to the new class.
 
 rho = sum over the mask of the integrated gradients of f_to from the source x to the counterfactual x'. At the
 classifier's own input the mask is every pixel that a repainted pixel can influence; where all pixels outside it are
@@ -43,8 +43,8 @@ SMALLER = "lower erm.image_size, or free the device"
 
 @dataclass(frozen=True)
 class Pair:
-    """A source and its counterfactual at the classifier's input size [S, S, 3], `mask` [S, S]: what may differ there;
-    `area`: share of the image that does, at its own size."""
+    """A source and its counterfactual at the classifier's input size, uint8 [S, S, 3]; `mask` bool [S, S]: pixels that
+    may differ; `area`: share of the image's pixels that differ, at its own size."""
 
     source: Pixels
     image: Pixels
@@ -54,7 +54,8 @@ class Pair:
 
 @dataclass(frozen=True)
 class Pairs:
-    """A batch of them, black in empty slots: sources and images [N, S, S, 3], masks [N, S, S], labels [N]."""
+    """A batch of pairs: sources and images uint8 [N, S, S, 3], masks bool [N, S, S], labels [N]; empty slots are
+    black."""
 
     sources: Pixels
     images: Pixels
@@ -65,7 +66,7 @@ class Pairs:
 
 @dataclass(frozen=True)
 class Scorer:
-    """What scores are computed with."""
+    """The classifier and settings of the scores."""
 
     loaded: LoadedClassifier
     settings: ScoreConfig
@@ -79,7 +80,7 @@ class Scorer:
 
 
 def stage(context: Context, settings: ScoreConfig, content: Mapping[str, object]) -> Stage:
-    """Rows for all candidates with status ok. Scores are computed in float32 whatever `precision` says."""
+    """A row per candidate with status ok. Scores are computed in float32, whatever the setting `precision`."""
 
     def open_worker(models: Models, tables: Tables, folder: Path, fixed: Fixed) -> Worker:
         loaded = models.open(CLASSIFIER, lambda: load_classifier(tables.folder("erm") / "classifier"))
@@ -159,7 +160,7 @@ def _stacked(slots: Sequence[Pair | None], batch: Batch, candidates: Counterfact
 
 
 def _scores(pairs: Pairs, mapped: npt.NDArray[np.bool_], scorer: Scorer) -> dict[str, list[Any]]:
-    """The columns of `records.SCORES` that the model gives, a value a slot."""
+    """The columns of `records.SCORES` that come from the model, one value per slot."""
     settings, count = scorer.settings, len(pairs.sources)
     before, after = (
         predict.logits(scorer.classifier, pixels, scorer.runtime, scorer.batch_size)

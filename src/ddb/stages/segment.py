@@ -1,4 +1,4 @@
-"""Stage 3, segment: the causal part of every image that counterfactuals are made from, and the region to repaint.
+"""Stage 3, segment: the object mask (causal part) of every source, and the region to repaint.
 
 Planned: the majority of each class (lowest ERM loss), as many as its largest budget asks for (method.md sections 2, 4).
 """
@@ -23,7 +23,7 @@ from ddb.stages.slots import failed_row, filled, given, rows_of
 
 
 def stage(context: Context, settings: SegmentConfig, painting: InpaintConfig, content: Mapping[str, object]) -> Stage:
-    """`painting` says how many sources each class gives (`per_class`)."""
+    """A row per source. `painting.per_class` decides the number of sources of each class."""
     dataset = context.dataset
     paths = dict(zip(dataset.samples["id"].to_pylist(), dataset.samples["image"].to_pylist(), strict=True))
 
@@ -53,7 +53,7 @@ def stage(context: Context, settings: SegmentConfig, painting: InpaintConfig, co
 
 
 def sources(tables: Tables, classes: int, per_class: PerClass) -> list[str]:
-    """Ids of the images that counterfactuals are made from: class by class, lowest ERM loss first."""
+    """Ids of the sources: class by class, lowest ERM loss first."""
     predictions = tables.table("erm")
     needed = budgets(predictions, classes, per_class)
     counts = [max([n for (label, _), n in needed.items() if label == own], default=0) for own in range(classes)]

@@ -1,4 +1,4 @@
-"""A batch with one item in each slot: what fails takes no other item with it, and the batch keeps its shape."""
+"""Batches of fixed shape with one item per slot: an item that fails leaves an empty slot and affects no other item."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from ddb.stage import TRACEBACK, Batch, Row, error_row
 
 T = TypeVar("T")
 ITEM_ERRORS = (DDBError, ValueError, ArithmeticError, LookupError, TypeError)
-"""What an item may raise that is wrong with it alone. A full disk, or memory that runs out, is not among them."""
+"""Errors that concern one item alone. A full disk (OSError) and MemoryError are not among them."""
 
 
 def filled(batch: Batch, load: Callable[[str], T]) -> tuple[list[T | None], dict[str, Row]]:
-    """`load(id)` in each slot, None in an empty one and where it fails; and the error rows of those that failed.
+    """`load(id)` for each slot (None in an empty slot and where it fails), and the error rows of the items that failed.
 
-    A full disk or memory that runs out passes through (OSError, MemoryError), unless it is a file that cannot be read.
+    OSError and MemoryError pass through, apart from a file that cannot be read.
     """
     slots: list[T | None] = []
     failed: dict[str, Row] = {}
@@ -35,7 +35,7 @@ def filled(batch: Batch, load: Callable[[str], T]) -> tuple[list[T | None], dict
 
 
 def given(slots: Sequence[T | None]) -> list[T | Failed]:
-    """The slots as backends take them: a blank keeps the place of an empty one."""
+    """The slots as the input of a backend: `Failed` in empty slots."""
     return [Failed("an empty slot") if item is None else item for item in slots]
 
 
@@ -45,7 +45,7 @@ def failed_row(name: str, failed: Failed) -> Row:
 
 
 def stacked(slots: Sequence[npt.NDArray[np.uint8] | None], shape: tuple[int, ...]) -> npt.NDArray[np.uint8]:
-    """The slots' arrays of this shape as one array; an empty slot is black."""
+    """The slots' arrays of this shape stacked to one array [N, *shape]; empty slots are 0."""
     pixels = np.zeros((len(slots), *shape), np.uint8)
     for slot, item in enumerate(slots):
         if item is not None:
@@ -54,8 +54,8 @@ def stacked(slots: Sequence[npt.NDArray[np.uint8] | None], shape: tuple[int, ...
 
 
 def rows_of(batch: Batch, failed: Mapping[str, Row], row: Callable[[int, str], Row]) -> list[Row]:
-    """A row for each id of the batch, in order: its error row, or `row(slot, id)`, which is an error where it raises
-    one of `ITEM_ERRORS` or a number in it is not finite."""
+    """A row for each id of the batch, in order: its error row, or `row(slot, id)`. An error row as well where `row`
+    raises one of `ITEM_ERRORS` or returns a number that is not finite."""
     rows = []
     for slot, name in enumerate(batch):
         if name is None:
