@@ -1,4 +1,4 @@
-"""What a bench was asked to do; unknown names are refused before anything is computed."""
+"""The options of a bench, checked before anything is computed."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ ENGINES = ("local",)
 
 @dataclass(frozen=True)
 class Options:
-    """`methods` in order; `named`: they were listed by name, so none of them may be left out. `select`: the selection
-    rule, which chooses epochs and hyperparameters. `search`: hyperparameters are searched with the first seed, with
-    every seed, or not at all. `concepts`: DISC's folder of concept images. `processes`: number of parts run at once."""
+    """`methods`: in order; `named`: whether they were listed by name, so that none may be left out. `select`: the rule
+    that selects epochs and hyperparameters. `search`: "first", "every" or "off": the seeds with which hyperparameters
+    are searched. `concepts`: DISC's folder of concept images. `processes`: number of parts that run at once."""
 
     methods: tuple[str, ...]
     named: bool
@@ -37,7 +37,7 @@ class Options:
 
 @dataclass(frozen=True)
 class Asked:
-    """The words of the command line, as they were given."""
+    """The options of the command line, unparsed."""
 
     methods: str
     seeds: int

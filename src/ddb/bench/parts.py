@@ -1,4 +1,4 @@
-"""The work of a bench in parts: which parts there are, what each needs, how it is run, and the figures of all of them.
+"""The parts of a bench: their list, the parts that each needs, their computation, and the figures of all of them.
 
 A part writes its records into the bench folder. Records that exist are not made again, so a part that another process
 has run (`team.py`) is only read here.
@@ -35,7 +35,7 @@ RUN, ORACLE = "run", "oracle"
 
 @dataclass(frozen=True)
 class Part:
-    """One method or study of a seed (counted from 0), or what several of them share: the seed's run, the oracle."""
+    """One method or study of a seed (index from 0), or work that several of them share: the seed's run, the oracle."""
 
     seed: int
     name: str
@@ -43,7 +43,7 @@ class Part:
 
 @dataclass(frozen=True)
 class _FirstSeed:
-    """What the first seed's data set allows: `methods` that can run, `left_out`: name -> reason, `notes` for people."""
+    """Facts of the first seed's data set: `methods` that can run, `left_out`: name -> reason, `notes` for people."""
 
     methods: list[Method]
     left_out: dict[str, str]

@@ -1,4 +1,4 @@
-"""Which setting of a method is taken: the one with the best validation figures, of equals the first. Nothing else."""
+"""The choice of a method's setting: the one with the best validation figures, the first of equals."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ddb.errors import StageFailed
 
 
 def best(fits: Sequence[Record]) -> int:
-    """The place of the fit with the highest `figures`, compared from left to right. A fit that failed has none.
+    """The index of the fit with the highest `figures`, compared from left to right; failed fits have none.
 
     Raises StageFailed where all failed."""
     tried = [place for place, fit in enumerate(fits) if fit["figures"]]

@@ -1,4 +1,4 @@
-"""ddb and its rivals under one name: what they are called, which labels they see, which settings a search tries."""
+"""ddb and its rivals as `Method`: title, the labels that each uses, and the settings that a search tries."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ddb.rivals import RIVALS, Generated, Settings, visible
 
 
 class DdbSettings(Settings):
-    """What a search varies of ddb: later stages alone, so that no image is made again."""
+    """Settings of ddb that a search varies: of the stages after inpaint alone, so that no image is painted again."""
 
     gamma_scale: float = Field(1.0, gt=0, description="multiplies retrain.gammas, the weights of counterfactuals")
     psi: Literal["preset", "literal", "relative", "off"] = Field(
@@ -41,7 +41,7 @@ def ddb_grid(config: RunConfig) -> tuple[Mapping[str, Any], ...]:
 
 @dataclass(frozen=True)
 class Method:
-    """`uses`: of `ddb.rivals.USES`; `grid`: the settings that a search tries; `given`: settings that are no choice."""
+    """`uses`: values of `ddb.rivals.USES`; `grid`: the settings that a search tries; `given`: fixed settings."""
 
     name: str
     title: str
@@ -90,4 +90,4 @@ def _check(found: Method, trial: Trial) -> None:
 
 
 _TO_COME = Generated(Images(np.empty((0, 1, 1, 3), np.uint8), np.empty(0, np.int64)), *np.empty((2, 0), np.int64))
-"""Stands for the counterfactuals that will be painted for methods that learn from them."""
+"""Placeholder of the counterfactuals that will be painted for methods that train on them."""

@@ -1,6 +1,6 @@
 """One fit of one method with one setting at one seed, and the search over a method's settings.
 
-What a fit sees is the trial's `Problem`, or for ddb its run folder up to retraining: training and validation images.
+The input of a fit is the trial's `Problem`, or for ddb its run folder up to retraining: training and validation images.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from ddb.rivals import RIVALS, Settings, TrainingSettings, fit_rival
 
 @dataclass(frozen=True)
 class Fits:
-    """The fits of one seed. `told` is called after each with what took how many seconds."""
+    """The fits of one seed. `told` is called after each with its record and the seconds that it took."""
 
     folder: Folder
     trial: Trial
@@ -47,7 +47,7 @@ class Fits:
         return records[place], settings[place]
 
     def fit(self, method: Method, values: Mapping[str, Any]) -> Record:
-        """The record of a fit; made now if it is not there. A fit whose loss was not finite has no figures."""
+        """The record of a fit, which is run if there is none. A fit whose loss was not finite has no figures."""
         key = self.key(method, values)
         if (found := self.folder.read(key)) is not None:
             return found
@@ -64,7 +64,7 @@ class Fits:
         return found
 
     def classifier(self, method: Method, values: Mapping[str, Any]) -> LoadedClassifier:
-        """The classifier of a fit that is there."""
+        """The classifier of a finished fit."""
         return load_classifier(self.classifier_folder(method, values))
 
     def classifier_folder(self, method: Method, values: Mapping[str, Any]) -> Path:
@@ -74,7 +74,7 @@ class Fits:
         return self.folder.path(key).with_suffix("")
 
     def key(self, method: Method, values: Mapping[str, Any]) -> Key:
-        """The fit's record is known by all that decides it."""
+        """The key of the fit's record: a fingerprint of everything that its figures depend on."""
         trial, settings = self.trial, _checked(method, values)
         paints = method.needs_images or trial.select == "counterfactual"
         made_from: Record = {
@@ -94,7 +94,7 @@ class Fits:
         if isinstance(settings, DdbSettings):
             return self._fit_ddb(settings)
         home = self._work(method)
-        if isinstance(settings, TrainingSettings):  # others key what they keep by what it depends on
+        if isinstance(settings, TrainingSettings):  # other rivals put the settings into the names of their caches
             home = home / self.key(method, values).stem
         problem = replace(self.trial.problem, folder=home)
         fitted = fit_rival(RIVALS[method.name], problem, {**values, **method.given})
@@ -102,7 +102,7 @@ class Fits:
         return fitted.figures, dict(fitted.facts)
 
     def _fit_ddb(self, settings: DdbSettings) -> tuple[Figures, Mapping[str, Any]]:
-        """Retrain in the run folder, or in another one that shares all stages before pruning. All settings are judged
+        """Retrain in the run folder, or in another one that shares all stages before pruning. All settings are compared
         on the same validation images."""
         folder, trial = self._run_folder(settings), self.trial
         if folder != trial.run:
@@ -137,7 +137,7 @@ def _classifier(run: Path) -> Path:
 
 
 def _emptied(folder: Path) -> Path:
-    """A new folder, what a kill left of it removed."""
+    """An empty folder at this path; files of an interrupted fit are removed."""
     if (folder / CARD).exists():
         (folder / CARD).unlink()
     folder.mkdir(parents=True, exist_ok=True)

@@ -1,6 +1,6 @@
 """One seed of a bench: its data, the ddb run whose stages all methods share, and the `Problem` that methods get.
 
-Nothing here reads the test split (`scores.py` alone does); what methods see are training and validation images.
+Nothing here reads the test split (only `scores.py` does); methods get training and validation images.
 """
 
 from __future__ import annotations
@@ -43,7 +43,8 @@ PREDICT_BATCH = 128
 
 @dataclass(frozen=True)
 class Trial:
-    """`number` counts seeds from 0; `folder` is the seed's; `config` has the seed and the selection rule in it."""
+    """`number`: index of the seed, from 0; `folder`: the seed's; `config`: settings with this seed and selection
+    rule."""
 
     number: int
     folder: Path
@@ -54,7 +55,7 @@ class Trial:
 
     @property
     def run(self) -> Path:
-        """The run folder whose stages are shared."""
+        """The run folder whose stages all methods share."""
         return self.folder / "run"
 
     @property
@@ -66,7 +67,7 @@ class Trial:
         return load_classifier(self.workspace.folder("erm") / "classifier")
 
     def made_from(self, stage: str) -> str:
-        """What a finished stage of the run contributes to fingerprints; "" where it is not finished."""
+        """The part of a fingerprint that identifies the result of a stage of the run; "" where it is not finished."""
         current, done = self.workspace.current(stage), self.workspace.done(stage)
         return f"{current.fingerprint}:{done.digest}" if current and done else ""
 
@@ -82,7 +83,7 @@ class Trial:
 
     @cached_property
     def problem(self) -> Problem:
-        """All that any method may see; `fit_rival` takes away what a rival does not declare."""
+        """The problem with all labels and images; `fit_rival` removes those that a rival does not declare."""
         train, val = (self.dataset.split(name) for name in ("train", "val"))
         generated, val_pairs = None, None
         if self.painted:
@@ -130,7 +131,8 @@ class Trial:
         return Generated(images, found.from_labels[rows], sources)
 
     def _held(self, found: Counterfactuals, rows: Rows) -> Held:
-        """Counterfactuals to select with: a cell for every (class, made-from class), apart from the classes' own."""
+        """Held-out counterfactuals for selection, with a cell for every (class, class of the source); these cells are
+        distinct from those of real images."""
         labels = found.to_labels[rows]
         cells = len(self.dataset.classes) * (1 + found.from_labels[rows]) + labels
         return Held(self._at_input(found, rows, "held"), labels, cells)
@@ -140,8 +142,9 @@ class Trial:
 
 
 def config_of(config: RunConfig, number: int, select: str) -> RunConfig:
-    """The settings of a seed: its number is added to the configured seed, and to that of a drawn data set; `select`
-    chooses the epochs (the ERM model, which has no counterfactuals yet, goes by worst class instead)."""
+    """The settings of a seed: its number is added to the configured seed, and to the seed of a built-in world. `select`
+    is the rule of epoch selection (for ERM, which has no counterfactuals yet, "worst_class" instead of
+    "counterfactual")."""
     tree = config.model_dump()
     tree["seed"] += number
     if config.data.source == "pocket":
@@ -164,7 +167,7 @@ def open_trial(
 
 
 def shared_budget(config: RunConfig) -> FitConfig:
-    """What all methods train with: the ERM model's epochs, batch size, rates and augmentation."""
+    """The budget of all methods: epochs, batch size, learning rate, weight decay and augmentation of ERM."""
     return FitConfig.model_validate(config.erm.model_dump(include=set(FitConfig.model_fields)))
 
 

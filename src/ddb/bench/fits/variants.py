@@ -1,4 +1,4 @@
-"""Run folders of ddb with other settings: finished stages are taken over, the others run."""
+"""Run folders of ddb with other settings: results of finished stages are linked into them, the other stages run."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def take_over(base: Path, out: Path, stages: Sequence[str]) -> Path:
 
 
 def _same(base: Path, out: Path) -> bool:
-    """Whether `out` is what `base` has finished."""
+    """Whether `out` has the finished results of `base`."""
     done = out / "done.json"
     return done.exists() and done.read_bytes() == (base / "done.json").read_bytes()
 
@@ -52,7 +52,8 @@ def run_stages(
     progress: Progress,
     change: Change = pipeline.unchanged,
 ) -> Workspace:
-    """Run these stages alone, as `config` says and as `change` changes them; those before them must be there."""
+    """Run these stages alone, with the settings `config`, modified by `change`. The stages before them must be
+    finished."""
     with journal.locked(folder):
         workspace = Workspace(folder, pipeline.STAGES)
         setup = pipeline.set_up(config, trial.dataset, workspace, progress, change)

@@ -53,7 +53,7 @@ class MethodScore:
 
 @dataclass(frozen=True)
 class DirectionScore:
-    """Counts of counterfactuals as means over seeds; `oracle_*`: share in which the oracle sees the painted class,
+    """Counts of counterfactuals as means over seeds; `oracle_*`: share that the oracle classifies as the painted class,
     before and after pruning (None without an oracle or without images)."""
 
     name: str
@@ -196,7 +196,7 @@ def _direction(record: Record, key: tuple[int, int]) -> dict[str, Any]:
 
 
 def _summed(directions: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Counts added up, oracle quality weighted by the images that it is of."""
+    """The sums of the counts; the oracle's shares are averaged, weighted by the number of images."""
     total: dict[str, Any] = {name: sum(row[name] for row in directions) for name in _COUNTED}
     for name, weight in (("oracle_before", "generated"), ("oracle_after", "kept")):
         known = [(row[name], row[weight]) for row in directions if row[name] is not None]

@@ -1,5 +1,6 @@
-"""Studies of ddb alone, with the preset's settings and no search: pruning heads (table 2), images to learn a token from
-(table 3), number of counterfactuals. Each arm is a run folder that shares what it can with the seed's run."""
+"""Studies of ddb alone, with the preset's settings and no search: pruning heads (table 2), number of representatives of
+a token (table 3), number of counterfactuals. Each arm is a run folder that shares finished stages with the seed's
+run."""
 
 from __future__ import annotations
 
@@ -42,8 +43,8 @@ REPRESENTATIVES = (0, 10, 20, 30, 40)
 
 @dataclass(frozen=True)
 class Arm:
-    """One column of a study. `run` brings its run folder to retraining and returns it; `config` decides its rows, with
-    `more` that is not in the settings."""
+    """One setting of a study. `run` computes its run folder up to retraining and returns it; `config` and `more`
+    (values that are not settings) identify its record."""
 
     study: str
     name: str
@@ -63,7 +64,7 @@ class Studies:
     told: Callable[[Record, float], None]
 
     def records(self, study: str) -> list[Record]:
-        """A record for every arm, made now where it is not there."""
+        """A record for every arm; missing ones are computed."""
         return [self._record(arm) for arm in self._arms(study)]
 
     def _record(self, arm: Arm) -> Record:
@@ -93,8 +94,8 @@ class Studies:
         return found
 
     def _quality(self, workspace: Workspace, direction: Mapping[str, Any], of_a_part: bool) -> dict[str, float | None]:
-        """Shares of a direction's candidates that show what they should, before and after pruning. `of_a_part`: what
-        is over budget does not count as painted."""
+        """Shares of a direction's candidates that the oracle classifies as the painted class, before and after pruning.
+        `of_a_part`: candidates over budget do not count as painted."""
         found = Counterfactuals(workspace, self.trial.dataset)
         verdicts = workspace.table("prune", ["id", "keep", "reason"]).to_pylist()
         own = (found.from_labels == direction["from_label"]) & (found.to_labels == direction["to_label"])
@@ -146,7 +147,7 @@ class Studies:
         return folder
 
     def _early(self, name: str, config: RunConfig) -> Path:
-        """A run of its own, but for the ERM model and the masks."""
+        """A run that shares only the ERM model and the masks."""
         if config == self.trial.config:
             return pipeline.run(config, self.trial.run, until="retrain", progress=self.progress)
         folder = take_over(self.trial.run, self._home(name), ("erm", "segment"))
@@ -167,7 +168,7 @@ class Studies:
 
     @cached_property
     def _pool(self) -> Path:
-        """The run folder with all candidates that any amount asks for, scored."""
+        """The run folder with the scored candidates of the largest amount, which contain those of all others."""
         config = counts.pool_config(self.trial.config)
         folder = take_over(self.trial.run, self._home("counts-pool"), ("erm", "invert"))
         run_stages(
@@ -181,7 +182,7 @@ class Studies:
         return folder
 
     def _pooled(self, stages: list[Stage]) -> list[Stage]:
-        """The stages with the pool's own plan of what is painted."""
+        """The stages, with stage inpaint replaced by that of the pool."""
         return [counts.pool_stage(stage, self.trial) if stage.name == "inpaint" else stage for stage in stages]
 
     def _home(self, name: str) -> Path:

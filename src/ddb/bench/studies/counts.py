@@ -1,8 +1,7 @@
-"""More or fewer counterfactuals: one pool painted for all amounts, and a pruning stage that looks at a part of it.
+"""The study of the number of counterfactuals: one pool, painted for all amounts, and a prune stage on a part of it.
 
-The unit is the smaller class of a direction: amount 1 paints as many images as it has. Sources come in the order of the
-method (lowest ERM loss first), all of them once, then all of them again with a new variant. What the seed's run has
-painted is taken from there.
+The unit is the size of the smaller class of a direction. Sources are used in the order of the method (lowest ERM loss
+first), each once, then each again with a new variant. Candidates that the seed's run has painted are copied from it.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ VARIANTS = 4
 
 
 def pool_config(config: RunConfig) -> RunConfig:
-    """Every direction up to the size of its smaller class; no second tries, which depend on what was pruned."""
+    """Settings of the pool: the default budget of every direction, and no refill rounds, which depend on pruning."""
     tree = config.model_dump()
     tree["inpaint"]["per_class"] = None
     tree["prune"]["max_rounds"] = 1
@@ -37,7 +36,7 @@ def pool_config(config: RunConfig) -> RunConfig:
 
 
 def pool_stage(stage: Stage, trial: Trial) -> Stage:
-    """The inpaint stage that paints what the pool lacks beside the run's candidates."""
+    """The inpaint stage of the pool: copies the run's candidates and paints the others."""
     classes = len(trial.dataset.classes)
 
     def plan(tables: Tables) -> list[str]:
@@ -73,7 +72,7 @@ def _painted(tables: Tables) -> dict[str, Row]:
 
 
 def _taken(tables: Tables, row: Row) -> Row:
-    """A candidate of the run with its pixels."""
+    """The row of a candidate of the run, with its patch."""
     return {**row, "patch": next(iter(tables.payload("inpaint", "patch", [row["id"]])))}
 
 
@@ -91,7 +90,7 @@ def part(candidates: pa.Table, units: dict[Direction, int], amount: float) -> se
 
 
 def pruned_part(stage: Stage, settings: PruneConfig, classes: int, amount: float) -> Stage:
-    """The prune stage on a part of the pool: the heads see that part alone, the rest counts as over budget."""
+    """The prune stage on a part of the pool: the heads are applied to that part alone; the rest is over budget."""
 
     def inside(tables: Tables) -> tuple[pa.Table, pa.Table, dict[int, float]]:
         predictions, candidates, scores = (tables.table(name) for name in ("erm", "inpaint", "score"))

@@ -1,8 +1,8 @@
-"""The oracle: a classifier trained on balanced renders of a built-in world, which says what a counterfactual shows.
+"""The oracle: a classifier that is trained on balanced renders of a built-in world and classifies counterfactuals.
 
-Its training images show either class or no object in equal shares in every place, everything else drawn at random, with
-blur and noise as augmentation, so that its answers do not depend on how sharp a generator's decoder is. Its answers go
-into tables only: no method is trained with them and nothing is selected by them.
+Its training images show each class and no object in equal shares in every place; all other attributes are drawn at
+random. Blur and noise augmentation makes its predictions independent of the sharpness of a generator's decoder. They
+are only reported: no method is trained with them and nothing is selected by them.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from ddb.pocket.miniatures import MINIATURES
 from ddb.pocket.world import FAMILIES, render, sample_scene
 
 NOTHING = 2
-"""The answer for an image without its object; 0 and 1 are the classes."""
+"""The oracle's class for an image without object; 0 and 1 are the classes of the world."""
 IMAGES, UNSEEN, BATCH = 3600, 1200, 128
 BUDGET = FitConfig(
     epochs=4, lr=0.01, schedule="cosine", selection="last", augment=Augment(scale=(0.85, 1.0), blur=0.5, noise=6)
@@ -66,7 +66,7 @@ def accuracy(folder: Path) -> float | None:
 
 
 def answers_of(oracle: LoadedClassifier, images: Pixels, runtime: Runtime) -> npt.NDArray[np.int64]:
-    """What uint8 [N, 64, 64, 3] images show: int64 [N], a class or NOTHING."""
+    """The oracle's predictions for uint8 [N, 64, 64, 3] images: int64 [N], a class or NOTHING."""
     if not len(images):
         return np.empty(0, np.int64)
     answers: npt.NDArray[np.int64] = logits(oracle.classifier, images, runtime.exact(), BATCH).argmax(axis=1)
@@ -74,7 +74,7 @@ def answers_of(oracle: LoadedClassifier, images: Pixels, runtime: Runtime) -> np
 
 
 def balanced_renders(world: str, count: int, seed: int) -> tuple[Pixels, npt.NDArray[np.int64]]:
-    """Images uint8 [N, 64, 64, 3] and answers int64 [N]; every (answer, place) has the same share."""
+    """Images uint8 [N, 64, 64, 3] and their classes (or NOTHING) int64 [N]; all (class, place) have equal shares."""
     miniature, rng = MINIATURES[world], np.random.default_rng(seed)
     places = FAMILIES[miniature.family].places
     cells = [(answer, place) for answer in (0, 1, NOTHING) for place in places]
