@@ -1,4 +1,4 @@
-"""What a run folder keeps that its present settings do not use, and its removal."""
+"""Finding and removing the results in a run folder that its present settings do not use."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ddb.engine.workspace import Workspace
 
 @dataclass(frozen=True)
 class Unused:
-    """A result of other settings (a folder), or rows that the present plan does not ask for (a file)."""
+    """A result of other settings (a folder), or rows that are not in the present plan (a file)."""
 
     stage: str
     path: Path
@@ -23,7 +23,7 @@ class Unused:
 
 
 def unused(workspace: Workspace) -> list[Unused]:
-    """What `remove` may remove. Of a stage that waits for others nothing is known, so nothing of it is listed."""
+    """The results that `remove` may remove. Those of a stage that waits for other stages are unknown and not listed."""
     found = []
     for stage in workspace.stages:
         current = workspace.current(stage)
@@ -38,7 +38,7 @@ def unused(workspace: Workspace) -> list[Unused]:
 
 
 def in_words(workspace: Workspace, found: Sequence[Unused]) -> list[str]:
-    """Lines for people: what is not used, and of which stages nothing is known."""
+    """Lines for people: the unused results, and the stages whose unused results are not known yet."""
     lines = [
         f"{one.path.relative_to(workspace.root)}: {one.rows} rows, {one.bytes / 1e6:.1f} MB"
         + ("" if one.path.is_dir() else " that the present plan does not ask for")
@@ -52,7 +52,7 @@ def in_words(workspace: Workspace, found: Sequence[Unused]) -> list[str]:
 
 
 def remove(found: Sequence[Unused]) -> None:
-    """Remove them. A folder's plan.json goes last, so that a folder that is half removed is still listed."""
+    """Remove them. A folder's plan.json is removed last, so that a partly removed folder is still listed."""
     for one in found:
         if one.path.is_dir():
             for path in one.path.iterdir():

@@ -1,4 +1,4 @@
-"""Files that are either whole or absent: written under a temporary name, synced, renamed, the folder synced."""
+"""Atomic writing of files: under a temporary name, fsync, rename, fsync of the folder."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def is_disk_full(error: OSError) -> bool:
-    """True where a write failed for want of room (disk, quota or file size limit)."""
+    """Whether a write failed because of a full disk, a quota or a file size limit."""
     return error.errno in DISK_FULL
 
 
@@ -31,7 +31,8 @@ def disk_full(folder: Path) -> DDBError:
 
 
 def write_atomic(path: Path, write: Callable[[BinaryIO], Any]) -> None:
-    """Let `write` fill a temporary file, then put it at `path`. DDBError where the disk is full; no trace is left."""
+    """Write a temporary file with `write`, then rename it to `path`. DDBError where the disk is full; the temporary
+    file is removed."""
     temporary = path.with_name(path.name + TEMPORARY)
     try:
         with open(temporary, "wb") as file:
@@ -48,13 +49,13 @@ def write_atomic(path: Path, write: Callable[[BinaryIO], Any]) -> None:
 
 
 def write_json(path: Path, value: object) -> None:
-    """JSON with sorted keys and a final newline, whole or absent."""
+    """Write JSON with sorted keys and a final newline, atomically."""
     text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
     write_atomic(path, lambda file: file.write(text.encode()))
 
 
 def write_table(path: Path, table: pa.Table) -> None:
-    """A Parquet file, whole or absent."""
+    """Write a Parquet file atomically."""
     write_atomic(path, lambda file: pq.write_table(table, file, compression="zstd"))
 
 
@@ -87,7 +88,7 @@ def _remedy(path: Path) -> str:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make renames and removals in `folder` outlive a power cut."""
+    """Sync the entries of `folder`, so that renames and removals in it survive a power cut."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -96,7 +97,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def remove_temporary(root: Path, pattern: str = "**/*") -> None:
-    """Remove what a killed process left half written below `root` (pattern `*`: in `root` itself alone)."""
+    """Remove the temporary files of a killed process below `root` (pattern `*`: in `root` itself alone)."""
     for path in root.glob(pattern + TEMPORARY):
         if path.is_file():
             path.unlink()

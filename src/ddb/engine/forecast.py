@@ -1,4 +1,4 @@
-"""What a run is about to do, before it does it: per stage, how many rows, why, and how long that took last time."""
+"""The forecast of a run: for each stage the number of rows to compute, the reason, and the time by the last pace."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from ddb.stage import Need, Stage
 
 @dataclass(frozen=True)
 class Outlook:
-    """`planned` and `left` are None where that follows from stages that are still to be computed (`after`). `why` is
-    empty for a first computation; `seconds`: an estimate from the last time, None where there was none."""
+    """`planned` and `left`: numbers of rows, None where they follow from stages that are not computed yet (`after`).
+    `why`: reason, empty for a first computation; `seconds`: estimate from the last pace, None where there is none."""
 
     stage: str
     planned: int | None
@@ -30,7 +30,7 @@ class Outlook:
 
     @property
     def kept(self) -> bool:
-        """Whether nothing is to be done."""
+        """Whether nothing has to be computed."""
         return self.left == 0 and not self.why
 
 
@@ -53,7 +53,7 @@ def forecast(workspace: Workspace, stages: Sequence[Stage]) -> list[Outlook]:
 
 
 def in_words(outlooks: Sequence[Outlook]) -> list[str]:
-    """A line for each stage that is not as it should be already; one line for all that are."""
+    """A line for each stage with rows to compute; one line for all others."""
     kept = [one.stage for one in outlooks if one.kept]
     lines = [f"kept: {', '.join(kept)}"] if kept else []
     return lines + [_line(one) for one in outlooks if not one.kept]
@@ -91,7 +91,7 @@ def _outlook(workspace: Workspace, stage: Stage, before: Sequence[Work]) -> Outl
 
 
 def _changed(workspace: Workspace, stage: Stage, before: Sequence[Work]) -> str:
-    """Why the stage is computed although there are rows of another result of it; empty where there are none."""
+    """The reason for computing the stage although another result of it has rows; empty where there is none."""
     own = workspace.folder(stage.name)
     folders = [workspace.home(stage.name) / work.result for work in before if work.rows]
     other = next((folder for folder in folders if folder != own and (folder / PLAN).exists()), None)
@@ -103,7 +103,7 @@ def _changed(workspace: Workspace, stage: Stage, before: Sequence[Work]) -> str:
 
 
 def _estimate(before: Sequence[Work], left: int) -> float | None:
-    """Seconds for `left` rows at the pace of the result that was worked on last; None where no pace is known."""
+    """Seconds for `left` rows at the pace of the last computed result; None where no pace is known."""
     if left == 0:
         return None
     return next((work.seconds / work.rows * left for work in before if work.rows), None)

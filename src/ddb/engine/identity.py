@@ -1,4 +1,4 @@
-"""Which result a stage's settings and inputs stand for, and what a finished result says about itself."""
+"""The identity of a stage's result, from its settings and inputs, and the facts that a finished result stores."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ddb.stage import Need, Stage
 
 @dataclass(frozen=True)
 class Done:
-    """What `done.json` says. `key`: of the plan that the rows follow; `digest`: SHA-256 of the finished part."""
+    """The content of `done.json`. `key`: of the plan of the rows; `digest`: SHA-256 of the finished part."""
 
     key: str
     digest: str
@@ -25,8 +25,8 @@ DONE_KEYS = tuple(field.name for field in fields(Done))
 
 @dataclass(frozen=True)
 class Current:
-    """The result that the present settings use: `fingerprint` names its folder; `key` says what its plan was made from,
-    so a result with another key may lack rows, or have rows of another plan."""
+    """The result that the present settings use: `fingerprint` names its folder; `key` identifies its plan: a result
+    with another key may lack rows, or have rows of another plan."""
 
     fingerprint: str
     key: str

@@ -15,7 +15,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class _Stop(KeyboardInterrupt):
-    """Raised where the signal arrives. Not an Exception, so no stage can take it for a failed row."""
+    """Raised where the signal arrives. It is no Exception, so that no stage handles it as a failed row."""
 
 
 class _State:
@@ -58,7 +58,7 @@ def guarded() -> Iterator[None]:
 
 @contextmanager
 def shielded() -> Iterator[None]:
-    """Put a signal off until the end of the block: for writes."""
+    """Delay a signal until the end of the block, for writes."""
     _state.shields += 1
     try:
         yield

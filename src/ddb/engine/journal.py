@@ -1,4 +1,4 @@
-"""What happened in a run folder, and who works in it: `events.jsonl`, `errors.log`, `.lock`.
+"""Events, errors and the lock of a run folder: `events.jsonl`, `errors.log`, `.lock`.
 
 `events.jsonl` has one object a line: `time` (UTC), `event` and, for a stage's events, `stage`, `result` (the first 16
 digits of its fingerprint), `rows` that were computed and `seconds`: run | started | part | row_failed | skipped |
@@ -27,11 +27,11 @@ log = logging.getLogger("ddb")
 EVENTS, ERRORS, LOCK = "events.jsonl", "errors.log", ".lock"
 ENDS = ("finished", "failed", "interrupted")
 NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL, errno.EIO)
-"""What file systems answer that have no locks."""
+"""Error numbers of file systems without locks."""
 
 
 def event(root: Path, event: str, /, **facts: object) -> None:
-    """Append a line to events.jsonl. A line that a kill cut short is closed first."""
+    """Append a line to events.jsonl, after a newline where a kill left an incomplete line."""
     moment = datetime.now(UTC).isoformat(timespec="milliseconds")
     _append(root, EVENTS, json.dumps({"time": moment, "event": event, **facts}))
 
@@ -43,14 +43,14 @@ def failure(root: Path, stage: str, name: str, text: str) -> None:
 
 
 def events(root: Path) -> list[dict[str, Any]]:
-    """All events, oldest first; a line cut short by a kill is left out."""
+    """All events, oldest first; incomplete lines are left out."""
     path = root / EVENTS
     return [value for line in (path.read_bytes().splitlines() if path.exists() else []) if (value := _object(line))]
 
 
 @dataclass(frozen=True)
 class Work:
-    """What was computed of a stage's result, over all runs: `rows`, and the `seconds` that they took."""
+    """The work on a result of a stage over all runs: number of computed `rows`, and `seconds`."""
 
     stage: str
     result: str
@@ -59,7 +59,7 @@ class Work:
 
 
 def history(root: Path) -> list[Work]:
-    """The results that were worked on, the one that was begun last at the end."""
+    """The work on all results, the most recently started last."""
     found: dict[tuple[str, str], Work] = {}
     for one in events(root):
         key = (str(one.get("stage")), str(one.get("result")))
@@ -72,7 +72,7 @@ def history(root: Path) -> list[Work]:
 
 
 def latest(history: Sequence[Work], stage: str) -> list[Work]:
-    """The stage's results, the one that was begun last first."""
+    """The work on the stage's results, the most recently started first."""
     return [work for work in reversed(history) if work.stage == stage]
 
 

@@ -1,4 +1,4 @@
-"""Where things lie in a run folder, and which version of ddb made it."""
+"""Names of files in a run folder, and the check of the version of ddb that made it."""
 
 from __future__ import annotations
 

@@ -20,8 +20,8 @@ def execute(open_worker: Callable[[], Worker], batches: Iterable[Batch]) -> Iter
 
 
 def attempt(worker: Worker, batch: Batch) -> list[Row]:
-    """One row for each id. An exception in a batch is narrowed down to the ids that cause it, each computed alone in
-    its own slot; those become error rows.
+    """One row for each id. Where a batch raises an exception, each id is computed alone in its own slot, and those that
+    raise again become error rows.
 
     A DDBError and a full disk concern the whole stage and pass through."""
     ids = [name for name in batch if name is not None]

@@ -31,7 +31,7 @@ T = TypeVar("T")
 
 
 def is_payload(kind: pa.DataType) -> bool:
-    """Whether a column of this type holds pixels (or other bytes) rather than a value."""
+    """Whether a column of this type is a payload column (`large_binary`, or a list of it)."""
     inner = kind.value_type if pa.types.is_list(kind) else kind
     return bool(pa.types.is_large_binary(inner))
 
@@ -42,7 +42,7 @@ def payload_names(schema: pa.Schema) -> list[str]:
 
 
 class Recent:
-    """Open files and row groups that were read last: a bounded number of each, whatever the number of parts is."""
+    """A cache of the most recently used open files and row groups, bounded whatever the number of parts."""
 
     def __init__(self) -> None:
         self._files: OrderedDict[Part, pq.ParquetFile] = OrderedDict()
@@ -61,7 +61,7 @@ class Recent:
         return _recall(self._groups, (part, number, columns), read, GROUPS_KEPT)
 
     def forget(self) -> None:
-        """Close all files and let go of all row groups."""
+        """Close all files and drop all row groups."""
         self._files.clear()
         self._groups.clear()
 
@@ -127,7 +127,7 @@ class Part:
 
 
 def write_rows(file: BinaryIO, schema: pa.Schema, rows: Sequence[Row]) -> None:
-    """Rows as a part."""
+    """Write rows as a part."""
     payloads = payload_names(schema)
     with _writer(file, schema) as writer:
         for group in _row_groups(rows, payloads):
@@ -135,9 +135,9 @@ def write_rows(file: BinaryIO, schema: pa.Schema, rows: Sequence[Row]) -> None:
 
 
 def write_in_order(file: BinaryIO, schema: pa.Schema, parts: Sequence[Part], names: Sequence[str]) -> None:
-    """The rows `names` in this order as one part; of a row that several parts have, the last part's counts. How the
-    rows were spread over parts leaves no trace in the file. In memory are all columns without payload, and the payload
-    of the rows that are written next."""
+    """Write the rows `names` in this order as one part; of a row that is in several parts, the last part's is used. The
+    bytes of the file do not depend on the distribution of the rows over parts. All columns without payload are in
+    memory, and the payload of the rows that are written next."""
     payloads = tuple(payload_names(schema))
     flat = [name for name in schema.names if name not in payloads]
     values = pa.concat_tables([schema.empty_table().select(flat), *(part.columns(flat) for part in parts)])
@@ -152,7 +152,7 @@ def write_in_order(file: BinaryIO, schema: pa.Schema, parts: Sequence[Part], nam
 
 
 def _places(parts: Sequence[Part]) -> dict[str, tuple[Part, int]]:
-    """Id -> the last part that has it, and the row in all parts one behind the other."""
+    """Id -> the last part that has it, and its row in the concatenation of all parts."""
     places: dict[str, tuple[Part, int]] = {}
     start = 0
     for part in parts:
@@ -182,7 +182,7 @@ def _row_groups(rows: Iterable[Row], payloads: Sequence[str]) -> Iterator[list[R
 
 
 class _Full:
-    """Says where a row group ends."""
+    """Decides where a row group ends."""
 
     def __init__(self, payloads: Sequence[str]) -> None:
         self._most, self._rows, self._bytes = PAYLOAD_ROWS if payloads else GROUP_ROWS, 0, 0
@@ -201,7 +201,8 @@ def row_bytes(row: Row, payloads: Sequence[str]) -> int:
 
 
 def _writer(file: BinaryIO, schema: pa.Schema) -> pq.ParquetWriter:
-    """Payloads are compressed already (PNG); their statistics would hold whole images."""
+    """A writer without compression and statistics for payloads: they are compressed already (PNG), and statistics would
+    contain whole images."""
     payloads = payload_names(schema)
     flat = [name for name in schema.names if name not in payloads]
     compression = {_leaf(schema, name): "none" if name in payloads else "zstd" for name in schema.names}

@@ -1,4 +1,4 @@
-"""What a run says while it works: a bar with rate and time left on a terminal, lines with the same facts in a log."""
+"""Progress of a run: a bar with rate and remaining time on a terminal, lines with the same facts elsewhere."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ LINE_SECONDS = 5.0
 
 
 class Progress(Protocol):
-    """What the runner tells; `say` is for lines of the stages' own (epochs, losses)."""
+    """Receives the progress of stages from the runner; `say` shows further lines (epochs, losses)."""
 
     def start(self, stage: str, planned: int, done: int) -> None: ...
 
@@ -112,7 +112,7 @@ class Bar:
 
 
 class Messages(logging.Handler):
-    """Shows what the library logs (epochs, losses, warnings) through the progress, without breaking the bar."""
+    """Shows log messages (epochs, losses, warnings) through the progress, without breaking the bar."""
 
     def __init__(self, progress: Progress) -> None:
         super().__init__(logging.INFO)
@@ -125,7 +125,7 @@ class Messages(logging.Handler):
 
 @contextmanager
 def warnings_shown(progress: Progress) -> Iterator[None]:
-    """Show the library's warnings, epochs not; while a pipeline run inside shows its own messages, none twice."""
+    """Show logged warnings (not epochs). While a pipeline run inside shows its messages itself, none is shown twice."""
     log, handler = logging.getLogger("ddb"), Messages(progress)
     handler.setLevel(logging.WARNING)
     handler.addFilter(lambda record: not any(isinstance(h, Messages) and h is not handler for h in log.handlers))

@@ -1,4 +1,4 @@
-"""Runs one stage: skips it, goes on with it, or computes it; counts its failures."""
+"""Runs one stage: skips, resumes or computes it, and counts its failed rows."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ PART_SECONDS = 5.0
 PART_ROWS = 1024
 PART_BYTES = 1 << 26
 ENVIRONMENT = ("device", "dtype", "ddb")
-"""Of `Fixed`: what a stage is not continued under another value of, unless `Policy.resume_elsewhere` says so."""
+"""Fields of `Fixed` with which a stage must have begun to be resumed, unless `Policy.resume_elsewhere` allows
+others."""
 
 
 @dataclass(frozen=True)
@@ -37,8 +38,9 @@ class Policy:
 
 @dataclass(frozen=True)
 class Setup:
-    """How stages are run. `stages`: all of them, in order; `open_worker` opens a stage's worker with what its plan has
-    fixed; `fixed`: what a stage that first opens now is fixed to (its batch size is its own)."""
+    """Inputs of all stages' runs. `stages`: all of them, in order; `open_worker`: opens a stage's worker with the
+    `Fixed` values of its plan; `fixed`: values for a stage that opens for the first time (its batch size is its
+    own)."""
 
     stages: Sequence[Stage]
     open_worker: Callable[[Stage, Workspace, Fixed], Worker]
@@ -49,7 +51,7 @@ class Setup:
 
 
 def run_stage(workspace: Workspace, name: str, setup: Setup) -> bool:
-    """Bring a stage to its end: rows that exist are kept, rows with an error are tried again. False: nothing was left.
+    """Compute a stage's missing rows, and those with an error again. False where nothing had to be computed.
 
     Raises StageFailed (too many errors, a needed stage unfinished, another environment), DDBError (disk full)."""
     stage = next(stage for stage in setup.stages if stage.name == name)
@@ -80,7 +82,7 @@ def run_stage(workspace: Workspace, name: str, setup: Setup) -> bool:
 @contextmanager
 def _told(workspace: Workspace, progress: Progress, buffer: _Buffer, planned: int, left: int) -> Iterator[None]:
     """Show and record the beginning and the end of a stage. A full disk becomes a DDBError; the notes of an error (the
-    traceback in another process) go to errors.log."""
+    traceback in another process) are written to errors.log."""
     name, folder = buffer.stage.name, workspace.folder(buffer.stage.name)
     started, state = time.monotonic(), "failed"
     journal.event(workspace.root, "started", stage=name, result=folder.name, planned=planned, left=left)
@@ -104,8 +106,8 @@ def _told(workspace: Workspace, progress: Progress, buffer: _Buffer, planned: in
 
 
 def _fixed(workspace: Workspace, stage: Stage, setup: Setup, anything_left: bool) -> Fixed:
-    """What the stage's last bits depend on: as it began, or as it is now where it begins. Another environment is told,
-    and refused unless the policy says "continue"; what else the stage goes on with is told where it differs."""
+    """The `Fixed` values of the stage: those it began with, or the present ones where it begins now. StageFailed where
+    the environment differs from that of the plan, unless the policy is "continue". Other differences are shown."""
     now = replace(setup.fixed, batch_size=stage.batch_size)
     plan, folder = workspace.plan(stage.name), workspace.folder(stage.name)
     if plan is None or {path.name for path in folder.iterdir()} <= {PLAN, PLANNED}:
@@ -136,7 +138,7 @@ def _changes(before: Fixed, after: Fixed) -> str:
 
 @dataclass
 class _Buffer:
-    """Rows on their way to the next part; `computed` counts all rows that were added."""
+    """Rows that are not written yet; `computed` counts all rows that were added."""
 
     workspace: Workspace
     stage: Stage
@@ -156,7 +158,7 @@ class _Buffer:
         return late or len(self.rows) >= PART_ROWS or self.size >= PART_BYTES
 
     def flush(self) -> None:
-        """Write what is there. Where that fails, these rows are dropped and the parts before them stay."""
+        """Write the rows as a part. Where that fails, they are dropped; earlier parts stay."""
         rows, self.rows, self.size = self.rows, [], 0
         if rows:
             with shielded():
@@ -169,7 +171,7 @@ class _Buffer:
 
 
 def _compute(buffer: _Buffer, setup: Setup, fixed: Fixed, batches: Sequence[Batch], planned: int) -> None:
-    """Give the batches to the engine and write what comes back."""
+    """Compute the batches with the engine and write their rows."""
     if not batches:
         return
     workspace, stage = buffer.workspace, buffer.stage
@@ -196,8 +198,8 @@ def _compute(buffer: _Buffer, setup: Setup, fixed: Fixed, batches: Sequence[Batc
 
 
 def _batches(plan: Sequence[str], left: Set[str], size: int) -> list[Batch]:
-    """Batches with fixed borders in the plan; a slot whose row exists is empty. A float's last bits can depend on the
-    shape of the batch that it was computed in and on the place in it, so a resumed stage forms those of an unbroken
+    """Batches with fixed borders in the plan; the slot of an existing row is empty. The last bits of a result can
+    depend on the batch's shape and on the position in it, so a resumed stage uses the batches of an uninterrupted
     one."""
     batches: list[Batch] = []
     for start in range(0, len(plan), size):

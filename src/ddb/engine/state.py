@@ -1,4 +1,4 @@
-"""What a run folder says about itself: per stage, what is done and what is left. Reads tables and plans, no models."""
+"""The state of a run folder: for each stage the done and missing rows. Reads tables and plans, no models."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def describe(workspace: Workspace) -> dict[str, Any]:
 
 
 def in_words(state: dict[str, Any]) -> str:
-    """The same as lines for people."""
+    """The state as lines for people."""
     lines = [state["folder"]]
     for stage in state["stages"]:
         counts = f"{stage['done']} rows so far" if stage["done"] else ""
