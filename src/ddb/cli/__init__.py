@@ -7,7 +7,8 @@ import sys
 
 
 def main() -> None:
-    """Entry point of the `ddb` command. Ctrl-C while it is still loading ends it as one that comes later does."""
+    """Entry point of the `ddb` command. Ctrl-C during the imports ends it with the same message and exit code as
+    later."""
     try:
         from ddb.cli.app import main as command
 

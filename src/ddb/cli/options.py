@@ -1,4 +1,4 @@
-"""What the verbs of the command line share: their arguments and options, and how a configuration comes from them."""
+"""Arguments and options that several verbs of the command line share, and the configuration made from them."""
 
 from __future__ import annotations
 
@@ -35,14 +35,15 @@ def verbs(help_: str) -> typer.Typer:
 
 
 def say(line: str) -> None:
-    """A note for people, on stderr: stdout is for what was asked for."""
+    """Print a note on stderr; stdout is for results."""
     print(line, file=sys.stderr)
 
 
 def config_of(
     source: str, overrides: Sequence[str] | None, data: Path | None, seed: int | None, device: str | None
 ) -> RunConfig:
-    """The checked settings of a run; what was left out of a preset is said on stderr. ConfigError lists every fault."""
+    """The checked settings of a run. Keys of a preset that were left out are named on stderr. ConfigError lists every
+    fault."""
     from ddb.config.load import load_config
 
     return load_config(source, overrides or (), data=data, seed=seed, device=device, say=say)

@@ -1,10 +1,10 @@
 """How a command ends: what people read on stderr, and the exit code.
 
 0    done
-1    an error that is the user's to mend: `ddb: ` and what, where and how
-2    the command line itself is wrong (typer says it)
+1    an error that the user can mend: a line `ddb: ` with what is wrong, where, and the remedy
+2    wrong command line (typer prints the message)
 70   a fault of ddb: one line that names the file with the traceback
-130  Ctrl-C; 143: SIGTERM; 141: what reads the output has gone, as `head` does
+130  Ctrl-C; 143: SIGTERM; 141: the reader of stdout has ended, such as `head`
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ OTHERS = (
     *(errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.EIO, errno.ESTALE, errno.EMFILE),
     *(errno.ENFILE, errno.ENOMEM, errno.ETXTBSY, errno.EBUSY, errno.ENODEV, errno.ENXIO),
 )
-"""What a file system or machine refuses, whatever the program asks for."""
+"""Other errors of a file system or machine, which are no faults of ddb."""
 
 
 class Fault(Exception):
-    """An exception that no part of ddb expected. `place`: the file with its traceback; None: it could not be kept."""
+    """An unexpected exception. `place`: path of the file with its traceback; None: it could not be written."""
 
     def __init__(self, cause: Exception, place: Path | None) -> None:
         super().__init__(f"{type(cause).__name__}: {_first_line(cause)}")
@@ -91,7 +91,7 @@ def _told_fault(fault: Fault) -> int:
 
 
 def _of_the_machine(error: Exception) -> str:
-    """What is wrong and what to do, where a file or the machine is the cause; "" where it is not."""
+    """The message and remedy for an error of a file or the machine; "" for any other error."""
     if isinstance(error, MemoryError):
         return "this machine's memory is full: lower batch_size, or close other programs."
     if not isinstance(error, OSError):
@@ -107,7 +107,7 @@ def _of_the_machine(error: Exception) -> str:
 
 
 def _log(error: Exception, folder: Path | None = None) -> Path | None:
-    """Write the traceback into errors.log of the run folder, or into a new file among the temporary ones."""
+    """Write the traceback into errors.log of the run folder, or into a new file in the temporary folder."""
     text = "".join(traceback.format_exception(error))
     if folder is not None and folder.is_dir():
         from ddb.engine.journal import ERRORS
@@ -134,7 +134,7 @@ def _first_line(error: Exception) -> str:
 
 
 def _forget_output() -> None:
-    """Let the interpreter flush into nothing when it ends: whoever read the output has gone."""
+    """Redirect stdout to the null device, so that the interpreter's last flush does not fail on a closed pipe."""
     nothing = os.open(os.devnull, os.O_WRONLY)
     for stream in (sys.stdout, sys.stderr):
         try:

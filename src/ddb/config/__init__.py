@@ -1,7 +1,7 @@
 """Every setting of a run: a file and a frozen model a section, each field with its meaning, unit, range and mark.
 
-Where the paper says a value, the field's description says "paper"; everything else is ours. The mark of a field
-(`ddb.config.section`) says what it decides: `ddb.config.marks` lists what the rows of a stage depend on.
+The description of a field says "paper" where its value is the paper's; all other values are ours. The mark of a field
+(`ddb.config.section`) says what the field decides; `ddb.config.marks` lists the settings that a stage's rows depend on.
 `ddb.config.load` builds a `RunConfig` from a preset or YAML file and `--set a.b=c` overrides.
 """
 

@@ -1,4 +1,4 @@
-"""Sections with a class a backend: what is assumed where no backend is named."""
+"""Sections with one class per backend: the backend that is assumed where none is named."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def starting_with(backend: str) -> Callable[[Any], Any]:
-    """A function that names `backend` in settings which name none."""
+    """A validator that adds `backend` to settings without one."""
 
     def named(values: Any) -> Any:
         return {"backend": backend} | values if isinstance(values, dict) else values
@@ -16,5 +16,5 @@ def starting_with(backend: str) -> Callable[[Any], Any]:
 
 
 def tag_required(schema: dict[str, Any]) -> None:
-    """Says in the JSON schema of a backend's settings that its name must be given: it is not the default."""
+    """Mark `backend` as required in the JSON schema of the settings of a backend that is not the default."""
     schema["required"] = ["backend", *schema.get("required", ())]

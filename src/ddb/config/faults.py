@@ -1,4 +1,4 @@
-"""Faults of settings, one line each: where, what is wrong, what was given."""
+"""Faults of settings, one line each: the key, what is wrong, the given value."""
 
 from __future__ import annotations
 
@@ -76,8 +76,8 @@ def _unknown(keys: Sequence[str], backend: str | None) -> str:
 
 
 def _near_key(path: str, section: str, backend: str) -> str | None:
-    """The known key that an unknown one most likely means: a near spelling, or the same name in another section. In
-    `section` only keys of `backend` count."""
+    """The known key that is most similar to an unknown one: a near spelling, or the same name in another section. In
+    `section` only keys of `backend` are considered."""
     unfit = {f"{section}.{key}" for one in BACKENDS.get(section, {}).values() for key in one.model_fields} - {
         f"{section}.{key}" for key in (BACKENDS[section][backend].model_fields if section else ())
     }

@@ -1,4 +1,4 @@
-"""Settings of stage inpaint: a class a generator, each with what it reads alone."""
+"""Settings of stage inpaint: one class per generator, with the fields that this generator reads."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ddb.config.choice import starting_with, tag_required
 from ddb.config.section import Name, PositiveInt, Section, StageName, content, execution, extent
 
 MODEL: tuple[StageName, ...] = ("inpaint", "invert")
-"""Stages that read what tokens are learned with."""
+"""Stages that read the settings of the generator's model: tokens are learned with the same model."""
 BACKEND = "what paints: latent_diffusion (paper), or copy_paste, the object of another image"
 
 
@@ -26,7 +26,7 @@ def _counts(value: Any) -> Any:
 
 
 class GeneratorConfig(Section):
-    """What every generator reads."""
+    """Settings that every generator reads."""
 
     backend: str
     per_class: Annotated[int | tuple[int, ...] | None, BeforeValidator(_counts)] = extent(

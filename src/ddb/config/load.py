@@ -22,7 +22,7 @@ FILE_SOURCES = ("table", "wilds", "subpopbench", "huggingface", "auto")
 
 
 class Settings(NamedTuple):
-    """Settings as nested dicts, not yet checked; faults of the overrides; notes on what of a preset was left out."""
+    """Unchecked settings as nested dicts; faults of the overrides; notes on keys of a preset that were left out."""
 
     tree: Tree
     faults: list[str]
@@ -76,7 +76,7 @@ def read_tree(
     seed: int | None = None,
     device: str | None = None,
 ) -> Settings:
-    """The settings of a preset or file with what replaces them, not yet checked. ConfigError: unreadable file."""
+    """The unchecked settings of a preset or file, with the replacements applied. ConfigError: unreadable file."""
     said = _read_source(source)
     tree, own, faults = without_empty(said), Tree(), []
     for path, value in _replacements(tree, data, seed, device):

@@ -48,7 +48,7 @@ def references_of(config: RunConfig, stage: StageName) -> dict[str, str]:
 
 
 def _content(config: RunConfig, stage: StageName) -> Iterator[Leaf]:
-    """Painting asks the segmenter for something only where it looks for the new object."""
+    """Stage inpaint reads settings of the segmenter only where `inpaint.paste` is "objects"."""
     unread = "segment." if stage == "inpaint" and config.inpaint.paste != "objects" else None
     for leaf in leaves(config):
         if stage in leaf.stages and not (unread and leaf.name.startswith(unread)):

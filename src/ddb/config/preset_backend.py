@@ -1,4 +1,4 @@
-"""Another backend than a preset's: what the preset says for its own backend does not count for the other one."""
+"""Choosing another backend than a preset's: keys that the preset sets for its own backend are dropped."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from ddb.config.tree import Tree, at
 
 
 def drop_unfit(preset: str, said: Tree, tree: Tree, own: Tree) -> list[str]:
-    """Remove from `tree`, in place, keys of a preset that the backend chosen there lacks, or understands otherwise.
+    """Remove from `tree`, in place, keys of a preset that do not apply to the chosen backend.
 
-    `said`: the preset; `own`: what the user gave, which stays. A key is understood otherwise where the two backends
-    start from different values, such as `weights` of CLIPSeg and of SAM 3. Returns a line for each section that lost
-    keys.
+    `said`: the preset; `own`: keys that the user gave, which are kept. A key does not apply where the chosen backend
+    lacks it, or where the defaults of the two backends differ (such as `weights` of CLIPSeg and of SAM 3). Returns a
+    line for each section from which keys were removed.
     """
     notes = []
     for section, classes in BACKENDS.items():

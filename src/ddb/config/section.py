@@ -1,4 +1,4 @@
-"""What every section of the configuration is made of: its base class, the marks of its fields, common limits."""
+"""Base class of the sections of the configuration, marks of their fields, and common types with limits."""
 
 from __future__ import annotations
 
@@ -34,10 +34,11 @@ class Limits(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class Mark:
-    """What a field decides. content: a row's values; extent: which rows there are; execution: how they are computed.
+    """The mark of a field. content: it decides the values of rows; extent: which rows there are; execution: how they
+    are computed.
 
     `reads`: the stages whose rows depend on it (content alone); empty: the stage that its section is named after.
-    `reference`: the value names files or weights, whose identity counts, not the name.
+    `reference`: the value names files or weights; rows depend on their content, not on the name.
     """
 
     kind: Literal["content", "extent", "execution"]
@@ -66,7 +67,7 @@ def extent(default: Any, *, description: str, **limits: Unpack[Limits]) -> Any:
 
 
 def execution(default: Any, *, description: str, **limits: Unpack[Limits]) -> Any:
-    """A field that decides how rows are computed: it never changes their values beyond what a plan fixes."""
+    """A field that decides how rows are computed; their values depend on it only through `ddb.stage.Fixed`."""
     return _field(default, description, Mark("execution"), limits)
 
 

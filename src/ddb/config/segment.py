@@ -1,4 +1,4 @@
-"""Settings of stage segment: a class a segmenter, each with what it reads alone."""
+"""Settings of stage segment: one class per segmenter, with the fields that this segmenter reads."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from ddb.config.choice import starting_with, tag_required
 from ddb.config.section import Name, PositiveInt, Section, Share, StageName, content, execution
 
 MASKS: tuple[StageName, ...] = ("segment", "invert", "inpaint")
-"""Stages that read what decides a mask; inpaint: where `inpaint.paste` is "objects"."""
+"""Stages that read settings which decide a mask; inpaint: where `inpaint.paste` is "objects"."""
 REGIONS: tuple[StageName, ...] = ("segment", "invert")
-"""Stages that read what makes a region of a mask."""
+"""Stages that read settings by which a region is made from a mask."""
 BACKEND = "grounded_sam: paper; clipseg, owlv2_sam, sam3: prompted too; face_parsing: `labels`; given: files"
 ABOVE = "score above which a box counts"
 
@@ -27,7 +27,7 @@ OwnWeights = Annotated[Name, AfterValidator(_no_pocket)]
 
 
 class RegionConfig(Section):
-    """What every segmenter reads: how a mask becomes a region to repaint, and the size of a batch."""
+    """Settings that every segmenter reads: making a region to repaint from a mask, and the batch size."""
 
     backend: str
     shape: Literal["tight", "dilated", "hull", "square"] = content(
@@ -65,7 +65,7 @@ class ClipsegConfig(RegionConfig):
 
 
 class DetectorConfig(RegionConfig):
-    """What segmenters that find boxes first read."""
+    """Settings of segmenters that detect boxes first."""
 
     detector: Name
     mask_model: Name = content(

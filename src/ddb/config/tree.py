@@ -1,4 +1,4 @@
-"""Settings as nested dicts, as YAML gives them: reading, and putting a value at a dotted place."""
+"""Settings as nested dicts: reading them from YAML, and setting a value at a dotted path."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Tree = dict[str, Any]
 
 
 def put(tree: Tree, path: Sequence[str], value: object) -> None:
-    """Set the value at `path`, key by key, in place of what is there; None: remove it, so that the default holds."""
+    """Set the value at `path`, key by key; None removes the key, so that the default applies."""
     for key in path[:-1]:
         if not isinstance(tree.get(key), dict):
             tree[key] = {}
@@ -35,8 +35,8 @@ def without_empty(tree: Tree) -> Tree:
 
 
 class _Loader(yaml.SafeLoader):
-    """Safe YAML in which plain scalars mean what they look like (YAML 1.2): `off` and `007` are text, `1e-3` a number.
-    A key given twice is refused."""
+    """Safe YAML with the scalars of YAML 1.2: `off` and `007` are text, `1e-3` is a number. A duplicate key is an
+    error."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen: set[str] = set()

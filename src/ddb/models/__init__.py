@@ -1,1 +1,1 @@
-"""Which published weights ddb knows: where they lie, at which revision, under which licence; getting and checking."""
+"""Published weights that ddb knows: repository, revision and licence; download and verification."""

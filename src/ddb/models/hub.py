@@ -45,7 +45,7 @@ def fetch(wanted: Wanted, patterns: Sequence[str]) -> Path:
 
 
 def cached(wanted: Wanted) -> Path | None:
-    """The snapshot folder in the hub's cache, at the right revision where that is known; None: not there."""
+    """The snapshot folder in the hub's cache, at the known revision where there is one; None where it is missing."""
     for source in wanted.sources:
         folder = _repository(source)
         revision = source.revision
@@ -64,12 +64,12 @@ def other_revisions(wanted: Wanted) -> list[Path]:
 
 
 def offline() -> bool:
-    """True where the hub may not be asked."""
+    """Whether the hub must not be contacted (HF_HUB_OFFLINE)."""
     return bool(constants.HF_HUB_OFFLINE)
 
 
 def cache_folder() -> Path:
-    """Where the hub's cache lies."""
+    """The folder of the hub's cache."""
     return Path(constants.HF_HUB_CACHE)
 
 
@@ -91,7 +91,7 @@ def _reason(source: Source, error: Exception) -> str:
 
 
 def _elsewhere(wanted: Wanted, source: Source) -> str:
-    """A word about other commits of the first source that the cache holds."""
+    """The part of a message that names another commit of the first source in the cache; "" where there is none."""
     others = other_revisions(wanted) if source is wanted.sources[0] else []
     return f" (the cache holds commit {others[0].name[:12]}, wanted is {source.revision})" if others else ""
 

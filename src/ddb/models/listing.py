@@ -1,4 +1,4 @@
-"""What `ddb models` prints."""
+"""The output of `ddb models`."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def listed() -> Iterator[str]:
 
 
 def pulled(name: str) -> Iterator[str]:
-    """Say what is downloaded and under which licence, download it, say where it lies and whether it is verified.
-    ModelError where no source gives it, or where it came damaged."""
+    """Download weights. Yields lines: size and licence before the download, then the folder and the verdict. ModelError
+    where no source has them, or where they are damaged."""
     asked = _asked(name)
     if asked.role is not None:
         yield f"{name}: {asked.role.gigabytes:g} GB, licence: {asked.role.licence}"

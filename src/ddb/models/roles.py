@@ -1,9 +1,9 @@
 """The roles: a short name for each set of published weights, good wherever a `weights` setting takes a hub id.
 
-A revision or hash stands here only where public projects that read it from the hub agree on it; `None` means that
-nobody could be found who says it, and `verify` then does not call the weights verified. Stability took its Stable
-Diffusion 2 repositories off the hub in November 2025 (huggingface/diffusers#12874): the first source of those roles is
-the archive that people moved to, others follow in the order in which they are tried. Sizes are of what is downloaded.
+A revision or hash is listed only where public projects that read it from the hub agree on it. `None` means that none
+was found; `verify` then does not report the weights as verified. Stability removed its Stable Diffusion 2 repositories
+from the hub in November 2025 (huggingface/diffusers#12874): the first source of those roles is the archive that other
+projects use now; further sources follow in the order in which they are tried. Sizes are those of the downloaded files.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Are the weights on this disk the published ones? Nothing is asked of the hub."""
+"""Verification of weights on this disk against the published ones, without contacting the hub."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ HEADER_LIMIT = 100_000_000
 
 @dataclass(frozen=True)
 class Verdict:
-    """`state`, the folder that was looked at (None: there is none) and what is wrong, in words."""
+    """`state`, the checked folder (None where there is none), and a description of the fault."""
 
     state: State
     folder: Path | None = None
@@ -28,10 +28,10 @@ class Verdict:
 
 
 def verify(wanted: Wanted) -> Verdict:
-    """Compare what the hub's cache holds with what is known of it.
+    """Compare the files in the hub's cache with the known commit and hashes.
 
-    verified: the known commit, and every file hashes to what the hub calls it (its blob's name) or the role says.
-    not pinned: whole files, but of a commit that nobody vouches for. wrong revision: another commit than the known one.
+    verified: the known commit, and the hash of every file is the name of its blob or the hash of the role.
+    not pinned: undamaged files, but no commit is known. wrong revision: another commit than the known one.
     """
     folder = hub.cached(wanted)
     if folder is None:
@@ -52,7 +52,7 @@ def verify(wanted: Wanted) -> Verdict:
 
 
 def verify_folder(folder: Path) -> Verdict:
-    """A local folder or file: whole, or corrupt; never verified, since nobody says what it should hold."""
+    """The verdict on a local folder or file: never "verified", since no published hashes are known for it."""
     if not folder.exists():
         return Verdict("missing", None, f"{folder}: no such folder or file")
     faults = list(_faults(folder, {}))
@@ -78,8 +78,8 @@ def _faults(folder: Path, hashes: Mapping[str, str]) -> Iterable[str]:
 
 
 def header_fault(path: Path) -> str:
-    """What is wrong with a safetensors file as far as its header tells, "" where nothing is: the header is JSON, and
-    the file is as long as it says."""
+    """The fault of a safetensors file, "" where there is none: checks that the header is JSON and that the file has the
+    length that follows from it."""
     size = path.stat().st_size
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
@@ -95,7 +95,7 @@ def header_fault(path: Path) -> str:
 
 
 def _blob_name(path: Path) -> str:
-    """What the hub's cache calls a file's content: the SHA-256 of large files, git's SHA-1 of small ones; else ""."""
+    """The name of a file's blob in the hub's cache: SHA-256 of large files, git's SHA-1 of small ones; else ""."""
     target = path.resolve()
     return (
         target.name if target.parent.name == "blobs" and re.fullmatch("[0-9a-f]{40}|[0-9a-f]{64}", target.name) else ""

@@ -56,7 +56,7 @@ class Animal:
 
 
 def sample_animal(rng: np.random.Generator, plan: str | None = None) -> Animal:
-    """Draw an animal. `plan` is a key of `PLANS`, or None for a chimera whose parts follow coins of their own."""
+    """Draw an animal. `plan` is a key of `PLANS`, or None for a chimera: each part is of a random body plan."""
     dog = [bool(v) for v in rng.random(4) < 0.5] if plan is None else [PLANS[plan]] * 4
     lengths = [float(rng.uniform(*PART_RANGES[part][flag])) for part, flag in zip(PART_RANGES, dog, strict=True)]
     return Animal(

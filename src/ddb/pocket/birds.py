@@ -33,7 +33,7 @@ PART_RANGES: dict[str, tuple[tuple[float, float], tuple[float, float]]] = {
     "legs": ((2.5, 4.5), (8.0, 11.5)),
     "body": ((0.86, 1.0), (0.48, 0.58)),
 }
-"""`body` is height over width: a round body stands in the "short" place, a boat-shaped one in the "long" place."""
+"""`body` is height over width; "short" is the range of round bodies, "long" that of boat-shaped ones."""
 PLANS: dict[str, bool] = {"landbird": False, "waterbird": True}
 """Body plan -> True if every part is drawn from its "long" range."""
 

@@ -4,9 +4,9 @@
     OUT/list_attr_celeba.csv          image_id and the attributes of `attributes`, -1/1
     OUT/list_eval_partition.csv       image_id, partition: 0 train, 1 val, 2 test
 
-The images are PNG, as in CelebA's own `img_align_celeba_png`: JPEG's losses would reach beyond the hair, and an image
-would no longer be its scene to the bit. Attributes bear CelebA's names where what is drawn fits them; Male is the
-square face.
+The images are PNG, as in CelebA's own `img_align_celeba_png`: JPEG artefacts would extend beyond the hair, and an image
+would not equal its rendered scene. Attributes have CelebA's names where these fit the drawn ones; Male is the square
+face.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def name(item: Item) -> str:
 
 
 def attributes(item: Item) -> dict[str, bool]:
-    """What an image shows, under CelebA's names and in its order. Auburn hair has no name there."""
+    """The attributes of an image, with CelebA's names and in its order. Auburn hair has no name there."""
     hair: Any = item.scene.subject
     square = item.cell.attribute == 1
     return {

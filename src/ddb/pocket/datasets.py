@@ -29,7 +29,7 @@ SCENES = "scenes.json"
 
 @dataclass(frozen=True)
 class Layout:
-    """`name`: path of an image in the folder. `write_lists`: write what names the images and their groups."""
+    """`name`: path of an image in the folder. `write_lists`: writes the files that list images and groups."""
 
     name: Callable[[Item], str]
     write_lists: Callable[[Path, Sequence[Item]], None]

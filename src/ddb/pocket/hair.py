@@ -1,4 +1,4 @@
-"""Hair on a face that looks straight ahead. Its colour is the class; length, volume, fringe and waves are not.
+"""Hair on a face seen from the front. Its colour is the class, independent of length, volume, fringe and waves.
 
 The face is the place (`faces.py`): both are drawn about the same fixed centre, as portraits that were aligned by the
 eyes. Lengths are in pixels of a 64x64 image ("u"), in the image's own frame.
@@ -27,7 +27,7 @@ COLOURS: dict[str, Tone] = {
 BLOND = ("golden",)
 """Colours of the class that CelebA calls blond."""
 SIZES: dict[str, float] = {"short": 6.0, "medium": 17.0, "long": 26.0}
-"""How far the hair reaches below the middle of the face, u."""
+"""Length of the hair below the middle of the face, u."""
 PLANS: dict[str, tuple[str, ...]] = {"dark": tuple(name for name in COLOURS if name not in BLOND), "blond": BLOND}
 """Class -> its colours."""
 

@@ -41,7 +41,7 @@ MINIATURES: dict[str, Miniature] = {
 
 @dataclass(frozen=True)
 class Cell:
-    """What an image is to show before it is drawn."""
+    """The label, attribute and place of an image to draw."""
 
     label: int
     attribute: int

@@ -1,4 +1,4 @@
-"""Where the pocket weights lie. They ship with the package: safetensors, float16 on disk, layouts of the libraries."""
+"""Folders of the pocket weights. They ship with the package: safetensors, float16, in the layouts of the libraries."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Shapes that the pocket world's objects are made of. Lengths are in pixels of a 64x64 image ("u")."""
+"""Shapes of the pocket world's objects. Lengths are in pixels of a 64x64 image ("u")."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The pocket world's renderer: object and place in, image, causal mask, attributes and caption out.
+"""The pocket world's renderer: from an object and a place to an image, its causal mask, attributes and caption.
 
 Three families, after the three benchmarks of the paper: birds on land or water, cats and dogs beside things of a room
 or of a park, hair on one of two types of face (the face is the place).
@@ -28,7 +28,7 @@ MASK_COVERAGE = 0.3
 @dataclass(frozen=True)
 class Family:
     """A kind of object: `sample(rng, plan)` -> attributes, `outline(attributes)` -> shapes, words for captions, the
-    places where it is found. `countable`: "a" stands before the noun. `anchored`: its shapes need no placing."""
+    places where it is found. `countable`: the noun takes "a". `anchored`: its shapes have a fixed position."""
 
     noun: str
     plans: tuple[str, ...]
