@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Context:
-    """What every stage of a run reads besides its own settings.
+    """The inputs that all stages of a run share besides their own settings.
 
     `dataset`: the samples without attributes; `seed`: of the run; `device` and `precision`: the settings of these names
     (`ddb.learn.device.open_accelerator` resolves them); `cache`: the folder of decoded pixels.
@@ -47,19 +47,19 @@ class Models:
         return model
 
     def keep(self, names: Collection[str]) -> None:
-        """Let go of all models but those of these names, and give the accelerator's memory back. Names that were never
-        opened are ignored. A model stays in memory as long as a caller holds it."""
+        """Drop all models except those of these names, and release the accelerator's memory. Names that were never
+        opened are ignored. A model stays in memory as long as a caller refers to it."""
         gone = self._opened.keys() - set(names)
         for name in gone:
             del self._opened[name]
         if gone:
-            gc.collect()  # modules that refer to themselves
+            gc.collect()  # modules in reference cycles
             empty_device_cache()
 
 
 def empty_device_cache() -> None:
-    """Give unused memory of the CUDA allocator back to the device. Nothing happens where torch was not imported or has
-    not used CUDA."""
+    """Release unused memory of the CUDA allocator to the device. No effect where torch was not imported or has not used
+    CUDA."""
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_initialized():
         torch.cuda.empty_cache()

@@ -2,9 +2,9 @@
 
     torchrun --nproc-per-node 2 -m ddb.cli run ...        accelerate launch -m ddb.cli run ...
 
-A stage's batches are handed out in rounds, one batch a process. Their rows come back to the leader, which writes all
-files but those that a row consists of (tokens). Batches have the borders they have in one process, so the tables are
-the same. Training happens while a stage opens, in all processes together (`ddb.learn.parallel`).
+A stage's batches are distributed in rounds, one batch per process. Their rows are gathered in the leader, which writes
+all files except those that a row refers to (tokens). Batches have the same borders as in one process, so the tables are
+identical. Training happens while a stage opens, in all processes together (`ddb.learn.parallel`).
 """
 
 from __future__ import annotations
@@ -32,14 +32,15 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class _Request:
-    """What the leader asks the others for: open `stage`, compute a batch of it each, or (no stage) end."""
+    """A request of the leader to the other processes: open `stage`, compute one of its batches each, or (no stage)
+    end."""
 
     stage: str = ""
     batches: tuple[Batch, ...] = ()
 
 
 class _State:
-    """`busy`: during an exchange, and from then on where an exchange failed: no request reaches the others then."""
+    """`busy`: True during a collective call, and for good after one failed: no request can be sent then."""
 
     busy: bool = False
 
@@ -48,13 +49,13 @@ _state = _State()
 
 
 def join(device: str) -> bool:
-    """Meet the other processes, if there are any. True for the one that leads."""
+    """Initialise the process group, if there are other processes. True in the leader."""
     processes.join(device)
     return processes.leads()
 
 
 def engine(stage: str) -> Engine:
-    """What computes the batches of a stage: this process alone, or all processes."""
+    """The engine that computes the batches of a stage: in this process alone, or in all processes."""
     if processes.count() == 1:
         return local.execute
 
@@ -82,7 +83,7 @@ def engine(stage: str) -> Engine:
 
 @contextmanager
 def led() -> Iterator[None]:
-    """In the leader, around its run: end the others with it, unless they got the same signal to stop."""
+    """Context of the leader's run: on exit the other processes are told to end, unless the same signal stopped them."""
     _state.busy = False
     try:
         yield
@@ -95,8 +96,8 @@ def led() -> Iterator[None]:
 
 
 def follow(open_run: Callable[[], tuple[Workspace, Setup]]) -> None:
-    """In every other process: do what the leader asks for, until it ends the run. `open_run` is called when the leader
-    has prepared the run folder. Raises StageFailed where the leader is gone."""
+    """In every other process: serve the leader's requests until it ends the run. `open_run` is called after the leader
+    has prepared the run folder. Raises StageFailed where the leader has ended."""
     logging.getLogger("ddb").setLevel(logging.ERROR)  # the leader logs the rest
     run, worker = None, None
     while (request := processes.shared(_Request())).stage:
@@ -112,7 +113,7 @@ def follow(open_run: Callable[[], tuple[Workspace, Setup]]) -> None:
 
 
 def _opened(name: str, workspace: Workspace, setup: Setup) -> Worker:
-    """The worker, opened as the leader's plan says."""
+    """The worker, opened with the `Fixed` values of the leader's plan."""
     stage = next(stage for stage in setup.stages if stage.name == name)
     plan = workspace.plan(name)
     assert plan is not None, "the leader writes the plan first"
@@ -120,8 +121,8 @@ def _opened(name: str, workspace: Workspace, setup: Setup) -> Worker:
 
 
 def _tried(call: Callable[[], T]) -> tuple[T | None, Exception | None]:
-    """What `call` gives, or its error, for the leader. An exception of another library becomes a StageFailed with its
-    message, and its traceback as a note; a full disk stays what it is."""
+    """The result of `call`, or its error to send to the leader. An exception of another library becomes a StageFailed
+    with its message and its traceback as a note; OSError of a full disk is kept."""
     try:
         return call(), None
     except DDBError as error:

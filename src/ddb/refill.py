@@ -1,4 +1,4 @@
-"""Which rejected sources are tried again (method section 6, refill): a pure function of the scores so far."""
+"""Refill (method section 6): which rejected sources are painted again, as a pure function of the scores so far."""
 
 from __future__ import annotations
 
@@ -23,10 +23,11 @@ SCORE_COLUMNS = ("id", "psi_from", "psi_to", "psi_from_source", "rho", "status")
 
 
 def retries(workspace: Workspace, dataset: Dataset, config: RunConfig) -> list[tuple[str, int]]:
-    """(source_id, variant) of every round that the scores so far call for; at most prune.max_rounds - 1 rounds.
+    """(source_id, variant) of all refill rounds that follow from the scores so far; at most prune.max_rounds - 1
+    rounds.
 
-    A round is judged when each of its candidates is scored (or cannot be); until then nothing is added, so the answer
-    is the same whether the run was interrupted or not."""
+    A round has verdicts when each of its candidates is scored (or failed). Before that no round is added, so the result
+    is the same for an interrupted and an uninterrupted run."""
     if config.prune.max_rounds == 1:
         return []
     predictions, classes = workspace.table("erm"), len(dataset.classes)
@@ -55,8 +56,8 @@ def retries(workspace: Workspace, dataset: Dataset, config: RunConfig) -> list[t
 
 
 def rejected_sources(verdicts: Sequence[Row], candidates: dict[str, Row], budgets: dict[Direction, int]) -> list[str]:
-    """Sources to paint again: those without a kept image, in the order of the verdicts, as many in each direction as
-    its share of kept images makes necessary to meet the budget."""
+    """Sources to paint again: those without a kept image, in the order of the verdicts. Their number in each direction
+    is the number of missing images divided by the direction's share of kept images."""
     kept: dict[Direction, set[str]] = defaultdict(set)
     seen: dict[Direction, dict[str, None]] = defaultdict(dict)
     passed: dict[Direction, int] = defaultdict(int)

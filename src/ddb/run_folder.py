@@ -1,4 +1,4 @@
-"""What lies at the top of a run folder: what the run says about itself at its start, and what it hands on at its end.
+"""The files at the top of a run folder: facts that are written at the start of a run, and its results at the end.
 
 The addresses `classifier/`, `balanced/`, `metrics.json` and `report.html` stay the same whatever the settings are;
 `handed_over.json` says which results they were made from.
@@ -41,7 +41,7 @@ def default_folder(config: RunConfig) -> Path:
 
 
 def open_run(workspace: Workspace, config: RunConfig, progress: Progress) -> Dataset:
-    """Load and check data and models, and write what the run folder says about itself."""
+    """Load and check data and models, and write the facts of the run into the run folder."""
     from ddb.environment import environment
     from ddb.preflight import prepare_run
 
@@ -78,7 +78,7 @@ def check_owner(workspace: Workspace, config: RunConfig, dataset: Dataset) -> No
 
 
 def hand_over(workspace: Workspace, dataset: Dataset, progress: Progress) -> None:
-    """Write what the run is for: the classifier, the balanced data set, the figures, the report."""
+    """Write the results of the run: the classifier, the balanced data set, the figures, the report."""
     from ddb.report.page import write_report
 
     for address, write in (("classifier", _classifier), ("balanced", _balanced), ("metrics.json", _figures)):
@@ -101,7 +101,7 @@ def made_from(workspace: Workspace, address: str) -> dict[str, str] | None:
 
 
 def is_up_to_date(workspace: Workspace, address: str) -> bool:
-    """Whether what lies at an address was made from the present results."""
+    """Whether the content of an address was made from the present results."""
     wanted = made_from(workspace, address)
     handed = files.read_json(workspace.root / HANDED_OVER) or {}
     return wanted is not None and handed.get(address) == wanted and (workspace.root / address).exists()
@@ -127,12 +127,12 @@ def _bring_up_to_date(
     address: str,
     write: Callable[[Workspace, Dataset, Path], None],
 ) -> None:
-    """Write what lies at an address, unless it was made from the present results."""
+    """Write the content of an address, unless it was made from the present results."""
     if is_up_to_date(workspace, address):
         return
     marker = workspace.root / HANDED_OVER
     handed = {name: value for name, value in (files.read_json(marker) or {}).items() if name != address}
-    files.write_json(marker, handed)  # what lies there counts for nothing while it is replaced
+    files.write_json(marker, handed)  # the content is invalid while it is replaced
     progress.say(f"{address}: writing")
     write(workspace, dataset, workspace.root / address)
     files.write_json(marker, {**handed, address: made_from(workspace, address)})

@@ -1,4 +1,4 @@
-"""What a stage is: the one shape that stages have, engines run and `pipeline.py` puts in order."""
+"""The interface of a stage. Engines run stages; `pipeline.py` lists them in order."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from ddb.tables import Row as Row
 from ddb.tables import Tables as Tables
 
 Batch = Sequence[str | None]
-"""The ids of a batch in their slots. None: nothing is to be computed there (the row exists, or is computed alone), and
-a blank takes the slot, so that the batch keeps its shape."""
+"""The ids of a batch in their slots. None: an empty slot (the row exists, or is computed alone); it is filled with a
+blank, so that the batch keeps its shape."""
 Worker = Callable[[Batch], list[Row]]
 """A batch in, one row out for each id that is not None, in order. A row that fails is `error_row`."""
 
 
 class Need(Enum):
-    """What a stage takes from another one, and so what makes its rows stale."""
+    """How a stage depends on the table of another one, which decides when its rows become stale."""
 
     PLAN = "plan"
     """Its plan alone reads the table: rows stay good when the table changes, but others may be planned."""
@@ -35,8 +35,9 @@ class Need(Enum):
 
 @dataclass(frozen=True)
 class Fixed:
-    """What the last bits of a stage's rows depend on beside its content. `plan.json` keeps what it was when the stage
-    first opened, and a resumed stage uses it again. `device`: cpu, cuda or mps; `dtype`: as torch names it."""
+    """Values that the last bits of a stage's rows depend on besides its content. `plan.json` stores those with which
+    the stage first opened, and a resumed stage uses them again. `device`: cpu, cuda or mps; `dtype`: torch's name of
+    it."""
 
     batch_size: int
     device: str

@@ -1,4 +1,5 @@
-"""What is read of a run folder: rows by column, pixels by id, artefacts. `engine.workspace` implements it."""
+"""The interface for reading a run folder: rows by column, pixels by id, artefacts (`engine.workspace` implements
+it)."""
 
 from __future__ import annotations
 
@@ -12,7 +13,7 @@ Row = dict[str, Any]
 
 
 class Tables(Protocol):
-    """What a stage sees of the run folder: rows, pixels and artefacts of the stages it needs."""
+    """Read access to a run folder: rows, pixels and artefacts of the stages that a stage needs."""
 
     def table(self, stage: str, columns: Sequence[str] | None = None) -> pa.Table:
         """All rows of a finished stage in the order of its plan: `columns`, or all that hold no payload.
