@@ -1,8 +1,8 @@
 """Models behind Protocols. One foreign library a file; `registry` opens them through the `Models` of a run.
 
 Images are uint8 HWC RGB 0-255; masks are bool HW with True = the causal part (segmenter) or = repaint (generator).
-Results come one an item, in order. An item that cannot be used gives a `Failed` and does not affect its neighbours. A
-`Failed` among the inputs is passed on as it is: a batch keeps its shape and its items their places.
+Results are one per item, in order. An item that cannot be used gives a `Failed` and does not affect the other items. A
+`Failed` among the inputs is returned unchanged: a batch keeps its shape and its items their positions.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ class Detected:
 
 @dataclass(frozen=True)
 class Found:
-    """What a segmenter found: `mask` may be empty; `score` in [0, 1]; `boxes` that the mask was made from, if any.
-    `reason`: why the mask is empty, where the segmenter knows."""
+    """The result of a segmenter: `mask` bool HW, may be empty; `score` in [0, 1]; `boxes` that the mask was made from,
+    if any; `reason`: why the mask is empty, where the segmenter knows."""
 
     mask: Mask
     score: float
@@ -56,8 +56,8 @@ class Found:
 
 @dataclass(frozen=True)
 class Task:
-    """One counterfactual to paint. `prompt` may hold learned tokens; `donor` is an image of the target class with its
-    object mask, for generators that copy instead of dreaming (copy-paste)."""
+    """One counterfactual to paint. `prompt` may hold learned tokens; `donor`: an image of the target class with its
+    object mask, for generators that copy the object (copy-paste)."""
 
     image: Image
     mask: Mask
@@ -66,9 +66,10 @@ class Task:
     seed: int
     donor: tuple[Image, Mask] | None = None
     old: Mask | None = None
-    """The object that has to go, inside `mask`; None: all of it. For generators that do not repaint the whole mask."""
+    """Mask of the source's object, inside `mask`; None: all of `mask`. For generators that do not repaint the whole
+    mask."""
     against: str = ""
-    """The prompt that guidance leads away from; may hold learned tokens."""
+    """The negative prompt of classifier-free guidance; may hold learned tokens."""
 
 
 @dataclass(frozen=True)
@@ -81,9 +82,9 @@ class Painted:
 
 @dataclass(frozen=True)
 class Lesson:
-    """What a token is learned from: images of one class, the regions that are hidden from the model (None: the whole
-    image), the superclass noun. `objects`: the causal parts, where the loss counts in full (none given: it counts
-    alike in the whole region)."""
+    """Training data of a token: images of one class, the regions that are hidden from the model (None: the whole
+    image), the superclass noun. `objects`: masks of the causal parts, where the loss has full weight (none: full weight
+    in the whole region)."""
 
     label: int
     images: Sequence[Image]
@@ -95,7 +96,7 @@ class Lesson:
 
 @dataclass(frozen=True)
 class Learned:
-    """A token: its name as it stands in prompts, its file (diffusers format), held-out loss at every check."""
+    """A token: its name in prompts, its file (diffusers format), the held-out loss at every check."""
 
     token: str
     file: Path
@@ -106,7 +107,7 @@ class Detector(Protocol):
     """Finds boxes, for a segmenter that makes masks in them."""
 
     def detect(self, images: Sequence[Image], phrase: str) -> list[Detected | Failed]:
-        """One result an image, in order; item n depends on image n alone."""
+        """One result per image, in order; result n depends on image n alone."""
         ...
 
 
@@ -121,13 +122,13 @@ class Segmenter(Protocol):
     def segment(
         self, ids: Sequence[str], images: Sequence[Image | Failed], phrase: str, batch_size: int
     ) -> list[Found | Failed]:
-        """One result an image, in order, computed in batches of exactly `batch_size`; item n depends on image n and the
-        batch size alone. `ids` lets given masks look their file up."""
+        """One result per image, in order, computed in batches of exactly `batch_size`; result n depends on image n and
+        the batch size alone. `ids`: ids of the images, by which given masks find their files."""
         ...
 
 
 class Generator(Protocol):
-    """Paints counterfactuals; `wants_donor` asks the stage for an image of the target class with its mask."""
+    """Paints counterfactuals. `wants_donor`: whether tasks need a `donor`."""
 
     @property
     def identity(self) -> str:
@@ -138,14 +139,14 @@ class Generator(Protocol):
     def wants_donor(self) -> bool: ...
 
     def paint(self, tasks: Sequence[Task | Failed], batch_size: int) -> list[Painted | Failed]:
-        """One result a task, in order, computed in batches of exactly `batch_size`; item n depends on task n and the
-        batch size alone."""
+        """One result per task, in order, computed in batches of exactly `batch_size`; result n depends on task n and
+        the batch size alone."""
         ...
 
 
 class Inverter(Protocol):
-    """Learns tokens from images, for a generator with the same weights. Its model is not changed: the token's file is
-    what a generator is opened with."""
+    """Learns tokens from images, for a generator with the same weights. The model is not changed: a generator is opened
+    with the token's file."""
 
     def learn(self, lesson: Lesson, folder: Path) -> Learned:
         """Learn a token and write it under `folder`."""

@@ -1,7 +1,7 @@
-"""Work in batches of a fixed shape, in which an item that cannot be used fails alone.
+"""Batches of a fixed shape, in which an item that cannot be used fails alone.
 
-The last bits of a result depend on a batch's shape, so every batch has the same one: a blank stands where an item is
-missing. An item's result then depends on the item, its place and the shape, and not on its neighbours.
+The last bits of a result depend on the shape of its batch, so every batch has the same shape: a blank replaces a
+missing item. The result of an item then depends on the item, its position and the shape, and not on the other items.
 """
 
 from __future__ import annotations
@@ -25,26 +25,26 @@ Work = Callable[[Sequence[Item]], Sequence[Result]]
 
 @dataclass(frozen=True)
 class Rooms:
-    """The batch sizes of an opened model: one for each size that it was asked for, lowered for good where memory ran
-    out. `setting`: the size's full name; `remedy`: what helps where one item does not fit."""
+    """The batch sizes of an opened model: one for each requested size, which stays lowered after memory ran out.
+    `setting`: full name of the setting; `remedy`: end of the message where one item does not fit."""
 
     setting: str
     remedy: str
     _sizes: dict[int, BatchSize] = field(default_factory=dict)
 
     def of(self, size: int) -> BatchSize:
-        """The batch size that stands for `size`."""
+        """The batch size that is used for the requested `size`."""
         return self._sizes.setdefault(size, BatchSize(size, self.setting, self.remedy))
 
 
 def in_fixed_batches(
     work: Work[Item, Result], items: Sequence[Item | Failed], blank: Item, room: BatchSize
 ) -> list[Result | Failed]:
-    """`work` over the items in batches of exactly `room.size`: one result an item, in order.
+    """Apply `work` to the items in batches of exactly `room.size`: one result per item, in order.
 
-    An item that is `Failed` already is passed on as it is; a `blank` takes its place, and fills the last batch up.
-    Where `work` raises an exception of another library, the batch's items are tried one by one, and those that raise it
-    again become `Failed`. Errors of ddb's own pass through. When memory runs out the batch is halved (OutOfMemory at a
+    An item that is `Failed` already is returned unchanged and replaced by `blank`, which also pads the last batch.
+    Where `work` raises an exception of another library, the batch's items are tried one by one, and those that raise
+    again become `Failed`. DDBErrors pass through. When memory runs out the batch is halved (OutOfMemory at a
     batch of one), `room` keeps the smaller size, and halves have a fixed shape too.
     """
     shaped, size = _Shaped(work, blank), room.size
@@ -87,7 +87,7 @@ def first_fault(checks: Sequence[tuple[str, torch.dtype, torch.Tensor | None]], 
 
 
 class _Shaped(Generic[Item, Result]):
-    """`work`, with the batch that is left over after halving filled up to the size of those before it."""
+    """`work`, with a smaller last batch padded to the size of the batches before it."""
 
     def __init__(self, work: Work[Item, Result], blank: Item) -> None:
         self.work, self.blank, self.size = work, blank, 0
@@ -97,14 +97,14 @@ class _Shaped(Generic[Item, Result]):
         try:
             return self.work([*batch, *[self.blank] * (self.size - len(batch))])[: len(batch)]
         except Exception:
-            self.size = len(batch) // 2  # what `in_halves` tries next, if it was memory
+            self.size = len(batch) // 2  # the size that `in_halves` tries next, where memory ran out
             raise
 
 
 def _alone(
     work: Work[Item, Result], batch: Sequence[Item], place: int, blank: Item, room: BatchSize
 ) -> Result | Failed:
-    """The result of one item of a batch in its place, with blanks about it."""
+    """The result of one item of a batch, computed at its position with blanks at all others."""
     filled = [item if number == place else blank for number, item in enumerate(batch)]
     try:
         return in_halves(work, filled, room)[place]

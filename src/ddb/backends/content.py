@@ -1,4 +1,4 @@
-"""Content hashes of files, each read once a process while it does not change."""
+"""Content hashes of files; each file is read once per process, unless it changes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Settings to backends: the one place that knows which name opens which model.
+"""Opens the backends that the settings name.
 
 Models are opened through the `Models` of a run, so that its stages share them: invert and inpaint one diffusion model,
 segment, invert and inpaint one segmenter. Model libraries are imported when a model is opened, so that planning and
@@ -38,7 +38,7 @@ from ddb.pocket.models import diffusion_folder
 
 
 def open_segmenter(settings: SegmentConfig, context: Context, models: Models) -> Segmenter:
-    """What finds the causal part. ModelError, DataError or ConfigError if it cannot be opened."""
+    """Open the segmenter. ModelError, DataError or ConfigError if it cannot be opened."""
     if isinstance(settings, GivenMasksConfig):
         return open_given_masks(settings.masks)
     from ddb.learn.device import open_accelerator
@@ -62,8 +62,8 @@ def open_segmenter(settings: SegmentConfig, context: Context, models: Models) ->
 
 
 def open_generator(settings: InpaintConfig, context: Context, models: Models, tokens: Mapping[str, Path]) -> Generator:
-    """What paints counterfactuals; `tokens` (name -> file) are the learned ones that its prompts will hold. Generators
-    with other tokens share the model. ModelError or ConfigError if it cannot be opened, or a token does not fit it."""
+    """Open the generator; `tokens` (name -> file): learned tokens of its prompts. Generators with different tokens
+    share the model. ModelError or ConfigError if it cannot be opened, or a token does not fit it."""
     if isinstance(settings, CopyPasteConfig):
         return CopyPaste(settings.feather)
     from ddb.backends.generators.diffusion.generator import LatentDiffusion
@@ -77,8 +77,8 @@ def open_generator(settings: InpaintConfig, context: Context, models: Models, to
 
 
 def open_inverter(settings: InvertConfig, painting: InpaintConfig, context: Context, models: Models) -> Inverter | None:
-    """What learns tokens for the generator, or takes given ones; None where there are none. Errors as
-    `open_generator`."""
+    """Open the inverter, which learns tokens for the generator or adopts given ones; None with
+    copy-paste, or without representatives and given tokens. Errors as `open_generator`."""
     if isinstance(painting, CopyPasteConfig) or (settings.representatives == 0 and not settings.tokens):
         return None
     from ddb.backends.generators.diffusion.inversion import TextualInversion
@@ -107,8 +107,8 @@ def diffusion_weights(settings: LatentDiffusionConfig) -> Weights:
 
 
 def reference_identities(config: RunConfig, names: Collection[str], dataset: Dataset) -> dict[str, str]:
-    """What the settings `names` ("erm.weights", "segment.masks", ...) refer to, for fingerprints: the identity of
-    weights (`Weights.identity`), a hash over the content of mask or token files. Where files lie does not count.
+    """Identities of the files or weights that the settings `names` ("erm.weights", "segment.masks", ...) refer to, for
+    fingerprints: `Weights.identity`, or a hash over the content of mask or token files, whatever their location.
     Nothing is loaded or downloaded.
 
     ModelError or ConfigError if something local is missing.
@@ -133,7 +133,7 @@ def _identity_of(name: str, config: RunConfig, dataset: Dataset) -> str:
 
 
 def tokens_identity(settings: InvertConfig, classes: Sequence[str]) -> str:
-    """A hash over the content of the given tokens' files and whose they are; "none" where none is given. ConfigError if
+    """A hash over the given tokens' classes and the content of their files; "none" where none is given. ConfigError if
     a class is unknown or a file is missing."""
     if not settings.tokens:
         return "none"

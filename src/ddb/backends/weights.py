@@ -1,5 +1,5 @@
-"""A `weights` setting, parsed once: which kind of thing it names, where its files lie, what identifies them, and how
-files are read so that a fault is told with the folder and the remedy."""
+"""A parsed `weights` setting: its kind, its files, its identity; and reading of files with errors that name the folder
+and the remedy."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ Kind = Literal["pocket", "folder", "file", "role", "hub"]
 
 FORMS = "`weights` is a local folder, a role of `ddb models list`, a hub id owner/name, or pocket."
 HASHED = (".json", ".safetensors", ".txt")
-"""Suffixes of a folder's files that count for its identity: configuration, weights, tokenizer."""
+"""Suffixes of the files that the identity of a folder is computed from: configuration, weights, tokenizer."""
 PICKLED = (".bin", ".pt", ".pth", ".ckpt")
-"""Suffixes of weights that run code when they are read."""
+"""Suffixes of pickled weights, which can run code when they are read."""
 CONVERT = (
     "import sys, torch, safetensors.torch as s; d = torch.load(sys.argv[1], 'cpu', weights_only=True); "
     "d = d.get('state_dict', d); d = {k: v.clone().contiguous() for k, v in d.items()}; "
@@ -43,7 +43,7 @@ OTHER_FORMATS = {
 
 @dataclass(frozen=True)
 class Weights:
-    """What a `weights` setting names.
+    """A parsed `weights` setting.
 
     `text`: the setting as it was given. `kind`: "pocket" (weights that ship with ddb), "folder" or "file" (a path on
     this machine, there or not), "role" (of `ddb models list`) or "hub" (an id owner/name, or owner/name@commit).
@@ -52,11 +52,11 @@ class Weights:
     kind: Kind
     text: str
     pocket: Callable[[], Path] | None = None
-    """Where the pocket weights of this setting lie; None: there are none."""
+    """The path of the pocket weights of this setting; None where there are none."""
 
     @property
     def published(self) -> Wanted | None:
-        """What it names on the hub; None for weights on this machine."""
+        """The role or hub id; None for weights on this machine."""
         return wanted(self.text) if self.kind in ("role", "hub") else None
 
     @property
@@ -66,7 +66,7 @@ class Weights:
 
     @property
     def path(self) -> Path:
-        """The local path. ModelError if nothing lies there, or if this machine's own weights are not what is named."""
+        """The local path. ModelError if it does not exist, or if the setting names published weights."""
         if self.kind == "pocket":
             if self.pocket is None:
                 raise ModelError(f"there are no pocket weights of this kind. {FORMS}")
@@ -107,9 +107,9 @@ class Weights:
 
     @property
     def identity(self) -> str:
-        """What the weights are, for fingerprints. Nothing is downloaded.
+        """The identity of the weights, for fingerprints. Nothing is downloaded.
 
-        Local weights: "sha256:" and a hash over their content, wherever they lie. Published ones: the repository and
+        Local weights: "sha256:" and a hash over their content, whatever their path. Published ones: the repository and
         the commit, "owner/name@<12 hex digits>"; the commit is the pinned one, else that of the hub's cache, and is
         left out where the cache has none. ModelError if local weights are missing.
         """
@@ -135,8 +135,8 @@ def parse_weights(text: str, pocket: Callable[[], Path] | None = None) -> Weight
 
 
 def foreign_format(path: Path) -> str:
-    """What a file of weights is, by its suffix, where ddb does not open it, and how it is converted; "" where its
-    suffix says nothing of the kind."""
+    """The format of a file of weights that ddb does not open, by its suffix, and its conversion; "" for other
+    suffixes."""
     suffix = path.suffix.lower()
     if suffix in PICKLED:
         return (
@@ -156,8 +156,8 @@ def _conversion(old: Path, new: Path) -> str:
 
 
 def readable(folder: Path, load: Callable[[], T]) -> T:
-    """What `load` reads from a folder or file. ModelError, with the folder, the reason and the remedy, for whatever a
-    library raises; errors of ddb's own pass through."""
+    """The result of `load`, which reads a folder or file. ModelError, with the folder, the reason and the remedy, for
+    any exception of a library; DDBErrors pass through."""
     try:
         return load()
     except DDBError:
@@ -188,7 +188,7 @@ def reason_of(error: Exception) -> str:
 
 
 def _remedy(folder: Path) -> str:
-    """Convert weights of another format where there are no others; download anything else again."""
+    """The remedy: convert weights of another format where there are no others, else download again."""
     files = [folder] if folder.is_file() else sorted(folder.glob("*"))
     others = [file for file in files if foreign_format(file)]
     if not others or any(file.suffix == ".safetensors" for file in files):

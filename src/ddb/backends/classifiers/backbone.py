@@ -1,4 +1,4 @@
-"""timm's architectures, built so that they take the wanted input and have one last layer. The only file that knows
+"""timm's architectures, built for a given input size and checked to have one last layer. The only file that imports
 timm."""
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from ddb.errors import ModelError
 
 
 def pretraining(architecture: str) -> dict[str, Any]:
-    """timm's note on an architecture's pretraining: `mean`, `std`, `interpolation`, `input_size` and more. ModelError
-    for an architecture that timm has not, or that takes anything but three channels."""
+    """timm's configuration of an architecture's pretraining: `mean`, `std`, `interpolation`, `input_size` and more.
+    ModelError for an architecture that timm lacks or that does not take three channels."""
     if not timm.is_model(architecture.split(".")[0]):
         near = timm.list_models(f"*{architecture.split('.')[0].split('_')[0]}*")[:5]
         raise ModelError(f"erm.backbone: timm has no {architecture!r}; near it: {', '.join(near) or 'nothing'}.")
@@ -28,7 +28,7 @@ def pretraining(architecture: str) -> dict[str, Any]:
 
 
 def sized(architecture: str, arguments: Mapping[str, Any], size: int) -> dict[str, Any]:
-    """`arguments` to build the architecture with, and `img_size` where it is made for one input size (a ViT)."""
+    """`arguments` of the architecture's constructor, with `img_size` added where it has a fixed input size (a ViT)."""
     facts = pretraining(architecture)
     if facts.get("fixed_input_size") and tuple(facts["input_size"][1:]) != (size, size):
         return {"img_size": size, **arguments}
@@ -36,7 +36,7 @@ def sized(architecture: str, arguments: Mapping[str, Any], size: int) -> dict[st
 
 
 def build(architecture: str, arguments: Mapping[str, Any], classes: int, *, pretrained: bool = False) -> nn.Module:
-    """The model with a fresh last layer for `classes`. ModelError where timm cannot make it, or has no weights."""
+    """The model with a fresh last layer for `classes`. ModelError where timm cannot build it or has no weights."""
     pretraining(architecture)
     size = f" with erm.image_size {arguments['img_size']}" if "img_size" in arguments else ""
     try:
@@ -90,8 +90,8 @@ def require_takes(model: nn.Module, architecture: str, size: int, classes: int) 
 
 
 def adapted(state: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
-    """A state of the same architecture at another input size, fitted to `model` as timm fits pretrained weights
-    (position embeddings are resampled); `state` itself where the architecture's module has no such rule."""
+    """The state dict of the same architecture at another input size, converted for `model` by timm's filter of
+    pretrained weights (position embeddings are resampled); `state` itself where the architecture has no filter."""
     rule = getattr(sys.modules[type(model).__module__], "checkpoint_filter_fn", None)
     result: dict[str, Tensor] = rule(dict(state), model) if rule else state
     return result

@@ -28,8 +28,8 @@ file."""
 
 @dataclass(frozen=True)
 class Card:
-    """What `classifier.json` says: timm's name of the architecture and the arguments that it was made with, the classes
-    in the order of the outputs, and how pictures become its input."""
+    """The content of `classifier.json`: timm's name of the architecture and the arguments of its constructor, the
+    classes in the order of the outputs, and the preprocessing."""
 
     architecture: str
     model_args: dict[str, Any]
@@ -47,7 +47,7 @@ class LoadedClassifier:
     def predict(
         self, images: Picture | Iterable[Picture], batch_size: int = 64, device: str = "auto"
     ) -> list[dict[str, float]]:
-        """For each image, in order, the probability of every class by name: one dictionary an image, also for one.
+        """For each image, in order, the probability of every class by name: one dictionary per image, also for one.
 
         `images`: one picture or several; an array uint8 [N, H, W, 3] is N pictures. They are read as training reads
         files: upright, 16 bits scaled to 8, transparency over white. `batch_size` of them are in memory at once.

@@ -47,7 +47,7 @@ CARD = "classifier.json"
 
 
 def create_classifier(settings: ErmConfig, classes: Sequence[str], seed: int) -> LoadedClassifier:
-    """A backbone with a fresh last layer for `classes`, its weights as `settings.weights` says.
+    """A backbone with a fresh last layer for `classes` and the weights `settings.weights`.
 
     "hub": timm's pretrained weights; "pocket": the small ones shipped with ddb; "none": random; else a safetensors
     file, or model.safetensors and config.json in timm's or the pocket's form: a folder, a role of `ddb models list` or
@@ -66,8 +66,8 @@ def create_classifier(settings: ErmConfig, classes: Sequence[str], seed: int) ->
 
 
 def check_backbone(settings: ErmConfig) -> None:
-    """What can be known of a classifier without a download: ModelError as `create_classifier` where the architecture
-    is not there, does not take `settings.image_size`, or does not fit the header of local weights."""
+    """Check a backbone without a download: ModelError as `create_classifier` where the architecture does not exist,
+    does not take `settings.image_size`, or does not fit the header of local weights."""
     preprocessing_of(settings)
     architecture, arguments = _architecture(settings)
     with torch.device("meta"), torch.random.fork_rng([]):
@@ -82,9 +82,8 @@ def check_backbone(settings: ErmConfig) -> None:
 
 
 def preprocessing_of(settings: ErmConfig) -> Preprocessing:
-    """How pictures become the input of the classifier that these settings make, known before it is made: the whole
-    central square at `image_size`, with the interpolation, mean and std of the pretraining. ModelError as
-    `create_classifier`."""
+    """Preprocessing of the classifier that `create_classifier` makes from these settings: the whole central square at
+    `image_size`, with the interpolation, mean and std of the pretraining. ModelError as `create_classifier`."""
     shipped = _shipped(settings)
     facts = shipped if "mean" in shipped else shipped.get("pretrained_cfg") or pretraining(_architecture(settings)[0])
     return Preprocessing(
@@ -97,14 +96,14 @@ def preprocessing_of(settings: ErmConfig) -> Preprocessing:
 
 
 def backbone_identity(settings: ErmConfig) -> str:
-    """What names the weights that `create_classifier` starts from in fingerprints: local ones by their content. Asked
-    before any download. ModelError if local weights are missing."""
+    """Identity of the initial weights of `create_classifier`, for fingerprints; local weights are identified by their
+    content. Nothing is downloaded. ModelError if local weights are missing."""
     weights = settings.weights
     if weights in ("hub", "none"):
         return f"{settings.backbone}@{weights}"
     named = parse_weights(weights, backbone_folder)
     if named.is_local:
-        weights_path(weights)  # are they there?
+        weights_path(weights)  # ModelError if they are missing
     return named.identity
 
 
@@ -117,7 +116,8 @@ def save_classifier(loaded: LoadedClassifier, folder: Path) -> None:
 
 
 def load_classifier(folder: str | Path) -> LoadedClassifier:
-    """Read what `save_classifier` wrote. Raises ModelError."""
+    """Load a classifier that `save_classifier` wrote. ModelError where it is missing, damaged or of an older
+    version."""
     folder = Path(folder)
     if not (folder / CARD).exists():
         raise ModelError(f"{folder} holds no classifier: {CARD} is missing. A run folder has one at RUN/classifier.")
@@ -144,12 +144,12 @@ def _read_card(path: Path) -> Card:
 
 
 def _local(weights: str) -> bool:
-    """Whether the weights are files that are here without a download."""
+    """Whether the weights are files on this machine."""
     return weights not in ("hub", "none") and (weights == "pocket" or parse_weights(weights, backbone_folder).is_local)
 
 
 def _shipped(settings: ErmConfig) -> Mapping[str, Any]:
-    """What config.json beside the weights says; empty where there is none."""
+    """The content of config.json beside the weights; empty where there is none."""
     if settings.weights in ("hub", "none"):
         return {}
     path = weights_path(settings.weights).parent / "config.json"
@@ -158,7 +158,7 @@ def _shipped(settings: ErmConfig) -> Mapping[str, Any]:
 
 
 def _architecture(settings: ErmConfig) -> tuple[str, dict[str, Any]]:
-    """timm's name and the arguments that the model is made with at this image size."""
+    """timm's name of the architecture and the arguments of its constructor at this image size."""
     shipped = _shipped(settings)
     architecture = shipped.get("architecture", settings.backbone)
     return architecture, sized(architecture, shipped.get("model_args", {}), settings.image_size)

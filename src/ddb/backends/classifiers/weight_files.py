@@ -41,7 +41,7 @@ def _refuse_foreign(paths: Sequence[Path]) -> None:
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """All tensors of a safetensors file, floats as float32. ModelError."""
+    """All tensors of a safetensors file, floats as float32. ModelError for a file that cannot be read."""
     try:
         return {name: value.float() if value.is_floating_point() else value for name, value in load_file(path).items()}
     except (SafetensorError, OSError) as error:
@@ -49,7 +49,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
 
 def read_shapes(path: Path) -> dict[str, Shape]:
-    """The shape of every tensor of a safetensors file, from its header alone. ModelError."""
+    """The shape of every tensor of a safetensors file, from its header alone. ModelError as `read_weights`."""
     try:
         with safe_open(path, "pt") as file:
             return {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118 (not a mapping)
@@ -61,7 +61,7 @@ def require_fit(
     path: Path, found: Mapping[str, Shape], wanted: Mapping[str, Shape], apart: Set[str], name: str
 ) -> None:
     """ModelError where the file lacks a tensor of the architecture `name`, or has it in another shape; tensors named
-    in `apart` (the last layer) may differ. The message names the first and says how many there are."""
+    in `apart` (the last layer) may differ. The message names the first such tensor and gives their number."""
     named = [tensor for tensor in wanted if tensor not in apart]
     wrong = [tensor for tensor in named if tensor not in found or list(found[tensor]) != list(wanted[tensor])]
     if not wrong:

@@ -1,1 +1,1 @@
-"""Generators: what paints counterfactuals."""
+"""Generators: backends that paint counterfactuals."""

@@ -1,6 +1,6 @@
-"""Counterfactuals without any model: the object of another image, cut out, fitted into the region and feathered.
+"""Counterfactuals without a model: the object of a donor image is cut out, fitted into the region and feathered.
 
-The old object is painted over first with its surroundings, mirrored at its edge. A baseline generator.
+Before that, the source's object is filled with its surroundings, mirrored at its edge. A baseline generator.
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ from ddb.data.masks import blended, bounding_box, feather
 
 Floats = npt.NDArray[np.float32]
 LEAST_FIT = 0.5
-"""Objects keep their size relative to their image, but take at least this share of the region's box, at most all."""
+"""Objects keep their size relative to their image, but fill at least this share of the region's box, at most all."""
 RIM = 2
-"""Pixels about the old object that are painted over with it: its mask is seldom exact."""
+"""Width in pixels of the rim of the source's object that is filled as well, since masks are seldom exact."""
 
 
 @dataclass(frozen=True)
 class CopyPaste:
-    """A Generator that needs no weights but a donor with every task. `edge`: width of the soft edge, px."""
+    """A Generator without weights; every task needs a donor. `edge`: width of the soft edge, px."""
 
     edge: int
     identity: str = "copy_paste"
     wants_donor: bool = True
 
     def paint(self, tasks: Sequence[Task | Failed], batch_size: int) -> list[Painted | Failed]:
-        """One result a task. A task fails if it has no donor, or if its mask or its donor's object is empty. Tasks are
-        done one by one, whatever `batch_size` is."""
+        """One result per task. A task fails if it has no donor, or if its mask or its donor's object is empty. Tasks
+        are painted one by one, whatever `batch_size`."""
         return [task if isinstance(task, Failed) else self._paint(task) for task in tasks]
 
     def _paint(self, task: Task) -> Painted | Failed:
@@ -51,7 +51,8 @@ class CopyPaste:
 
 
 def cut_out(image: Image, mask: Mask) -> tuple[Image, Mask]:
-    """The object's bounding box; its pixels are carried outwards, so that scaling mixes no background in."""
+    """The object's bounding box; pixels outside the object are filled with its edge, so that scaling mixes no
+    background in."""
     box = bounding_box(mask)
     inside = (slice(box.top, box.bottom), slice(box.left, box.right))
     nearest = ndimage.distance_transform_edt(~mask, return_distances=False, return_indices=True)
@@ -59,7 +60,7 @@ def cut_out(image: Image, mask: Mask) -> tuple[Image, Mask]:
 
 
 def fill(image: Image, mask: Mask) -> Image:
-    """Repaint the hole with what surrounds it: every pixel mirrored at the nearest pixel outside."""
+    """Fill the mask with its surroundings: every pixel inside is mirrored at the nearest pixel outside."""
     if mask.all():
         return np.broadcast_to(image.mean(axis=(0, 1)).astype(np.uint8), image.shape).copy()
     nearest = ndimage.distance_transform_edt(mask, return_distances=False, return_indices=True)

@@ -1,8 +1,8 @@
-"""Take over of a painted region what the objects need: pixels of the old one, which has to go, and of the new one.
+"""Pastes only the objects of a painted region into the source: the pixels of the old object and of the new one.
 
-A region leaves room for either class, so most of it is background, and a generator paints that background blurred. Blur
-that stands on counterfactuals alone tells a classifier which images are generated, and so their class. Here the
-background about the objects stays the source's (method.md section 4 leaves open what is pasted back).
+A region has room for either class, so most of it is background, which a generator paints blurred. Blur that occurs on
+counterfactuals alone lets a classifier recognise generated images, and thereby their class. Here the background around
+the objects is the source's (method.md section 4 leaves open what is pasted back).
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ those right beside them, which segmenters miss."""
 
 
 class ObjectsOnly:
-    """A generator whose paintings are cut down to the objects that `segmenter` finds in them.
+    """A generator whose paintings are reduced to the objects that `segmenter` finds in them.
 
-    Where it finds none, the whole region stays: the new object may be there all the same.
+    Where it finds none, the whole region is pasted, since the new object may still be there.
     """
 
     def __init__(self, generator: Generator, segmenter: Segmenter, phrase: str, soft: int) -> None:
-        """`phrase`: what is looked for; `soft`: width of the soft edge about the objects, pixels."""
+        """`phrase`: prompt of the segmenter; `soft`: width of the soft edge around the objects, pixels."""
         self.generator, self.segmenter, self.phrase, self.soft = generator, segmenter, phrase, soft
 
     @property

@@ -1,1 +1,1 @@
-"""Segmenters: what finds the causal part of an image."""
+"""Segmenters: backends that find the causal part of an image."""

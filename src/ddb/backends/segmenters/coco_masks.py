@@ -1,7 +1,7 @@
 """Given masks as one COCO file: {"images": [...], "annotations": [...], "categories": [...]}.
 
-An image's mask is the union of its annotations, crowds included. If `data.phrase` is the name of a category, only that
-one counts; otherwise all do.
+An image's mask is the union of its annotations, crowds included. If `data.phrase` is the name of a category, only its
+annotations are used; otherwise all are.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class CocoMasks:
     categories: frozenset[str]
 
     def mask(self, image: str, phrase: str) -> Mask | None:
-        """The union of an image's annotations, bool HW at the size that the file says; None where the file has none.
+        """The union of an image's annotations, bool HW at the size given in the file; None where the file has none.
         DataError names the annotation that cannot be used."""
         entry = self._entry(image)
         wanted = plain(phrase) if plain(phrase) in self.categories else None
@@ -77,17 +77,17 @@ class CocoMasks:
         return hashlib.sha256(json.dumps([entry.height, entry.width, held]).encode()).hexdigest()
 
     def looked_for(self, image: str) -> str:
-        """What the file should name, for people."""
+        """Description of the entry that the file should have for this image, for messages."""
         return f"an image {PurePosixPath(image).name} with annotations"
 
     def doubles(self, images: Iterable[str]) -> list[str]:
-        """Names of the file that several of `images` would take, which happens where it leaves folders out."""
+        """Names in the file that match several of `images`, which happens where it leaves folders out."""
         entries = {image: self._entry(image) for image in images}
         taken = Counter(id(entry) for entry in entries.values() if entry)
         return sorted({entry.name for entry in entries.values() if entry and taken[id(entry)] > 1})
 
     def _entry(self, image: str) -> _Entry | None:
-        """The image of the file whose name is the end of `image`, or the other way round: the longest such one."""
+        """The entry with the longest name that is a suffix of `image`, or of which `image` is a suffix."""
         parts = PurePosixPath(image).parts
         fitting = [
             (length, entry)
@@ -103,7 +103,7 @@ class CocoMasks:
 
 
 def read_coco(path: Path) -> CocoMasks:
-    """DataError where the file is no COCO file of images with annotations."""
+    """Read a COCO file. DataError where it is no COCO file of images with annotations."""
     try:
         held = json.loads(path.read_text("utf-8-sig"))
     except (OSError, ValueError) as error:
@@ -128,7 +128,7 @@ def read_coco(path: Path) -> CocoMasks:
 
 
 def plain(name: str) -> str:
-    """A category or phrase as it is compared: without case, outer spaces and full stop."""
+    """A category or phrase for comparison: without case, outer spaces and full stop."""
     return unicodedata.normalize("NFC", name).strip(" .").casefold()
 
 

@@ -1,4 +1,4 @@
-"""Shapes of COCO annotations to masks: polygons and run lengths, to the pixel as pycocotools draws them.
+"""Masks of the shapes of COCO annotations: polygons and run lengths, identical to those of pycocotools.
 
 Run lengths count pixels column by column, top to bottom, in turns outside and inside, beginning outside.
 """
@@ -14,11 +14,11 @@ import numpy.typing as npt
 from ddb.backends import Mask
 
 FINE = 5.0
-"""Steps a pixel in which a polygon's outline is followed."""
+"""Steps per pixel along the outline of a polygon."""
 
 
 def shape_mask(segmentation: Any, size: tuple[int, int]) -> Mask:
-    """The mask of one annotation's `segmentation`, bool [height, width] = `size`. ValueError says what is wrong."""
+    """The mask of one annotation's `segmentation`, bool [height, width] = `size`. ValueError names the fault."""
     if isinstance(segmentation, dict):
         return _runs_mask(segmentation, size)
     if not isinstance(segmentation, list) or not segmentation:

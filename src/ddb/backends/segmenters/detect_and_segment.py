@@ -47,7 +47,7 @@ class DetectAndSegment:
 def open_detect_and_segment(
     settings: GroundedSamConfig | Owlv2SamConfig, runtime: Runtime, models: Models
 ) -> DetectAndSegment:
-    """The detector that the backend's name says, with SAM or SAM 2. Errors as theirs."""
+    """Open the backend's detector and SAM or SAM 2. Errors as those of the two."""
     detector: Detector
     if isinstance(settings, Owlv2SamConfig):
         detector = open_owlv2(settings, runtime.device, models)

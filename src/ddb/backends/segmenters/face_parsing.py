@@ -23,7 +23,7 @@ from ddb.learn.device import Runtime
 
 @dataclass(frozen=True)
 class FaceParsing:
-    """A Segmenter with a closed list of parts: the phrase is not asked for. Logits are compared in float32."""
+    """A Segmenter with a fixed list of parts; the phrase is not used. Logits are compared in float32."""
 
     model: Any
     processor: Any
@@ -56,7 +56,7 @@ class FaceParsing:
         ]
 
     def _found(self, segmentation: Tensor, logits: Tensor) -> Found:
-        """`segmentation` HW, the likeliest part; `logits` parts x HW."""
+        """`segmentation` [H, W]: the most probable part of each pixel; `logits` [parts, H, W]."""
         mask = torch.isin(segmentation, torch.tensor(self.parts, device=segmentation.device))
         probability = logits.softmax(0)[list(self.parts)].sum(0)
         score = probability[mask].mean() if bool(mask.any()) else probability.max()

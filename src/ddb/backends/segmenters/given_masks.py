@@ -22,13 +22,13 @@ from ddb.errors import DataError
 LISTED = 5
 """Faults and names that a message lists."""
 CHUNK = 256
-"""Masks that are hashed in one go."""
+"""Number of masks that are hashed together."""
 READING = 2
-"""Raised when the same file is read as another mask than before: masks of the old reading are not used."""
+"""Version of the rules by which a file is read as a mask; results of another version are not used."""
 
 
 class MaskSource(Protocol):
-    """Where masks lie. Images are named by their paths below the data root."""
+    """A source of given masks. Images are named by their paths below the data root."""
 
     @property
     def where(self) -> Path: ...
@@ -38,13 +38,13 @@ class MaskSource(Protocol):
         ...
 
     def digest(self, image: str) -> str:
-        """A hash of what the mask is made from; "" where there is none."""
+        """A hash of the mask's content; "" where there is none."""
         ...
 
     def looked_for(self, image: str) -> str: ...
 
     def doubles(self, images: Sequence[str]) -> list[str]:
-        """Masks that several of the images would take, though they are meant for one."""
+        """Masks that match several of the images."""
         ...
 
 
@@ -58,9 +58,9 @@ class GivenMasks:
     def segment(
         self, ids: Sequence[str], images: Sequence[Image | Failed], phrase: str, batch_size: int
     ) -> list[Found | Failed]:
-        """An image without a mask gets an empty one with the reason; one whose mask cannot be used fails.
+        """An image without a mask gets an empty mask with the reason; an image whose mask cannot be used fails.
 
-        Masks are read one by one, whatever `batch_size` is."""
+        Masks are read one by one, whatever `batch_size`."""
         return [
             image if isinstance(image, Failed) else self._found(name, (image.shape[0], image.shape[1]), phrase)
             for name, image in zip(ids, images, strict=True)
@@ -79,8 +79,8 @@ class GivenMasks:
 
 @dataclass(frozen=True)
 class Survey:
-    """What masks are given for a number of images: `usable` (with an object), `empty` and `missing` ones by image, and
-    `faults`: those that cannot be used, with the reason."""
+    """The given masks of some images: images with a `usable` mask (with an object), with an `empty` one, with none
+    (`missing`), and `faults`: masks that cannot be used, with the reason."""
 
     usable: tuple[str, ...]
     empty: tuple[str, ...]
@@ -133,7 +133,7 @@ def survey(masks: GivenMasks, root: Path, images: Sequence[str], phrase: str) ->
 
 
 def survey_lines(found: Survey, masks: GivenMasks) -> tuple[list[str], list[str]]:
-    """What `ddb check` says of given masks, and the faults that stand in the way of a run."""
+    """The lines of `ddb check` on given masks, and the faults that prevent a run."""
     total = len(found.usable) + len(found.empty) + len(found.missing) + len(found.faults)
     faults = []
     if found.faults:
@@ -155,8 +155,8 @@ def survey_lines(found: Survey, masks: GivenMasks) -> tuple[list[str], list[str]
 
 
 def masks_identity(masks: str, images: Sequence[str]) -> str:
-    """ "given_masks@" and 12 hex digits of a hash over the images' names and what their masks are made from; a mask
-    that is not there counts as such. Files are read side by side. DataError if several images would take one mask."""
+    """ "given_masks@" and 12 hex digits of a hash over the images' names and the content of their masks, missing ones
+    included. Files are read in parallel. DataError if a mask matches several images."""
     try:
         source = open_given_masks(masks).source
     except DataError:

@@ -32,9 +32,9 @@ class GroundingDino:
         """Boxes whose score exceeds `box_threshold` and whose label is not empty at `text_threshold`; there is no
         suppression of overlaps (as in LangSAM, whose masks are united anyway).
 
-        Images go through the model one by one: they differ in size after scaling, and padding to a common size would
-        let an image's boxes depend on its neighbours (the backbone sees the padding). ConfigError if the phrase holds
-        no word, or more than the model takes."""
+        Images go through the model one by one: they differ in size after scaling, and with padding to a common size an
+        image's boxes would depend on the other images of the batch. ConfigError if the phrase has no word, or more than
+        the model takes."""
         words = words_of(phrase)
         check_length(self.processor.tokenizer, f"{words}.", self.model.config.max_text_len)
         text = self.processor(text=[[words]], return_tensors="pt").to(self.device)
@@ -43,7 +43,7 @@ class GroundingDino:
     def _detected(self, image: Image, text: Any) -> Detected | Failed:
         inputs = self.processor.image_processor(image, return_tensors="pt", input_data_format="channels_last")
         outputs = self.model(pixel_values=inputs.pixel_values.to(self.device), **text)
-        scores = outputs.logits.sigmoid()  # the logits of words that are not there are minus infinity
+        scores = outputs.logits.sigmoid()  # the logits of absent words are minus infinity
         checks = [("the detector's output", torch.float32, tensor) for tensor in (scores, outputs.pred_boxes)]
         if (failed := first_fault(checks, 0)) is not None:
             return failed
@@ -67,7 +67,7 @@ def open_grounding_dino(settings: GroundedSamConfig, device: torch.device, model
 
 
 def _detected(result: dict[str, Any], best: float) -> Detected:
-    """`best`: the highest score of the image. Where nothing is kept, the processor decodes one label all the same."""
+    """`best`: the highest score of the image. The processor returns one label even where no box is kept."""
     kept = zip(result["boxes"].tolist(), result["scores"].tolist(), result["text_labels"], strict=False)
     boxes = tuple(Detection(tuple(box), score) for box, score, label in kept if label.strip())
     return Detected(boxes, max((one.score for one in boxes), default=best))

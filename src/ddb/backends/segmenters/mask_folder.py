@@ -1,4 +1,4 @@
-"""Given masks as a folder that mirrors the images': the mask of places/1.jpg is places/1.png."""
+"""Given masks as a folder with the same structure as the images': the mask of forest/1.jpg is forest/1.png."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ class MaskFolder:
             return ""
 
     def looked_for(self, image: str) -> str:
-        """Where the image's mask should be, for people."""
+        """The path where the image's mask should be, for messages."""
         return mask_name(image)
 
     def doubles(self, images: object) -> list[str]:
-        """A mask file belongs to the images of its name; nothing can be taken twice by mistake."""
+        """None: a mask file belongs to all images of its name."""
         return []
 
     def _file(self, image: str) -> Path | None:

@@ -1,4 +1,4 @@
-"""OWLv2: boxes for a noun, through transformers. It finds rarer things than Grounding DINO does, with lower scores."""
+"""OWLv2: boxes for a noun, through transformers. It finds rarer objects than Grounding DINO, with lower scores."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ddb.config import Owlv2SamConfig
 from ddb.context import Models
 
 TEMPLATE = "a photo of a {}"
-"""How the model's authors ask for a class."""
+"""Prompt template of the model's authors."""
 
 
 @dataclass(frozen=True)

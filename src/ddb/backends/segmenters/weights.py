@@ -1,4 +1,4 @@
-"""Which weights each segmenter takes, what names them in fingerprints, and how a part of one is loaded and checked."""
+"""Weights of segmenters: the kinds that each backend takes, their identity for fingerprints, loading and checks."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ KINDS: dict[str, dict[str, tuple[str, ...]]] = {
 as their video models, which hold the image models)."""
 SETTING = "segment.batch_size"
 BLANK = np.full((64, 64, 3), 127, np.uint8)
-"""A grey image: it takes the place of an image that failed, and fills the last batch up."""
+"""A grey image, which replaces failed images and pads the last batch."""
 
 
 def part_weights(settings: SegmentConfig, name: str) -> Weights:
@@ -50,8 +50,8 @@ def weights_identity(settings: SegmentConfig) -> str:
 
 
 def open_part(settings: SegmentConfig, name: str, models: Models, load: Callable[[Path, str], T]) -> T:
-    """What `load` makes of the folder that the setting `name` names and of its `model_type`, once a run. The folder is
-    downloaded if need be. ModelError if the weights are missing, gated or another architecture's."""
+    """The result of `load` for the folder of the setting `name` and its `model_type`, loaded once per run. Published
+    weights are downloaded if they are missing. ModelError if they are missing, gated or another architecture's."""
     weights = part_weights(settings, name)
 
     def opened() -> T:
@@ -66,7 +66,7 @@ def open_part(settings: SegmentConfig, name: str, models: Models, load: Callable
 
 
 def kind_of(folder: Path, settings: SegmentConfig, name: str) -> str:
-    """`model_type` of the weights in a folder. ModelError if it is none that the setting `name` takes."""
+    """`model_type` of the weights in a folder. ModelError if the setting `name` does not take it."""
     wanted = KINDS[settings.backend][name]
     words = f"segment.{name} of backend {settings.backend} takes {wanted[0]} weights in transformers' layout"
     try:
@@ -86,7 +86,7 @@ def load_model(model_class: Any, folder: Path, device: torch.device) -> Any:
     from transformers.utils import logging
 
     logging.disable_progress_bar()
-    logging.set_verbosity_error()  # what it warns of is checked here, in words of ours
+    logging.set_verbosity_error()  # its warnings are replaced by the checks below
     options: dict[str, Any] = {"device_map": "meta"} if device.type == "meta" else {}
     options |= {"use_safetensors": True, "dtype": torch.float32, "output_loading_info": True, "local_files_only": True}
     model, info = readable(folder, lambda: model_class.from_pretrained(folder, **options))
@@ -100,8 +100,8 @@ def load_model(model_class: Any, folder: Path, device: torch.device) -> Any:
 
 
 def words_of(phrase: str) -> str:
-    """The phrase as detectors take it: small letters, single spaces, and none of the signs that part one phrase from
-    the next (full stop and question mark). ConfigError if nothing is left."""
+    """The phrase in the form of detectors: lower case, single spaces, without the characters that separate phrases
+    (full stop, question mark). ConfigError if nothing is left."""
     words = " ".join(phrase.lower().replace(".", " ").replace("?", " ").split())
     if not words:
         raise ConfigError(f"data.phrase: {phrase!r} holds no word; give the noun of what is looked for, such as bird.")

@@ -1,13 +1,13 @@
-"""Paintings that show nothing: one flat colour, as a failed model or a safety checker leaves it."""
+"""Detection of paintings of one flat colour, the output of a failed model or a safety checker."""
 
 from __future__ import annotations
 
 from ddb.backends import Failed, Image, Mask
 
 FEW = 16
-"""Regions of at most this many pixels may be of one colour."""
+"""Regions of at most this many pixels are not checked."""
 SPREAD = 1
-"""Levels by which a flat colour may differ from place to place: rounding."""
+"""Largest difference of levels within a flat colour, from rounding."""
 
 
 def flat_colour(image: Image, region: Mask) -> Failed | None:

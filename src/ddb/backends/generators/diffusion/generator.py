@@ -33,8 +33,8 @@ GREY = 127
 
 @dataclass(frozen=True)
 class Square:
-    """A task at the generator's size: pixels HWC and the hole in them HW, the embedded prompts, the seed of the noise.
-    `task` and `area` say where it is put back; None for a blank."""
+    """A task at the generator's size: pixels uint8 HWC and mask bool HW, the embedded prompts, the seed of the noise.
+    `task` and `area`: where the result is pasted back; None for a blank."""
 
     pixels: Image
     hole: Mask
@@ -47,8 +47,8 @@ class Square:
 
 @dataclass(frozen=True)
 class LatentDiffusion:
-    """A Generator: paints in a square of `settings.image_size` px and puts the result back into the source. `prompts`
-    know the learned tokens that tasks may name. ConfigError if the model cannot work with the settings."""
+    """A Generator: paints a square of `settings.image_size` px and pastes the result into the source. `prompts` hold
+    the learned tokens that tasks may name. ConfigError if the settings do not fit the model."""
 
     model: Diffusion
     settings: LatentDiffusionConfig
@@ -64,7 +64,7 @@ class LatentDiffusion:
         return self.model.identity
 
     def paint(self, tasks: Sequence[Task | Failed], batch_size: int) -> list[Painted | Failed]:
-        """One result a task, in order, in batches of exactly `batch_size`.
+        """One result per task, in order, in batches of exactly `batch_size`.
 
         A task fails alone: an empty mask, an unknown token, a prompt that is too long, a model whose output is not
         finite, a painting of one flat colour. OutOfMemory where one task does not fit into memory."""
@@ -90,7 +90,7 @@ class LatentDiffusion:
         return Square(pixels, hole, text, against, task.seed, task, area)
 
     def _blank(self) -> Square:
-        """A grey square: it takes the place of a task that failed, and fills the last batch up."""
+        """A grey square, which replaces failed tasks and pads the last batch."""
         side = (self.settings.image_size,) * 2
         text, against = self.prompts.encode(""), self.prompts.encode_against("")
         return Square(np.full((*side, 3), GREY, np.uint8), np.ones(side, np.bool_), text, against, 0)
@@ -134,7 +134,7 @@ def check_size(model: Diffusion, size: int) -> None:
 
 
 def remedy(settings: LatentDiffusionConfig) -> str:
-    """What helps where one image does not fit into memory."""
+    """The remedy in the message where one image does not fit into memory."""
     return f"lower inpaint.image_size (now {settings.image_size}), set precision bf16, or free the device"
 
 
@@ -159,20 +159,21 @@ def encode(model: Diffusion, pixels: Tensor) -> Tensor:
 
 @torch.no_grad()
 def decode(model: Diffusion, latents: Tensor) -> Tensor:
-    """Scaled latents BChw -> pixels B3HW, float32; 0 is black and 1 white, values may lie beyond or not be finite."""
+    """Scaled latents BChw -> pixels B3HW, float32; 0 is black and 1 white; values outside [0, 1] and values that are
+    not finite occur."""
     scaled = (latents / model.vae.config.scaling_factor).contiguous(memory_format=torch.channels_last)
     area = latents.shape[-2:].numel() * model.factor**2
     return _in_slices(lambda part: model.vae.decode(part, return_dict=False)[0], scaled, area) / 2 + 0.5
 
 
 def as_images(pixels: Tensor) -> list[Image]:
-    """Pixels B3HW, 0 black and 1 white -> uint8 HWC images; what lies beyond is cut, what is not finite is black."""
+    """Pixels B3HW, 0 black and 1 white -> uint8 HWC images; values are clipped to [0, 1], those not finite become 0."""
     levels = (pixels.nan_to_num(0, 0, 0).clamp(0, 1) * 255).round().to(torch.uint8)
     return list(levels.permute(0, 2, 3, 1).contiguous().cpu().numpy())
 
 
 def _in_slices(work: Callable[[Tensor], Tensor], batch: Tensor, area: int) -> Tensor:
-    """`work` over as many rows at once as VAE_PIXELS allows, `area` pixels each."""
+    """Apply `work` to slices of the batch with at most VAE_PIXELS pixels (`area` pixels per row)."""
     return torch.cat([work(part) for part in torch.split(batch, max(1, VAE_PIXELS // area))])
 
 

@@ -1,4 +1,4 @@
-"""From a source image of any size to the generator's square and back, without touching a pixel outside the mask.
+"""From a source image of any size to the generator's square and back; pixels outside the mask are unchanged.
 
 Images are uint8 HWC RGB 0-255, masks bool HW (True = repaint).
 """
@@ -18,7 +18,7 @@ from ddb.backends import Image, Mask, Painted
 from ddb.data.masks import blended, bounding_box, feather
 
 CROP_CONTEXT = 1.6
-"""Side of a crop, in sides of the mask's bounding box: what the generator sees of the surroundings."""
+"""Side of a crop in units of the side of the mask's bounding box: the share of surroundings that the generator sees."""
 FIT_CONTEXT = 1.1
 """The same for a mask that is longer than the image's shorter side."""
 
@@ -59,7 +59,7 @@ def take(image: Image, mask: Mask, area: Window, size: int) -> tuple[Image, Mask
 
 
 def paste_back(source: Image, mask: Mask, area: Window, painted: Image, width: int) -> Painted:
-    """Put the painted square back where it came from, inside the feathered mask alone; the rest is the source's."""
+    """Paste the painted square into the source, inside the feathered mask alone; all other pixels are the source's."""
     if painted.shape[0] != area.side:
         side = (area.side, area.side)
         painted = np.asarray(PillowImage.fromarray(painted).resize(side, PillowImage.Resampling.LANCZOS))
@@ -74,7 +74,7 @@ def paste_back(source: Image, mask: Mask, area: Window, painted: Image, width: i
 
 
 def _start(low: int, high: int, room: int, side: int) -> int:
-    """Where a span of `side` about [low, high) starts: inside [0, room) if it fits, else centred on the room."""
+    """Start of a span of length `side` around [low, high): inside [0, room) if it fits, else centred on [0, room)."""
     if side > room:
         return (room - side) // 2
     return min(max((low + high - side) // 2, 0), room - side)

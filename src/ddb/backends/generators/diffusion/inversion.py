@@ -1,10 +1,11 @@
-"""Learning a class token (paper, inversion; method section 3): every weight is frozen, only the token's vectors move.
+"""Textual inversion of a class token (paper, inversion; method section 3): all weights are frozen, only the token's
+vectors are trained.
 
-Loss: || target - UNet(z_t, t, text(prompt)) ||^2 inside the mask, target = noise or velocity as the model was trained;
-cells of the mask far from the object count little, else the token learns the object's usual background.
-Images are encoded once, mirrored ones too; a 9-channel UNet sees the hidden region and the rest of the image, as when
-it paints. Stable Diffusion XL learns vectors for both of its text encoders together. A held-out loss, over fixed
-images, times and noise, says which vectors are kept (`kept_check`).
+Loss: || target - UNet(z_t, t, text(prompt)) ||^2 inside the mask; target: noise or velocity, by the model's prediction
+type. Cells of the mask far from the object have a low weight, so that the token does not learn the object's usual
+background. Images and their mirror images are encoded once. A 9-channel UNet gets the mask and the masked image, as
+when it paints. For Stable Diffusion XL vectors of both text encoders are trained together. The held-out loss, over
+fixed images, times and noise, decides which vectors are kept (`kept_check`).
 """
 
 from __future__ import annotations
@@ -39,15 +40,15 @@ Part = TypeVar("Part")
 HELD_OUT_PAIRS = 48
 """Fixed (image, time, noise) triples of the held-out loss; times spread evenly over the schedule."""
 NORM_LIMIT = 2.0
-"""Vectors stay below this many times the 95% quantile of the norms in the embedding table."""
+"""Largest norm of a vector, as a multiple of the 95% quantile of the norms in the embedding table."""
 FP16_GRADIENT_SCALE = 2.0**12
 INIT_NOISE = 0.01
-"""Share of an initial vector's norm that is added as noise, so that several vectors can part."""
+"""Norm of the noise added to an initial vector, as a share of its norm, so that several vectors can diverge."""
 
 
 @dataclass(frozen=True)
 class Noised:
-    """What a denoising loss is computed on, on the CPU: rows of the views int64 [n], times int64 [n], noise nChw."""
+    """Inputs of a denoising loss, on the CPU: rows of the views int64 [n], times int64 [n], noise nChw."""
 
     rows: Tensor
     times: Tensor
@@ -60,8 +61,8 @@ class Noised:
 
 @dataclass(frozen=True)
 class Subject:
-    """What does not change while a token is learned: its name, the prompts that know it, the prompt's ids for each
-    encoder, the images."""
+    """Constants of learning a token: its name, the prompts that include it, the prompt's ids for each encoder, the
+    encoded images."""
 
     token: str
     prompts: Prompts
@@ -87,11 +88,11 @@ class TextualInversion:
         """
         token, prompts = token_name(label), self.model.prompts
         rows = read_token(token, file, len(prompts.encoders))
-        prompts.with_tokens({token: rows})  # do they fit?
+        prompts.with_tokens({token: rows})  # ModelError if they do not fit
         return _written(label, rows, folder, [])
 
     def learn(self, lesson: Lesson, folder: Path) -> Learned:
-        """Learn the token of a class, write it as `folder`/token-<label>.safetensors. The model stays as it is.
+        """Learn the token of a class and write it as `folder`/token-<label>.safetensors. The model is not changed.
 
         ValueError without images; StageFailed if the loss is not finite; OutOfMemory if one image does not fit.
         """
@@ -132,7 +133,7 @@ class TextualInversion:
         return states[kept_check(np.stack(checks))], [float(losses.mean()) for losses in checks]
 
     def _put_gradients(self, subject: Subject, vectors: Sequence[nn.Parameter], batch: Noised) -> None:
-        """The gradient of the batch's mean loss, summed over halves where memory runs out."""
+        """Compute the gradient of the batch's mean loss, summed over halves where memory runs out."""
         count = len(batch.rows)
 
         def of_part(part: Sequence[int]) -> tuple[Tensor, ...]:
@@ -169,18 +170,18 @@ class TextualInversion:
         return denoising_losses(self.model, text, views, batch.times, batch.noise)
 
     def _stored(self, vectors: Tensor) -> Tensor:
-        """The vectors as their file will hold them; gradients pass as if they had not been rounded."""
+        """The vectors rounded to the dtype of their file, with a straight-through gradient."""
         if self.settings.rows == "fp32":
             return vectors
         return vectors + (vectors.to(torch.bfloat16).float() - vectors).detach()
 
     def _kept(self, vectors: Sequence[Tensor]) -> Rows:
-        """Copies in the precision of the file."""
+        """Copies of the vectors in the dtype of the file."""
         dtype = torch.float32 if self.settings.rows == "fp32" else torch.bfloat16
         return tuple(vector.detach().to(dtype, copy=True) for vector in vectors)
 
     def _gradient_scale(self) -> float:
-        """Keeps gradients inside float16's range; AdamW's steps do not depend on it."""
+        """Factor that keeps gradients in float16's range; AdamW's steps do not depend on it."""
         return FP16_GRADIENT_SCALE if self.model.runtime.dtype == torch.float16 else 1.0
 
     def _times(self) -> int:
@@ -193,16 +194,16 @@ def _written(label: int, rows: Rows, folder: Path, losses: list[float]) -> Learn
 
 
 def token_name(label: int) -> str:
-    """As it stands in prompts; never the class's own name, which a tokenizer might know or split."""
+    """The token's name in prompts; never the class's name, which a tokenizer may know or split."""
     return f"<ddb-{label}>"
 
 
 def kept_check(losses: npt.NDArray[np.float64]) -> int:
-    """Which of the checks' vectors to keep: the last that are not measurably worse than those of the lowest mean.
-    `losses` [checks, images]: the held-out loss of every image.
+    """Index of the check whose vectors are kept: the last one that is not significantly worse than the check with the
+    lowest mean loss. `losses` [checks, images]: the held-out loss of every image.
 
-    Worse: by a one-sided paired t-test over the images at 5%. What a token says moves the loss by less than one image
-    differs from the next, so the lowest mean alone is often the first check, before any step.
+    Significance: one-sided paired t-test over the images at 5%. A token changes the loss by less than the loss varies
+    between images, so the lowest mean alone is often that of the first check, before any step.
     """
     excess = losses - losses[losses.mean(axis=1).argmin()]
     images = losses.shape[1]
@@ -228,14 +229,14 @@ def denoising_losses(model: Diffusion, text: Text, views: Views, times: Tensor, 
 
 
 def _parted(rows: Tensor, draw: torch.Generator) -> Tensor:
-    """Initial vectors with a little noise."""
+    """Initial vectors with noise of relative norm `INIT_NOISE`."""
     spread = torch.randn(rows.shape, generator=draw).to(rows.device) / rows.shape[1] ** 0.5
     parted: Tensor = rows + INIT_NOISE * rows.norm(dim=1, keepdim=True) * spread
     return parted
 
 
 def _held_out_batch(rows: Tensor, views: Views, times: int, draw: torch.Generator) -> Noised:
-    """What the held-out loss is computed on."""
+    """The inputs of the held-out loss."""
     picked = rows[torch.arange(HELD_OUT_PAIRS) % len(rows)]
     spread = ((torch.arange(HELD_OUT_PAIRS) + 0.5) / HELD_OUT_PAIRS * times).long()
     order = torch.randperm(HELD_OUT_PAIRS, generator=draw)

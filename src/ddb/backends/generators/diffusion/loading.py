@@ -1,7 +1,7 @@
-"""Opens a latent diffusion model in diffusers' folder layout and checks it before anything is painted.
+"""Loading and checking a latent diffusion model in diffusers' folder layout.
 
 Stable Diffusion 1.5, 2 and XL, each as text-to-image (4 channels) or inpainting model (9 channels). The UNet's
-configuration decides which it is; `model_index.json` must name the text encoders that go with it.
+configuration determines the kind; `model_index.json` must name the matching text encoders.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from ddb.learn.device import Runtime
 ENCODERS = {"text_encoder": CLIPTextModel, "text_encoder_2": CLIPTextModelWithProjection}
 """Parts and their classes; the second is Stable Diffusion XL's alone."""
 UNTOLD = ("class_embed_type", "encoder_hid_dim_type")
-"""UNet settings that ask for conditions which ddb does not give."""
+"""UNet settings for conditioning inputs that ddb does not provide."""
 
 
 def open_diffusion(weights: Weights, runtime: Runtime) -> Diffusion:
     """Load and check a model. On the device "meta" no weights are read: their names and shapes are checked against the
     configuration, without memory. ModelError says which part is missing, damaged or does not fit."""
-    diffusers_logging.set_verbosity(diffusers_logging.CRITICAL)  # what they report is said by ModelError
+    diffusers_logging.set_verbosity(diffusers_logging.CRITICAL)  # faults are reported by ModelError
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
     folder = weights.folder(PATTERNS)
@@ -60,7 +60,7 @@ def open_diffusion(weights: Weights, runtime: Runtime) -> Diffusion:
 
 
 def _schedule(path: Path) -> dict[str, Any]:
-    """The settings of the noise schedule, which diffusers can make one of."""
+    """The settings of the noise schedule, checked by building a scheduler of diffusers from them."""
     settings = read_json(path / SCHEDULE)
     DDPMScheduler.from_config(settings)
     return settings

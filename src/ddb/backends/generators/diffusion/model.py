@@ -16,8 +16,8 @@ from ddb.learn.device import Runtime
 
 @dataclass(frozen=True)
 class Diffusion:
-    """A model that painting and learning share; neither changes it. `prompts` know no learned token: `with_tokens`
-    makes ones that do.
+    """A model that painting and textual inversion share; neither changes it. `prompts` hold no learned token
+    (`Prompts.with_tokens` adds them).
 
     The UNet runs in the runtime's dtype; VAE and text encoders in float32, since they run once an image or prompt,
     their rounding would show in pixels and tokens, and Stable Diffusion XL's VAE overflows in float16."""
@@ -36,7 +36,7 @@ class Diffusion:
 
     @property
     def distilled(self) -> bool:
-        """True where guidance is an input of the UNet (latent consistency models): no second pass is made for it."""
+        """True where guidance is an input of the UNet (latent consistency models), so that no second pass is needed."""
         return self.unet.config.time_cond_proj_dim is not None
 
     @property
@@ -45,7 +45,7 @@ class Diffusion:
 
     @property
     def factor(self) -> int:
-        """Pixels a latent cell's side."""
+        """Side of a latent cell, pixels."""
         return int(2 ** (len(self.vae.config.block_out_channels) - 1))
 
     def predict(self, inputs: Tensor, times: Tensor, text: Text, guidance: float = 1.0) -> Tensor:

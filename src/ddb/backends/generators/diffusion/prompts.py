@@ -15,16 +15,16 @@ from ddb.backends.generators.diffusion.tokens import Rows, read_token
 from ddb.errors import ModelError
 
 TOKEN = re.compile(r"<[^<>\s]+>(?:_\d+)?")
-"""What looks like a learned token in a prompt."""
+"""Pattern of a learned token in a prompt."""
 
 
 @dataclass(frozen=True)
 class Prompts:
-    """Frozen text encoders and the learned tokens that prompts may hold: a value, which nothing changes.
+    """Frozen text encoders and the learned tokens that prompts may hold; immutable.
 
-    `tokens`: name -> float32 [vectors, width] for each encoder. `empty_is_zero`: guidance leads away from zeros where
-    no prompt is given (Stable Diffusion XL's `force_zeros_for_empty_prompt`). The embeddings of the prompts seen so far
-    are kept with the value, so that a prompt is encoded once.
+    `tokens`: name -> float32 [vectors, width] for each encoder. `empty_is_zero`: an empty negative prompt is embedded
+    as zeros (Stable Diffusion XL's `force_zeros_for_empty_prompt`). Embeddings are cached, so that a prompt is encoded
+    once.
     """
 
     encoders: tuple[TextEncoder, ...]
@@ -33,8 +33,8 @@ class Prompts:
     _cache: dict[str, Text] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def with_tokens(self, tokens: Mapping[str, Sequence[Tensor]]) -> Prompts:
-        """Prompts over the same encoders that know these tokens too (vectors [n, width], one tensor an encoder); one of
-        the same name is replaced. Tokenizers are copied, encoders shared.
+        """Prompts over the same encoders with these tokens added (vectors [n, width], one tensor per encoder); a token
+        of the same name is replaced. Tokenizers are copied, encoders shared.
 
         ModelError if a token's vectors do not fit the encoders.
         """
@@ -54,8 +54,8 @@ class Prompts:
         return Prompts(encoders, self.empty_is_zero, {**self.tokens, **fresh})
 
     def read(self, files: Mapping[str, Path]) -> Prompts:
-        """`with_tokens`, from their files (for two encoders with the one beside each). ModelError if a file is missing,
-        damaged or of another model."""
+        """`with_tokens` for the tokens in these files (for two encoders also the second file beside each). ModelError
+        if a file is missing, damaged or of another model."""
         return self.with_tokens({token: read_token(token, file, len(self.encoders)) for token, file in files.items()})
 
     def _check(self, token: str, rows: Sequence[Tensor]) -> None:
@@ -65,7 +65,8 @@ class Prompts:
             raise ModelError(f"token {token}: its two text encoders have different numbers of vectors: learn it again.")
 
     def expand(self, prompt: str) -> str:
-        """Write every vector of a token out, as diffusers does: "<t>" with three vectors -> "<t> <t>_1 <t>_2".
+        """Replace a token by the names of its vectors, as diffusers does: "<t>" with three vectors -> "<t> <t>_1
+        <t>_2".
 
         ModelError if the prompt holds a token that was not loaded: a tokenizer would split it silently.
         """
@@ -90,13 +91,13 @@ class Prompts:
         return self._cache[prompt]
 
     def encode_against(self, prompt: str) -> Text:
-        """One prompt that guidance leads away from; "" is none."""
+        """One negative prompt; "" for none. ModelError as `encode`."""
         text = self.encode(prompt)
         return text.zeros() if self.empty_is_zero and not prompt else text
 
     def embed(self, ids: Sequence[Tensor], tokens: Mapping[str, Rows]) -> Text:
-        """Ids [n, length] of each encoder, these tokens' vectors in place; differentiable in them. Two encoders' states
-        stand side by side, and the pooled vector is the second one's."""
+        """Embed ids [n, length] of each encoder with these tokens' vectors; differentiable in them. The states of two
+        encoders are concatenated; the pooled vector is that of the second."""
         texts = [
             encoder.embed(own, {token: rows[number] for token, rows in tokens.items()})
             for number, (encoder, own) in enumerate(zip(self.encoders, ids, strict=True))
@@ -106,7 +107,7 @@ class Prompts:
         return Text(torch.cat([text.hidden for text in texts], dim=-1), texts[-1].pooled)
 
     def initial(self, words: str, count: int) -> Rows:
-        """Rows of the tables for the words' pieces, repeated to `count` vectors: where a new token starts."""
+        """Initial vectors of a new token: rows of the embedding tables of the words' pieces, repeated to `count`."""
         return tuple(encoder.initial(words, count) for encoder in self.encoders)
 
 

@@ -1,7 +1,7 @@
-"""The sampler: diffusers' schedulers driven over latents encoded before (paper, inpainting; method section 5).
+"""Sampling of latents with diffusers' schedulers (paper, inpainting; method section 5).
 
-A 9-channel UNet sees latents, mask and masked latents. A 4-channel one has the known region put back at every step:
-z_t = (1 - M) z_0_t + M z_t, where z_0_t is the image's latent with the same noise at the next step's level.
+The input of a 9-channel UNet is latents, mask and masked latents. For a 4-channel UNet the known region is replaced at
+every step: z_t = (1 - M) z_0_t + M z_t, where z_0_t is the image's latent with the same noise at the next step's level.
 """
 
 from __future__ import annotations
@@ -36,15 +36,15 @@ SCHEDULERS: dict[str, tuple[Any, dict[str, Any]]] = {
     "pndm": (PNDMScheduler, {"skip_prk_steps": True}),
     "lcm": (LCMScheduler, {"clip_sample": False}),
 }
-"""Class, and the settings that latents need whatever the model's own scheduler was."""
+"""Name -> class of the scheduler, and settings that replace those of the model's own scheduler."""
 COSINE_FLOOR = -5.1
 """Smallest log signal-to-noise ratio of multistep solvers on the cosine schedule (diffusers' own advice)."""
 
 
 @dataclass(frozen=True)
 class Canvas:
-    """What a batch is painted on. All float32 on the device; `masked` for 9 channels, `known` for 4 channels and for
-    strength < 1, else None. Latents are B,C,h,w and scaled; mask B1hw is 1 where it is repainted."""
+    """Latents and mask of a batch of sources, float32 on the device: `masked` (for 9 channels) and `known` (for 4
+    channels and for strength < 1), else None. Latents are BChw and scaled; mask B1hw is 1 where to repaint."""
 
     mask: Tensor
     masked: Tensor | None
@@ -61,7 +61,7 @@ def build_scheduler(schedule: Mapping[str, Any], name: str) -> Any:
 
 
 def planned_steps(settings: LatentDiffusionConfig) -> int:
-    """Steps that are run at this strength. ConfigError if none is left."""
+    """Number of steps that are run at this strength. ConfigError if it is 0."""
     count = min(int(settings.steps * settings.strength), settings.steps)
     if count < 1:
         raise ConfigError(
@@ -94,11 +94,11 @@ def sample(
     canvas: Canvas,
 ) -> Tensor:
     """Denoise a batch of B -> scaled latents BChw, float32. `text`: the prompts; `against` (B or one for all): the
-    prompts that guidance leads away from; `generators`: one of random numbers an item, on the CPU, so that its noise is
-    the same on every device.
+    negative prompts; `generators`: one random generator per item, on the CPU, so that its noise is the same on every
+    device.
 
-    The last steps, after the share `guidance_end`, follow the prompt alone: guidance there adds contrast more than
-    content (arXiv 2404.07724)."""
+    Steps after the share `guidance_end` use no guidance, where it increases contrast rather than content (arXiv
+    2404.07724)."""
     scheduler = build_scheduler(model.schedule, settings.scheduler)
     scheduler.set_timesteps(settings.steps, device=model.runtime.device)
     skipped = (settings.steps - planned_steps(settings)) * scheduler.order

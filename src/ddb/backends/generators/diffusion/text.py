@@ -1,7 +1,7 @@
 """A text encoder of CLIP's classes with its tokenizer: prompts to embeddings, learned vectors put in place.
 
-Token vectors never enter the embedding table: their rows are put in place of the table's output, in float32, for
-painting and for learning alike. Their ids are hidden from the encoder, so the pooled vector is that of the end of the
+Token vectors are not written into the embedding table: a hook replaces the table's output rows by them, in float32, for
+painting and for learning. Their ids are not passed to the encoder, so the pooled vector is that of the end of the
 text even where the configuration has CLIP's old `eos_token_id` 2, which makes transformers pool at the highest id.
 """
 
@@ -27,7 +27,7 @@ class Text:
     pooled: Tensor | None
 
     def expand(self, rows: int) -> Text:
-        """A single prompt for `rows` images; unchanged if there are as many already."""
+        """One prompt repeated for `rows` images; unchanged if it has `rows` rows already."""
         pooled = None if self.pooled is None else self.pooled.expand(rows, -1)
         return Text(self.hidden.expand(rows, -1, -1), pooled)
 
@@ -39,21 +39,21 @@ class Text:
 
 
 def joined(texts: Sequence[Text]) -> Text:
-    """One batch from several of one model."""
+    """The concatenation of embedded prompts of one model."""
     pooled = [text.pooled for text in texts if text.pooled is not None]
     return Text(torch.cat([text.hidden for text in texts]), torch.cat(pooled) if pooled else None)
 
 
 @dataclass(frozen=True)
 class TextEncoder:
-    """`paired`: one of Stable Diffusion XL's two, whose states before the last layer are taken, as it was trained."""
+    """`paired`: one of Stable Diffusion XL's two encoders, whose states before the last layer are used."""
 
     tokenizer: Any
     encoder: Any
     paired: bool = False
 
     def naming(self, names: Sequence[str]) -> TextEncoder:
-        """The same encoder with a tokenizer of its own that knows these names as whole tokens."""
+        """The same encoder with a copy of the tokenizer to which these names are added as tokens."""
         tokenizer = copy.deepcopy(self.tokenizer)
         tokenizer.add_tokens(list(names))
         return replace(self, tokenizer=tokenizer)
@@ -78,7 +78,7 @@ class TextEncoder:
         return ids.to(self.table.device)
 
     def embed(self, ids: Tensor, tokens: Mapping[str, Tensor]) -> Text:
-        """Ids [n, length] with these tokens' vectors [k, width] in place; differentiable in them."""
+        """Embed ids [n, length] with these tokens' vectors [k, width]; differentiable in them."""
         rows: list[tuple[Tensor, Tensor]] = []
         plain = ids
         for token, vectors in tokens.items():
@@ -102,7 +102,7 @@ class TextEncoder:
         return Text(output.hidden_states[-2], getattr(output, "text_embeds", None))
 
     def initial(self, words: str, count: int) -> Tensor:
-        """Rows of the table for the words' pieces, repeated to `count` vectors: where a new token starts."""
+        """Initial vectors of a new token: rows of the embedding table of the words' pieces, repeated to `count`."""
         pieces: Sequence[int] = self.tokenizer(words, add_special_tokens=False).input_ids
         if not pieces:
             raise ModelError(f"{words!r} holds no word that this tokenizer knows: set invert.init to a plain word.")
@@ -110,7 +110,7 @@ class TextEncoder:
 
 
 def plain_words(text: str) -> str:
-    """A name as words for a prompt: what could pose as a learned token (<, >, _) becomes a space."""
+    """A name as words for a prompt: the characters of learned tokens (<, >, _) become spaces."""
     return re.sub(r"[<>_\s]+", " ", text).strip()
 
 

@@ -31,7 +31,7 @@ def second(file: Path) -> Path:
 
 
 def write_token(token: str, rows: Sequence[Tensor], file: Path) -> Path:
-    """Write a token, the first encoder's file last: where it is, all of it is there."""
+    """Write a token, the first encoder's file last, so that a token with this file is complete."""
     for vectors, path in reversed(list(zip(rows, (file, second(file)), strict=False))):
         fresh = path.with_suffix(".tmp")
         save_file({token: vectors.cpu().contiguous()}, fresh)

@@ -1,4 +1,4 @@
-"""What a token is learned from: images and their mirror images, encoded once, with the weight of each latent cell."""
+"""Training data of a token: images and their mirror images, encoded once, with the loss weight of each latent cell."""
 
 from __future__ import annotations
 
@@ -21,12 +21,13 @@ from ddb.learn.halving import BatchSize, batches
 HELD_OUT_EVERY = 5
 """One image in this many is held out, where there are that many."""
 BACKGROUND_WEIGHT = 0.1
-"""Weight of a masked cell far from the object, where the object is known; cells of it and near it have weight 1."""
+"""Loss weight of a masked cell far from the object, where an object mask is given; cells in or near it have weight
+1."""
 ENCODED_AT_ONCE = 8
 """Images that are encoded at a time; halved where memory runs out."""
 HALO = 1 / 8
-"""What is near: this share of the square's side. Without it nothing in the loss says where the object ends, and the
-token paints it too large."""
+"""Width of the rim of full weight around the object, as a share of the square's side. Without it the loss does not
+depend on the object's border, and the token paints objects too large."""
 
 
 @dataclass(frozen=True)
@@ -77,14 +78,14 @@ def encode_views(model: Diffusion, painting: LatentDiffusionConfig, lesson: Less
 
 
 def _near(objects: Sequence[Mask], factor: int) -> Tensor:
-    """1 for cells at the latents' size that hold a pixel of the object or lie within its halo, else 0: N1hw."""
+    """N1hw at the latents' size: 1 for cells with a pixel of the object or of its halo, else 0."""
     cells = max_pool2d(torch.from_numpy(np.stack(objects))[:, None].float(), factor)
     reach = round(HALO * cells.shape[-1])
     return max_pool2d(cells, 2 * reach + 1, stride=1, padding=reach)
 
 
 def split(images: int) -> tuple[Tensor, Tensor]:
-    """Rows of the views to learn from and to hold out, mirror images beside their originals."""
+    """Rows of the views for training and rows that are held out; a mirror image is in the same part as its original."""
     every = torch.arange(images)
     held = every[HELD_OUT_EVERY - 1 :: HELD_OUT_EVERY]
     kept = every[(every + 1) % HELD_OUT_EVERY != 0]
