@@ -1,1 +1,1 @@
-"""Data sets: where samples come from (`sources`), the table they become (`table`), their pixels (`images`)."""
+"""Data sets: sources of samples (`sources`), the table of samples (`table`), their pixels (`images`)."""

@@ -73,9 +73,9 @@ def export_balanced(counterfactuals: Counterfactuals, out: Path) -> Path:
     """Write the images of the data set and the kept counterfactuals of its training images to `out`, replacing it as a
     whole, and return it. Reads the stages segment, inpaint, score and prune.
 
-    Originals are copied, not linked: nothing that is done to `out` reaches them. Those that other readers would see
-    differently (not RGB, or turned by EXIF) become PNG. DataError: the disk is full, an original is gone or damaged, a
-    counterfactual's source has changed.
+    Originals are copied, not linked, so changes in `out` do not affect them. Those that other readers would decode
+    differently (not RGB, or with an EXIF orientation) are converted to PNG. DataError: the disk is full, an original is
+    missing or damaged, a counterfactual's source has changed.
     """
     draft = out.parent / f".{out.name}.tmp"
     shutil.rmtree(draft, ignore_errors=True)
@@ -115,7 +115,7 @@ def _write(counterfactuals: Counterfactuals, draft: Path) -> None:
 
 
 def _noted(rows: Iterable[Row], files: dict[str, str]) -> Iterator[Row]:
-    """`rows`, and their id -> file_name in `files`."""
+    """Yield `rows` and store id -> file_name of each in `files`."""
     for row in rows:
         files[row["id"]] = row["file_name"]
         yield row
@@ -223,7 +223,7 @@ def _sheet_row(row: Row, split: str, classes: Sequence[str]) -> Row:
 
 
 def _inert(text: str) -> str:
-    """Text that no spreadsheet takes for a formula."""
+    """Text that no spreadsheet reads as a formula."""
     return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
 
 
@@ -239,7 +239,7 @@ def _cell(text: str) -> str:
 
 
 def _mask_path(identity: str) -> str:
-    """Path of a mask below OUT. No part of it is a word that `datasets` takes for a split."""
+    """Path of a mask below OUT. No part of it is a word that `datasets` reads as a split."""
     name = _hash(identity)
     return f"masks/{name[:2]}/{name}.png"
 

@@ -1,4 +1,4 @@
-"""Where drawn and unpacked images lie when there is no run folder."""
+"""The folder of drawn and unpacked images where there is no run folder."""
 
 from __future__ import annotations
 

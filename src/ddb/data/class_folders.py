@@ -17,8 +17,8 @@ def class_folders(classes: Sequence[str]) -> list[str]:
     """A folder's name for every class, so that `sorted` of the names is the order of `classes`: trainers that number
     the folders (torchvision's ImageFolder) give every image its label.
 
-    A name is the class's own; what some file system or loader refuses in it becomes "_". Where the sorted names are in
-    another order, or two are the same to a file system that ignores case, all get their label in front: "03-dog".
+    A name is that of the class, with characters that a file system or loader refuses replaced by "_". Where the sorted
+    names are in another order, or two differ only in case, all are prefixed with their label: "03-dog".
     """
     names = [_safe(name) for name in classes]
     alike = {unicodedata.normalize("NFC", name).casefold() for name in names}

@@ -1,7 +1,7 @@
-"""The counterfactuals of a run: the one place that lists them, says which are kept and held out, and rebuilds them.
+"""The counterfactuals of a run: their list, which are kept and held out, and rebuilding them from patches.
 
-The columns of stage inpaint are read once, pixels a window at a time, so that memory does not grow with the number of
-counterfactuals. `patches.py` has the form in which they are stored.
+The columns of stage inpaint are read once, patches in windows of bounded size, so that memory does not grow with the
+number of counterfactuals. `patches.py` defines the form in which they are stored.
 """
 
 from __future__ import annotations
@@ -44,13 +44,13 @@ WINDOW_BYTES = 1 << 29
 
 
 def held_out(source_id: str) -> bool:
-    """True for a fixed fifth of the sources, by the hash of their id: all counterfactuals of a source fall on the same
-    side. They choose the epoch of retraining and are not trained on."""
+    """True for a fixed fifth of the sources, by the hash of their id, so that all counterfactuals of a source are in
+    the same part. They are held out from retraining and select its epoch."""
     return hashlib.sha256(source_id.encode()).digest()[0] % 5 == 0
 
 
 class ToInput(Protocol):
-    """How a picture becomes a classifier's input: `square` gives uint8 [size, size, 3]."""
+    """Preprocessing of a classifier: `square` gives uint8 [size, size, 3]."""
 
     @property
     def size(self) -> int: ...
@@ -72,8 +72,8 @@ class Rebuilt:
 class Counterfactuals:
     """The counterfactuals that were painted (status ok), in the order of stage inpaint's plan.
 
-    Columns are read when they are first asked for. `rows` in the methods are positions in these columns, in any order;
-    pixels are read fastest in rising order. Every source file that is read is compared with the SHA-256 in its rows.
+    Columns are read on first access. `rows` in the methods are positions in these columns, in any order; pixels are
+    read fastest in ascending order. Every source file that is read is compared with the SHA-256 in its rows.
     """
 
     tables: Tables
@@ -110,7 +110,7 @@ class Counterfactuals:
 
     @cached_property
     def kept(self) -> Mask:
-        """Bool [N]: True where stage prune's verdict is to keep. Needs that stage."""
+        """Bool [N]: True where the verdict of stage prune is "kept". Needs that stage."""
         verdicts = self.tables.table("prune", ("id", "keep"))
         keep = set(verdicts.filter(verdicts["keep"])["id"].to_pylist())
         return np.fromiter((name in keep for name in self.ids), np.bool_, len(self))
@@ -131,14 +131,14 @@ class Counterfactuals:
     def each(self, rows: Sequence[int] | Rows, use: Callable[[Rebuilt], T]) -> Iterator[T]:
         """`use` of every counterfactual, in the order asked. It runs in threads, several sources at a time.
 
-        DataError: a source is gone, has changed since it was painted, or a patch is damaged."""
+        DataError: a source is missing or has changed since it was painted, or a patch is damaged."""
         for outcome in self.outcomes(rows, use):
             if isinstance(outcome, DataError):
                 raise outcome
             yield outcome
 
     def outcomes(self, rows: Sequence[int] | Rows, use: Callable[[Rebuilt], T]) -> Iterator[T | DataError]:
-        """As `each`, but a counterfactual that cannot be rebuilt is its DataError and the others go on."""
+        """As `each`, but for a counterfactual that cannot be rebuilt its DataError is yielded."""
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             for window in self._windows(rows):
                 ordered = sorted(set(window))
@@ -152,8 +152,8 @@ class Counterfactuals:
                 yield from (done[row] for row in window)
 
     def masks(self, rows: Sequence[int] | Rows) -> Iterator[Mask]:
-        """What each changed, bool HW at its source's size, in the order asked. Needs no source. DataError: a patch is
-        damaged."""
+        """The changed pixels of each, bool HW at its source's size, in the order of `rows`. Reads no source. DataError:
+        a patch is damaged."""
         for window in self._windows(rows):
             ordered = sorted(set(window))
             patches = dict(zip(ordered, self._patches(ordered), strict=True))
@@ -227,7 +227,7 @@ class Counterfactuals:
             yield window
 
     def _patches(self, rows: Sequence[int]) -> Iterator[bytes]:
-        """The patches of rising rows; an empty region has none."""
+        """The patches of ascending rows; the patch of an empty region is empty."""
         found = self.tables.payload("inpaint", "patch", [self.ids[row] for row in rows])
         return (patch or b"" for patch in found)
 
@@ -250,7 +250,7 @@ class Counterfactuals:
         return found
 
     def _source(self, row: int) -> Pixels:
-        """The source of a row, uint8 HWC. DataError: it is gone, or not what was painted on."""
+        """The source of a row, uint8 HWC. DataError: it is missing, or has changed since it was painted."""
         name, where = self.source_ids[row], self.dataset.rows.get(self.source_ids[row])
         if where is None:
             raise DataError(f"{name}: the data set has no such image any more, but {self.ids[row]} was painted on it")
@@ -280,7 +280,7 @@ class Counterfactuals:
         return DataError(f"{folder}: counterfactual {self.ids[row]}: {error}. Delete that folder to paint again")
 
     def _key(self, preprocessing: ToInput, rows: Rows) -> bytes:
-        """SHA-256 of what decides the pixels at the input."""
+        """SHA-256 of everything that the pixels at the input size depend on."""
         digest = hashlib.sha256(f"{preprocessing!r} {self.tables.folder('inpaint').name}".encode())
         for row in rows.tolist():
             digest.update(f"{self.ids[row]} {self._hashes[row]} {self._boxes[row]}\n".encode())

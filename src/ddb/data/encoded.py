@@ -1,6 +1,6 @@
-"""What JPEG, PNG and WebP files say beside their pixels: the orientation, and the bytes without metadata.
+"""Metadata of JPEG, PNG and WebP files: the orientation, and the file's bytes without metadata.
 
-Read from the bytes here and not by Pillow: one odd entry among a file's metadata makes Pillow refuse the whole file.
+They are read from the bytes here and not by Pillow, which refuses a whole file for one malformed entry of its metadata.
 Nothing in this module raises on a damaged file.
 """
 
@@ -20,7 +20,7 @@ _NUMBERS = {3: "H", 4: "L", 8: "h", 9: "l"}
 _XMP_ORIENTATION = re.compile(rb'tiff:Orientation(?:="|>)([1-8])')
 _OLD_PROFILE = b"Raw profile type exif\0"
 _MOST_PROFILE = 1 << 20
-"""Bytes of an unpacked profile that are looked at."""
+"""Largest number of bytes of an unpacked profile that are read."""
 
 
 @dataclass(frozen=True)
@@ -33,9 +33,9 @@ class _Part:
 
 
 def orientation(data: bytes) -> int:
-    """The EXIF orientation, 1 to 8, that an encoded image asks for; 1 (upright) where it says nothing that can be read.
+    """The EXIF orientation of an encoded image, 1 to 8; 1 (upright) where none can be read.
 
-    From EXIF; else from XMP, as Pillow and `datasets` do. All other entries are passed over.
+    It is read from EXIF, else from XMP, as Pillow and `datasets` do. All other entries are ignored.
     """
     xmp = b""
     for part in _parts(data):
@@ -52,13 +52,13 @@ def orientation(data: bytes) -> int:
 
 
 def without_metadata(data: bytes) -> bytes:
-    """The file with what its pixels need alone: no text, no EXIF, no profiles. `data` itself if it is neither JPEG nor
-    PNG (WebP keeps metadata apart from the pixels)."""
+    """The file without text, EXIF and profiles. `data` itself if it is neither JPEG nor PNG (in WebP, metadata does not
+    affect the decoding of pixels)."""
     if data.startswith(b"\xff\xd8"):
         parts = list(_jpeg_parts(data))
         rest = data[2 + sum(len(part.whole) for part in parts) :]
         kept = [part.whole for part in parts if not (0xE1 <= part.name[0] <= 0xEF or part.name == b"\xfe")]
-        adobe = [part.whole for part in parts if part.name == b"\xee"]  # says how colours are stored
+        adobe = [part.whole for part in parts if part.name == b"\xee"]  # the Adobe segment holds the colour transform
         return b"".join([data[:2], *adobe, *kept, rest])
     if data.startswith(_PNG):
         needed = (b"tRNS", b"acTL", b"fcTL", b"fdAT")

@@ -1,4 +1,4 @@
-"""What a file is that was named where data or masks are wanted."""
+"""Kinds of files that users name by mistake as data or masks."""
 
 from __future__ import annotations
 
@@ -19,5 +19,5 @@ _KINDS = {
 
 
 def what_is(path: Path) -> str:
-    """What a file's suffix says that it is, with what to do instead; "" where it says nothing."""
+    """The kind of a file by its suffix, with a remedy; "" for an unknown suffix."""
     return _KINDS.get(path.suffix.lower(), "")

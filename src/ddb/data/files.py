@@ -1,7 +1,7 @@
-"""Every image file opened once: does it decode, and what is the hash of its content?
+"""Checks of image files: whether each decodes, and the hash of its content.
 
-The answers are kept in the cache folder (`files.parquet`) by path, size and modification time, so that the next command
-on the same run folder reads no image to start.
+Results are cached in `files.parquet` of the cache folder by path, size and modification time, so that the next command
+on the same run folder reads no image at its start.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ddb.errors import DataError
 
 MISSING = "the file does not exist"
 RULES = 2
-"""Raised when `ddb.data.images` refuses other files than before: what an older version found out is asked again."""
+"""Version of the rules by which `ddb.data.images` refuses files; cached results of another version are not used."""
 BYTES_A_PIXEL = 8
 """Four channels of 16 bits: a file with more bytes than this for each allowed pixel is not read."""
 METADATA_BYTES = 1 << 26
@@ -95,7 +95,7 @@ def _read_cache(path: Path) -> dict[str, Checked]:
         return {}
     try:
         rows = pq.read_table(path, schema=_SCHEMA).to_pylist()
-    except (pa.ArrowException, OSError):  # a damaged cache costs time, not results: the files are read again
+    except (pa.ArrowException, OSError):  # a damaged cache is ignored: the files are read again
         return {}
     return {row["path"]: Checked(**row) for row in rows}
 

@@ -1,5 +1,4 @@
-"""Large files of pixels that are whole or absent: written under a temporary name by one process, hashed in chunks, and
-renamed."""
+"""Atomic writing of large files of pixels: one process writes under a temporary name, hashes in chunks, and renames."""
 
 from __future__ import annotations
 
@@ -21,15 +20,15 @@ CHUNK = 1 << 24
 """Bytes hashed at a time by one worker; the file's hash is the hash of the chunks' hashes."""
 HASH = hashlib.sha256().digest_size
 NO_LOCKS = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
-"""What a file system without locks answers (NFS with nolock, some FUSE)."""
+"""Error numbers of file systems without locks (NFS with nolock, some FUSE)."""
 
 
 @contextmanager
 def replacing(path: Path, exists: Callable[[], bool]) -> Iterator[BinaryIO | None]:
-    """An empty file to write; it takes the place of `path` when the block ends, and is deleted where the block raises.
+    """An empty file to write; it replaces `path` when the block ends, and is deleted where the block raises.
 
-    Of several processes that want the same file one writes it and the others wait; when their turn comes and
-    `exists()` says that the file is there, they get None. Where the file system has no locks, each writes its own.
+    Of several processes that need the same file one writes it and the others wait for the lock; they then get None if
+    `exists()` is true. Where the file system has no locks, each process writes the file.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with _locked(path.with_name(f"{path.name}.tmp")) as file:
@@ -63,7 +62,7 @@ def _locked(path: Path) -> Iterator[BinaryIO]:
                 same = os.path.samestat(os.fstat(file.fileno()), path.stat())
             except FileNotFoundError:
                 same = False
-            if same:  # else the one who held the lock has renamed or deleted it
+            if same:  # else the previous holder of the lock has renamed or deleted it
                 yield file
                 return
     path.unlink(missing_ok=True)
@@ -72,7 +71,7 @@ def _locked(path: Path) -> Iterator[BinaryIO]:
 
 
 def digest(path: Path, start: int, size: int, workers: int) -> bytes:
-    """Hash of `size` bytes from `start` on, its chunks hashed side by side."""
+    """Hash of `size` bytes from offset `start`; chunks are hashed in parallel."""
 
     def one(offset: int) -> bytes:
         with path.open("rb") as file:
@@ -84,8 +83,8 @@ def digest(path: Path, start: int, size: int, workers: int) -> bytes:
 
 
 def in_order(pool: ThreadPoolExecutor, work: Callable[[T], R], items: Iterable[T], workers: int) -> Iterator[R]:
-    """`work` of every item, in order; at most twice as many are begun or finished and not yet taken as there are
-    workers (`pool.map` begins them all)."""
+    """`work` of every item, in order. At most 2 x `workers` results are pending or waiting to be consumed (`pool.map`
+    submits all items at once)."""
     waiting: deque[Future[R]] = deque()
     try:
         for item in items:

@@ -32,7 +32,7 @@ FORMATS = ("JPEG", "PNG", "WEBP")
 PILLOW_LIMIT = 178.0
 """Megapixels above which Pillow itself refuses an image."""
 LONGEST = 100
-"""Images whose longer side is more than so many times the shorter one are refused: no model sees anything in them, and
+"""Largest ratio of the longer to the shorter side. More elongated images are refused: they are useless for models, and
 resizing or padding one to a square takes many times the memory of its pixels."""
 BAND = 1 << 20
 """Pixels that are converted to RGB at a time."""
@@ -48,13 +48,13 @@ DAMAGE = (
     zlib.error,
     Image.DecompressionBombError,
 )
-"""What Pillow raises on files that are not what they claim to be."""
+"""Exceptions that Pillow raises on damaged files."""
 
 
 def resolve_inside(root: Path, relative: str) -> Path:
     """The file `relative` (separator "/") below `root`, symbolic links followed.
 
-    DataError if the path is absolute, climbs with "..", or leads out of `root` through a link.
+    DataError if the path is absolute, contains "..", or leads out of `root` through a link.
     """
     posix = PurePosixPath(relative)
     if posix.is_absolute() or PureWindowsPath(relative).drive or ".." in posix.parts:
@@ -91,8 +91,8 @@ def from_pil(image: Image.Image) -> Pixels:
 
 
 def check(data: bytes, max_megapixels: float) -> None:
-    """Raise DataError with the bare reason if `decode` would. JPEG is read whole but drawn at an eighth of its size,
-    which costs about a third of decoding it."""
+    """Raise DataError with the bare reason if `decode` would. JPEG is read whole but decoded at an eighth of its size,
+    which takes about a third of the time of decoding it."""
 
     def small(image: Image.Image) -> None:
         image.draft(image.mode, (1, 1))
@@ -108,7 +108,7 @@ def upright_size(data: bytes) -> tuple[int, int]:
 
 
 def header(data: bytes) -> tuple[tuple[int, int], str, str]:
-    """((width, height) as stored, mode, format) in Pillow's words, from the file's header. DataError as `decode`."""
+    """((width, height) as stored, mode, format) as in Pillow, from the file's header. DataError as `decode`."""
     return opened(data, lambda image: (image.size, image.mode, image.format or ""), PILLOW_LIMIT)
 
 
@@ -123,13 +123,13 @@ def read_image(root: Path, relative: str, max_megapixels: float = PILLOW_LIMIT) 
 
 
 def portable(data: bytes) -> tuple[bytes, str]:
-    """(bytes, suffix) of a file whose pixels every reader sees as `decode` does: `data` itself if it is upright RGB and
-    Pillow opens it, else a PNG of it. DataError as `decode`."""
+    """(bytes, suffix) of a file that every reader decodes to the pixels of `decode`: `data` itself if it is upright RGB
+    and Pillow opens it, else a PNG. DataError as `decode`."""
     try:
         with _open(data, PILLOW_LIMIT) as image:
             if image.mode == "RGB" and not image.has_transparency_data and orientation(data) == 1:
                 return data, {"PNG": ".png", "WEBP": ".webp"}.get(image.format or "", ".jpg")
-    except DAMAGE:  # metadata that Pillow stumbles over, which `decode` leaves out; or damage, which it names
+    except DAMAGE:  # metadata that Pillow refuses, which `decode` ignores; or damage, which it reports
         return png_bytes(decode(data)), ".png"
     return png_bytes(decode(data)), ".png"
 
@@ -159,7 +159,7 @@ def read_mask(data: bytes) -> Mask:
 
 
 def opened(data: bytes, use: Callable[[Image.Image], T], max_megapixels: float) -> T:
-    """`use` of the opened image; where Pillow stumbles over the file's metadata, of the image without it.
+    """`use` of the opened image; where Pillow fails on the file's metadata, of the image without metadata.
 
     DataError with the bare reason for files that cannot be used, as `decode`."""
     try:
@@ -183,7 +183,8 @@ def _damaged(error: BaseException) -> DataError:
 
 
 def _open(data: bytes, max_megapixels: float) -> Image.Image:
-    """What Pillow opens, its pixels not yet decoded. DataError where size or kind forbid its use; `DAMAGE`."""
+    """The image opened by Pillow, not yet decoded. DataError where size or kind are refused; `DAMAGE` for damaged
+    files."""
     if not data:
         raise DataError("the file is empty")
     try:
@@ -227,7 +228,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 
 def upright(pixels: npt.NDArray[Scalar], turn: int) -> npt.NDArray[Scalar]:
-    """Stored pixels [H, W, ...] as their EXIF orientation, 1 to 8, shows them."""
+    """Stored pixels [H, W, ...] turned upright by their EXIF orientation `turn`, 1 to 8."""
     if turn >= 5:
         pixels = pixels.swapaxes(0, 1)
     if turn in (2, 3, 6, 7):

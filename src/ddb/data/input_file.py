@@ -1,6 +1,6 @@
 """The file of counterfactuals at a classifier's input size: a .npy array uint8 [N, S, S, 3] and, behind it, a key.
 
-The key (32 bytes) names what the pixels were made from. The file is written under a temporary name and renamed.
+The key (32 bytes) identifies the inputs of the pixels. The file is written under a temporary name and renamed.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ Shape = tuple[int, int, int, int]
 def write_input(path: Path, shape: Shape, key: bytes, squares: Iterable[tuple[int, Pixels]]) -> None:
     """Write `squares`, (row, uint8 [S, S, 3]) in any order, one for every row of `shape` = (N, S, S, 3).
 
-    DataError where the disk is full; what `squares` raises and this leave no file behind. One process writes at a time.
+    DataError where the disk is full; exceptions of `squares` pass through. Neither leaves a file behind. One process
+    writes at a time.
     """
     temporary = path.with_name(f"{path.name}.tmp")
     try:

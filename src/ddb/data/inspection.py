@@ -1,4 +1,4 @@
-"""`ddb data inspect`: what a folder is and what is in it, whether or not a run could start with it."""
+"""`ddb data inspect`: layout and content of a data folder, also where a run could not start with it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from ddb.data.table import Quarantined
 from ddb.records import SPLITS
 
 NO_SPLIT = "all"
-"""Stands for the split of data that has none."""
+"""Name of the split of data without splits."""
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,8 @@ class Count:
 
 @dataclass(frozen=True)
 class Association:
-    """Of label and attribute in a split. `cramers_v` in [0, 1], without bias correction; `phi` in [-1, 1] where both
-    have two values: positive where the second class comes with the second attribute."""
+    """Association of label and attribute in a split. `cramers_v` in [0, 1], without bias correction; `phi` in [-1, 1]
+    where both have two values: positive where the second class occurs more with the second attribute."""
 
     split: str
     cramers_v: float
@@ -69,8 +69,8 @@ class Duplicate:
 @dataclass(frozen=True)
 class Inspection:
     """`source`, `root`, `why`: how the data is read (`recognise`). `counts` are of the listed images, in the order of
-    splits, classes and attributes. `missing` and `broken`: listed files that are not there or cannot be used. `faults`
-    would stop a run."""
+    splits, classes and attributes. `missing` and `broken`: listed files that do not exist or cannot be used. `faults`:
+    they would stop a run."""
 
     source: str
     root: str

@@ -13,7 +13,7 @@ SHOWN = 5
 
 
 def in_words(found: Inspection) -> str:
-    """What the data is; a table of counts; how label and attribute hang together; files; what is wrong."""
+    """The layout; a table of counts; the association of label and attribute; files; faults."""
     listed = sum(count.images for count in found.counts)
     lines = [
         found.root,
@@ -37,7 +37,7 @@ def in_words(found: Inspection) -> str:
 
 
 def _table(found: Inspection) -> list[str]:
-    """A row a group (a class, without attributes), a column a split."""
+    """A row per group (per class, without attributes), a column per split."""
     splits = list(dict.fromkeys(count.split for count in found.counts))
     cells: Counter[tuple[str, str | None, str]] = Counter()
     for count in found.counts:

@@ -1,9 +1,9 @@
-"""From an image's path as a metadata file writes it to its path below the data folder.
+"""From the path of an image in a metadata file to its path below the data folder.
 
 The rule for absolute paths, which come from the machine that wrote the file: the longest trailing part that names a
 file below the data folder is taken, so `/home/me/data/train/cat/1.jpg` is found as `train/cat/1.jpg`, or else as
-`cat/1.jpg`, or else as `1.jpg`. A path that matches nothing stays as it is and is refused later (`resolve_inside`);
-nothing outside the data folder is ever looked at.
+`cat/1.jpg`, or else as `1.jpg`. A path that matches nothing is unchanged and refused later (`resolve_inside`); nothing
+outside the data folder is read.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Mask files of other programs to bool HW: which pixels are the object.
 
-There is no one form for masks, so the values decide, and where they leave it open the file is refused:
+There is no standard form of masks. The pixel values decide how a file is read; an ambiguous file is refused:
 
     grey, 8 or 16 bits   0 and one other value (1, 255, 128, 65535 ...): the other one. Soft edges between 0 and the
                          highest value: what is brighter than half. All pixels alike: none if 0, all if 1 or the highest
@@ -63,9 +63,9 @@ def _of_levels(levels: Levels) -> Mask:
 
 
 def _soft(found: list[int], counts: npt.NDArray[np.intp], top: int) -> bool:
-    """Whether these are the levels of one object with soft edges, and not the numbers of classes: the values between
-    dark and bright are fewer than the bright ones and lie on both sides of the middle. Without such values, dark and
-    bright ones are noise if both vary (a mask that once was a JPEG)."""
+    """Whether these are the levels of one object with soft edges, and not class numbers: pixels between dark and bright
+    are fewer than bright ones, and their levels are on both sides of the middle. Without such levels, dark and bright
+    ones are noise if both vary (a mask that was stored as JPEG before)."""
     dark = [level for level in found if level <= top // 16]
     bright = [level for level in found if level >= top - top // 16]
     between = [level for level in found if top // 16 < level < top - top // 16]

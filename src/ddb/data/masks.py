@@ -18,12 +18,12 @@ from ddb.records import OK
 Mask = npt.NDArray[np.bool_]
 NO_MASK, TOO_SMALL, TOO_LARGE, TOUCHES_BORDER = "no_mask", "too_small", "too_large", "touches_border"
 ROUNDING = 1e-9
-"""Pixels that an edge passes through exactly belong to the hull whatever interpolation makes of them."""
+"""Tolerance, px: pixels exactly on an edge belong to the hull in spite of rounding errors of the interpolation."""
 
 
 @dataclass(frozen=True)
 class Region:
-    """The region to repaint (all False where there is none), "ok" or why it is unusable, and that in words."""
+    """The region to repaint (all False where there is none), its status ("ok" or why it is unusable), and a message."""
 
     mask: Mask
     status: str
@@ -50,7 +50,7 @@ class Box:
 
 def region(object_mask: Mask, settings: RegionConfig, phrase: str = "object") -> Region:
     """The region to repaint for an object, or the reason why there is none: no_mask, too_small, touches_border,
-    too_large, looked for in this order."""
+    too_large, checked in this order."""
     if not object_mask.any():
         return Region(object_mask, NO_MASK, f"no {phrase} found")
     area = float(object_mask.mean())
@@ -71,7 +71,7 @@ def region(object_mask: Mask, settings: RegionConfig, phrase: str = "object") ->
 
 
 def shaped(object_mask: Mask, settings: RegionConfig) -> Mask:
-    """A non-empty object mask in the shape that the settings ask for; always covers the object.
+    """A non-empty object mask extended to the shape `settings.shape`; it always covers the object.
 
     `expand` widens a square's side by that factor; dilated and hull grow by the same number of pixels on every side;
     tight ignores it.
@@ -103,7 +103,7 @@ def border_share(mask: Mask) -> float:
 
 
 def feather(mask: Mask, width: int) -> npt.NDArray[np.float32]:
-    """Weights HW in [0, 1] of what is painted: 0 outside the mask, rising to 1 over `width` pixels inside it.
+    """Blending weights HW in [0, 1] of painted pixels: 0 outside the mask, rising to 1 over `width` pixels inside it.
 
     The frame's border is no edge. In a mask too thin for the width the weights still reach 1 in its middle.
     """

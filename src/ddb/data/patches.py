@@ -1,6 +1,6 @@
-"""A counterfactual is stored as a patch on its source: the box of what changed and its pixels, exact to the byte.
+"""Patches: a counterfactual is stored as the box and the pixels of its changed region, exact to the byte.
 
-`patch_of` takes it out of a painted image, `apply_patch` puts it onto the source again.
+`patch_of` extracts the patch from a painted image, `apply_patch` applies it to the source.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ddb.errors import DataError
 Box = tuple[int, int, int, int]
 """Left, top, right, bottom in pixels of the source; right and bottom are exclusive. Empty: (0, 0, 0, 0)."""
 _DAMAGE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, Image.DecompressionBombError)
-"""What Pillow raises on bytes that are no PNG, or a damaged one."""
+"""Exceptions that Pillow raises on bytes that are no PNG, or a damaged one."""
 
 
 def patch_of(source: Pixels, painted: Pixels, changed: Mask) -> tuple[Box, bytes]:
@@ -62,7 +62,7 @@ def changed_by(shape: tuple[int, ...], box: Sequence[int], png: bytes) -> Mask:
 
 
 def rebuild(source: Pixels, box: Sequence[int], png: bytes) -> tuple[Pixels, Mask]:
-    """The counterfactual, uint8 HWC, and what the patch changed, bool HW. DataError as `apply_patch`."""
+    """The counterfactual, uint8 HWC, and the changed pixels, bool HW. DataError as `apply_patch`."""
     image, changed = source.copy(), np.zeros(source.shape[:2], np.bool_)
     if (patch := _read_patch(source.shape[:2], box, png)) is not None:
         inside = patch[..., 3] == 255

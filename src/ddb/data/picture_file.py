@@ -1,8 +1,7 @@
 """Pictures of various sizes in one flat file: a mark, the pictures' bytes one after another, a table of where each lies
 (int64 [N, 3]: offset from the file's start in bytes, height, width), and the SHA-256 of all of that.
 
-Written and checked as the file of squares is (`pixel_file`). Opened memory mapped: a picture is read when it is asked
-for.
+It is written and checked as the file of squares (`pixel_file`), and opened memory mapped: a picture is read on access.
 """
 
 from __future__ import annotations
@@ -52,7 +51,7 @@ class PictureFile:
 
 
 class PicturesAtUse:
-    """Stands for pictures that are on no disk: `draw(row)`, uint8 [H, W, 3], makes each when it is asked for."""
+    """Pictures that are not stored on disk: `draw(row)`, uint8 [H, W, 3], is called on each access."""
 
     def __init__(self, rows: Sequence[int], draw: Callable[[int], Pixels]) -> None:
         self.rows, self.draw = rows, draw
@@ -65,8 +64,8 @@ class PicturesAtUse:
 
 
 def write_pictures(path: Path, count: int, draw: Callable[[int], Pixels], workers: int | None = None) -> None:
-    """Write `draw(row)`, uint8 [H, W, 3] of any size, for every row of `count`; `workers` draw at a time (default: one
-    a core), and few pictures wait in memory. What `draw` raises, and OSError, leave no file behind."""
+    """Write `draw(row)`, uint8 [H, W, 3] of any size, for every row of `count`, with `workers` threads (default: one
+    per core); few pictures are in memory. Exceptions of `draw`, and OSError, leave no file behind."""
     workers = workers or os.cpu_count() or 1
     table = np.zeros((count, 3), "<i8")
     with replacing(path, lambda: open_pictures(path, count) is not None) as file:
@@ -94,8 +93,8 @@ def open_pictures(path: Path, count: int) -> PictureFile | None:
 
 @lru_cache(maxsize=64)
 def _intact(path: Path, size: int, modified: int, count: int) -> bool:
-    """Whether the file has its own hash and a table of `count` pictures that fill it. Remembered for a file of this
-    size and modification time."""
+    """Whether the file's hash is correct and its table has `count` pictures that fill it. Cached by size and
+    modification time."""
     whole = size - HASH
     with path.open("rb") as file:
         if whole < len(MARK) + ENTRY * count or file.read(len(MARK)) != MARK:

@@ -1,8 +1,8 @@
-"""The training pictures that random crops are taken from: each whole, at a size that leaves the smallest crop about as
-many pixels as the classifier's input has.
+"""The training pictures from which random crops are cut: each whole, scaled so that the smallest crop has about as many
+pixels as the classifier's input.
 
-A square of the input's size would show the smallest crop enlarged, and only of the centre; the photograph itself costs
-a decoding of megapixels for every crop. What lies between is decoded once and kept.
+From a square of the input size the smallest crop would be enlarged and limited to the centre; cropping the photograph
+itself would decode megapixels for every crop. Pictures of an intermediate size are decoded once and stored.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ _LOG = logging.getLogger(__name__)
 
 
 def for_crops(image: Pixels, size: int, smallest: float) -> Pixels:
-    """A picture [H, W, 3] as it is kept: whole (its central part where it is very long, `preprocessing.LONGEST`),
-    scaled down, never up, so that a square of the area share `smallest` (0 to 1], or the shorter side where that square
-    does not fit, still has `size` pixels a side. The picture itself where it is no larger than that."""
+    """The stored form of a picture [H, W, 3]: whole (its central part where it is very long, `preprocessing.LONGEST`),
+    scaled down, never up, so that a square of the area share `smallest` in (0, 1], or the shorter side where that
+    square does not fit, has a side of `size` pixels. The picture itself where it is no larger than that."""
     image = central(image)
     height, width = image.shape[:2]
     short, long = min(height, width), max(height, width)
@@ -43,11 +43,11 @@ def for_crops(image: Pixels, size: int, smallest: float) -> Pixels:
 def picture_store(
     dataset: Dataset, ids: Sequence[str], preprocessing: Preprocessing, smallest: float, folder: Path
 ) -> Pictures:
-    """The samples `ids` as `for_crops` keeps them, decoded once into a file of `folder` whose name holds the size, the
-    smallest area share, the ids and the hash of the images' content.
+    """The pictures of the samples `ids` in the form of `for_crops`, decoded once into a file of `folder`. The file's
+    name depends on the size, the smallest area share, the ids and the hash of the images' content.
 
-    Read-only and memory mapped. A damaged file is made again. Where `dataset.decode_once` is off nothing is written and
-    a picture is decoded when it is asked for. DataError names a file that broke after it was checked.
+    They are read-only and memory mapped. A damaged file is made again. Where `dataset.decode_once` is off nothing is
+    written and pictures are decoded on access. DataError names a file that was damaged after it was checked.
     """
     images, rows = dataset.samples["image"], [dataset.rows[name] for name in ids]
 
@@ -64,8 +64,8 @@ def picture_store(
 
 def kept_pictures(path: Path, count: int, draw: Callable[[int], Pixels], workers: int | None = None) -> Pictures:
     """The file of pictures at `path`, opened, and written first from `draw(row)`, uint8 [H, W, 3] of any size, where it
-    is missing or damaged; `workers` draw at a time (default: one a core). DataError where the disk cannot hold it; what
-    `draw` raises passes through."""
+    is missing or damaged, with `workers` threads (default: one per core). DataError where the disk is full; exceptions
+    of `draw` pass through."""
     found = open_pictures(path, count)
     if found is not None:
         return found

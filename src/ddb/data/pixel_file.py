@@ -1,8 +1,8 @@
 """The file of decoded pixels: one .npy array uint8 [N, side, side, 3] and, behind it, the SHA-256 of its pixels.
 
-Written under a temporary name and renamed, so a build that was interrupted leaves nothing that counts. Opened memory
-mapped, so it may be larger than memory. Each process checks a file's hash when it first opens it (about 1 GB/s a core),
-so that a file that was cut off or changed is made again instead of trained on.
+It is written under a temporary name and renamed, so that an interrupted process leaves no incomplete file. It is opened
+memory mapped, so it may be larger than memory. Each process checks a file's hash when it first opens it (about 1 GB/s
+per core), so that a truncated or changed file is made again.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ BATCH = 1 << 21
 def write_pixels(path: Path, count: int, side: int, draw: Callable[[int], Pixels], workers: int | None = None) -> None:
     """Write `draw(row)`, uint8 [side, side, 3], for every row, `workers` at a time (default: one a core).
 
-    Threads: decoding and resizing release the interpreter's lock, and a process pool would have to send every image
-    back. Few images wait in memory, however slow the disk is. What `draw` raises, and OSError, leave no file behind.
-    Of several processes that want the same file one writes it and the others wait.
+    The workers are threads: decoding and resizing release the interpreter's lock, and a process pool would have to
+    transfer every image. Few images are in memory, however slow the disk is. Exceptions of `draw`, and OSError, leave
+    no file behind. Of several processes that need the same file one writes it and the others wait.
     """
     workers = workers or os.cpu_count() or 1
     rows_at_once = max(1, BATCH // (side * side * 3))
@@ -57,8 +57,8 @@ def open_pixels(path: Path, count: int, side: int) -> Pixels | None:
 
 
 class DecodedAtUse:
-    """Stands for pixels [N, side, side, 3] that are on no disk: each indexing decodes the rows that it asks for, one
-    row a thread. It has what training and prediction use: `len`, `shape`, slices and lists of rows."""
+    """Pixels [N, side, side, 3] that are not stored on disk: each indexing decodes its rows, one row per thread. It has
+    the operations that training and prediction use: `len`, `shape`, slices and lists of rows."""
 
     def __init__(self, rows: Sequence[int], side: int, draw: Callable[[int], Pixels]) -> None:
         self.rows, self.draw = np.asarray(rows, dtype=np.int64), draw
@@ -78,7 +78,7 @@ class DecodedAtUse:
 
 @lru_cache(maxsize=64)
 def _intact(path: Path, size: int, modified: int, count: int, side: int) -> bool:
-    """Whether the file has this shape and its own hash. Remembered for a file of this size and modification time."""
+    """Whether the file has this shape and a correct hash. Cached by size and modification time."""
     with path.open("rb") as file:
         if np.lib.format.read_magic(file) != (1, 0):
             return False

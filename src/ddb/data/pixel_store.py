@@ -1,4 +1,4 @@
-"""The squares that a classifier sees of a data set's pictures, decoded once and kept on disk."""
+"""The pictures of a data set as squares at a classifier's input size, decoded once and stored on disk."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ def pixel_store(dataset: Dataset, ids: Sequence[str], preprocessing: Preprocessi
 
     The whole data set is decoded into one file of `folder` on the first call (`pixel_file`); its name holds the size,
     the crop, the interpolation and the hash of the images' content. A damaged file is made again. Ids in table order
-    without gaps (a split, train and val) come as a memory-mapped view, others as a copy in memory: ask for those in
-    batches. Where `dataset.decode_once` is off nothing is written, and of more than `FEW` ids the pixels are decoded
-    whenever they are indexed (`DecodedAtUse`). DataError names a file that broke after it was checked.
+    without gaps (a split, train and val) are returned as a memory-mapped view, others as a copy in memory: request
+    those in batches. Where `dataset.decode_once` is off nothing is written, and for more than `FEW` ids the pixels are
+    decoded on access (`DecodedAtUse`). DataError names a file that was damaged after it was checked.
     """
     images, count = dataset.samples["image"], dataset.samples.num_rows
     rows, side = [dataset.rows[name] for name in ids], preprocessing.size

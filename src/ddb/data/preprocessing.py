@@ -1,5 +1,5 @@
-"""How a picture becomes a classifier's input: one value that the pixel store, masks, prediction, training and the saved
-classifier read.
+"""Preprocessing of pictures to a classifier's input, used by the pixel store, masks, prediction, training and the saved
+classifier.
 
 The rule is that of torchvision's `Resize` and `CenterCrop`, as timm's evaluation uses them: the shorter side is resized
 to floor(size / crop) with antialiasing, and the central square of `size` pixels is taken.
@@ -66,7 +66,7 @@ class Preprocessing:
 
     @property
     def key(self) -> str:
-        """What names the squares of a data set in file names: pictures with the same key have the same squares."""
+        """The part of file names that identifies squares: equal keys mean equal squares of a picture."""
         return f"{self.size}-{self.crop:g}-{self.interpolation}"
 
     def square(self, image: Pixels) -> Pixels:
@@ -119,7 +119,7 @@ class Preprocessing:
 
 
 def central(picture: npt.NDArray[Scalar]) -> npt.NDArray[Scalar]:
-    """A picture [H, W, ...] without what lies beyond `LONGEST` times its shorter side: a view."""
+    """The central part of a picture [H, W, ...], at most `LONGEST` times as long as its shorter side: a view."""
     height, width = picture.shape[:2]
     long = LONGEST * min(height, width)
     top, left = max(0, (height - long) // 2), max(0, (width - long) // 2)

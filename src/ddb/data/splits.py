@@ -1,4 +1,4 @@
-"""Splits made here, for sources that have none or lack one. No draw depends on the order of files."""
+"""Drawing splits for sources without splits or without one of them. No draw depends on the order of files."""
 
 from __future__ import annotations
 

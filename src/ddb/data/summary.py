@@ -1,4 +1,4 @@
-"""What `ddb run` and `ddb check` say about a data set: its groups, its notes, the files that were set aside."""
+"""The lines of `ddb run` and `ddb check` on a data set: its groups, its notes, the files that were set aside."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ddb.records import Group
 
 SHOWN = 5
 MOST_GROUPS = 12
-"""Groups that fit into a line; of more, the classes are told."""
+"""Most groups in a line; with more groups the classes are listed."""
 
 
 def summary(dataset: Dataset) -> list[str]:
@@ -30,7 +30,7 @@ def summary(dataset: Dataset) -> list[str]:
 
 
 def set_aside(quarantined: Sequence[Quarantined]) -> list[str]:
-    """How many listed images are missing and how many files cannot be used, with the first `SHOWN` of each."""
+    """Numbers of listed images that are missing and of files that cannot be used, with the first `SHOWN` of each."""
     missing = [item for item in quarantined if item.reason == MISSING]
     others = [item for item in quarantined if item.reason != MISSING]
     lines = []

@@ -1,4 +1,4 @@
-"""`Dataset`: what every source is read into. Two or more classes, any number of attributes, three splits."""
+"""`Dataset`: the samples of any source, with two or more classes, any number of attributes and three splits."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from ddb.records import SAMPLES, SPLITS, Group
 
 NO_ATTRIBUTE = -1
-"""Stands for an unknown attribute where a group key needs a number."""
+"""Code of an unknown attribute in group keys."""
 
 
 @dataclass(frozen=True)
@@ -67,8 +67,8 @@ class Dataset:
         return self.samples.filter(pc.equal(self.samples["split"], name))
 
     def identity(self, splits: Sequence[str]) -> str:
-        """SHA-256 (hex) of what these splits hold: ids, labels, attributes and the files' content, and all names. What
-        is computed from them alone stays good when another split changes."""
+        """SHA-256 (hex) of the content of these splits: ids, labels, attributes and content of files, and all names.
+        Results computed from these splits alone stay valid when another split changes."""
         rows = self.samples.filter(pc.is_in(self.samples["split"], pa.array(splits))).to_pylist()
         facts = [[row["id"], row["label"], row["attribute"], row["split"], self.hashes.get(row["id"])] for row in rows]
         content = "" if self.hashes else self.content or self.fingerprint
@@ -76,8 +76,8 @@ class Dataset:
         return hashlib.sha256(text.encode()).hexdigest()
 
     def without_attributes(self) -> Dataset:
-        """The same samples with every attribute null: what stages see that must not know groups. Its fingerprint
-        does not depend on the attributes either."""
+        """The same samples with every attribute null, for stages that must not use groups. The fingerprint does not
+        depend on the attributes either."""
         column = SAMPLES.get_field_index("attribute")
         nulls = pa.nulls(self.samples.num_rows, pa.int32())
         samples = self.samples.set_column(column, SAMPLES.field("attribute"), nulls)

@@ -1,1 +1,1 @@
-"""Data set layouts to a `Dataset`: load.py chooses the reader, a file each for the layouts."""
+"""Readers of data set layouts, one file per layout; load.py chooses the reader and makes the `Dataset`."""

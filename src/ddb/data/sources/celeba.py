@@ -61,8 +61,8 @@ def list_celeba(root: str, target: str = "", attribute: str = "") -> Listing:
 
 
 class _Coding:
-    """The two values of an attribute: -1/1 or 0/1, whichever the file uses. A fault is added for every other value,
-    and where both codings are mixed (an image whose value is unknown looks like that)."""
+    """The coding of an attribute, -1/1 or 0/1, as used in the file. A fault is added for every other value, and where
+    both codings occur."""
 
     def __init__(self, attribute: str, rows: Sequence[MetadataRow], faults: list[str]) -> None:
         plain = attribute.replace("_", " ").lower()
@@ -81,7 +81,7 @@ class _Coding:
 
 
 def _rows(folder: Path, target: str, attribute: str) -> tuple[list[MetadataRow], Path, list[str]]:
-    """Rows with the values image, split, and one under each attribute's name; the file that they come from; faults."""
+    """Rows with the values image, split, and one for each attribute; the file with the rows; faults."""
     lists = next((folder / name for name in ATTRIBUTES if (folder / name).is_file()), None)
     merged = next((folder / name for name in MERGED if (folder / name).is_file()), None)
     if lists is not None:

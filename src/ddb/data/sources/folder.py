@@ -1,8 +1,8 @@
 """Class folders: ROOT/<class>/..., ROOT/<split>/<class>/..., or ROOT/<class>/<split>/...
 
-Names of splits: `split_names`. ROOT/images may stand between ROOT and the classes. Folders of masks, annotations and
-the like are no classes; what is no class and no split is passed over with a note, or refused by name where nothing else
-is there.
+Names of splits: `split_names`. The classes may also be in ROOT/images. Folders of masks, annotations and the like are
+no classes. Folders that are neither classes nor splits are skipped with a note; where there are no others, an error
+names them.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ ASIDE = {
     *("masks", "mask", "annotations", "annotation", "labels", "label", "bboxes", "boxes", "depth"),
     *("segmentations", "segmentation", "segmentationclass", "segmentationobject", "gt", "groundtruth", "ground_truth"),
 }
-"""Folders that belong to images and are none of their classes."""
+"""Names of folders beside images that are no classes."""
 
 
 @dataclass(frozen=True)
 class Layout:
-    """`classes`: folder of a class -> its name and split (None: the layout has none, or the folder inside decides).
-    `passed`: folders that are passed over. `faults`: why this is no such layout. `notes`: for people. `reversed`: the
-    splits are folders inside the classes'. `inner`: below the data folder, what paths count from."""
+    """`classes`: folder of a class -> its name and split (None: no splits, or splits are folders inside). `passed`:
+    skipped folders. `faults`: why this is no such layout. `notes`: for people. `reversed`: whether the splits are
+    folders inside the classes'. `inner`: folder below the data folder that the paths are relative to."""
 
     classes: Mapping[Path, tuple[str, str | None]]
     passed: frozenset[Path] = frozenset()
@@ -43,9 +43,9 @@ class Layout:
 
 def list_folder(root: str, extra: Mapping[str, str] | None = None, chosen: Collection[str] = ()) -> Listing:
     """Every image below the class folders, sorted by path. `extra`: further names of splits -> split. `chosen`: classes
-    that the user named; they are classes even where they are called like a split.
+    that the user named; they are classes even where they have the name of a split.
 
-    Hidden files and files that are no images are passed over; images of other formats, and images outside the class
+    Hidden files and files that are no images are ignored; images of other formats, and images outside the class
     folders, are quarantined.
     """
     folder = existing_folder(root)
@@ -75,7 +75,7 @@ def list_folder(root: str, extra: Mapping[str, str] | None = None, chosen: Colle
 
 
 def find_layout(tree: Tree, extra: Mapping[str, str], chosen: frozenset[str] = frozenset()) -> Layout:
-    """Which folders are classes and which splits."""
+    """The layout of a tree: which folders are classes and which are splits."""
     tops = tree.inside(Path())
     full = [path for path in tops if tree.below[path] and (path.name in chosen or _kind(path.name) != "aside")]
     if len(full) == 1 and full[0].name not in chosen and _holds_folders(tree, full[0]):
@@ -94,7 +94,7 @@ def _holds_folders(tree: Tree, path: Path) -> bool:
 
 
 class _Sorted:
-    """The folders in `base`: `classes` (with images, or altogether empty), what is `passed` over, `notes` on it."""
+    """The folders in `base`: `classes` (with images, or empty), `passed`: skipped ones, `notes` on these."""
 
     def __init__(self, tree: Tree, base: Path, chosen: frozenset[str]) -> None:
         self.classes: list[Path] = []
@@ -115,7 +115,7 @@ class _Sorted:
 
 
 def _below(tree: Tree, holder: Path, extra: Mapping[str, str], chosen: frozenset[str]) -> Layout:
-    """The layout of the folder "images", whose paths count from there."""
+    """The layout of the folder "images", with paths relative to it."""
     found = find_layout(read_tree(tree.root / holder), extra, chosen)
     return Layout(
         {holder / path: value for path, value in found.classes.items()},
@@ -181,7 +181,7 @@ def _class_layout(tree: Tree, named: Mapping[Path, str], extra: Mapping[str, str
 
 
 def _misplaced(tree: Tree, splits: Sequence[Path], classes: Sequence[Path]) -> str:
-    """What is wrong where there are no class folders, or folders with names of splits beside them; else ""."""
+    """The fault where there are no class folders, or folders with names of splits beside them; else ""."""
     if splits and classes:
         return (
             f"{_listed(splits)} has the name of a split but lies beside the class folders {_listed(classes)}: move "
@@ -201,7 +201,8 @@ def _misplaced(tree: Tree, splits: Sequence[Path], classes: Sequence[Path]) -> s
 
 
 def _base(tree: Tree, top: Path, extra: Mapping[str, str]) -> Path:
-    """Where the class folders of a split lie: `train`, or `train/train` or `train/images` where that is all."""
+    """The folder that holds the class folders of a split: `train`, or `train/train` or `train/images` where these are
+    its only content."""
     base = top
     while not tree.directly[base]:
         inner = [path for path in tree.holding(base) if _kind(path.name) != "aside"]
@@ -216,7 +217,7 @@ def _base(tree: Tree, top: Path, extra: Mapping[str, str]) -> Path:
 
 
 def _one_folder(tree: Tree, classes: Sequence[Path]) -> str:
-    """What to say where all images lie in one folder that holds a data set; else ""."""
+    """The message where all images are in one folder that is itself a data set; else ""."""
     full = [path for path in classes if tree.below[path]]
     if len(full) != 1 or tree.directly[full[0]]:
         return ""
@@ -225,7 +226,7 @@ def _one_folder(tree: Tree, classes: Sequence[Path]) -> str:
 
 
 def _hint(tree: Tree) -> str:
-    """Which table beside the images may hold their labels."""
+    """The part of a message that names tables beside the images, which may hold their labels."""
     tables = sorted(path.name for path in tree.root.iterdir() if path.suffix.lower() in _TABLES and path.is_file())
     if not tables:
         return ""

@@ -1,9 +1,9 @@
 """Data sets of Hugging Face `datasets` on this disk: saved with `save_to_disk`, Parquet folders, imagefolders.
 
-Images inside Arrow or Parquet files are written once, as they are, into the cache folder (`unpacked-<hash>/<split>/`):
-every later step then reads files, in any order. That takes the disk space of the data set once more. An imagefolder
+Images in Arrow or Parquet files are written once, unchanged, into the cache folder (`unpacked-<hash>/<split>/`), so
+that later steps can read single files. This needs the disk space of the data set a second time. An imagefolder
 (`metadata.csv`, `.jsonl` or `.parquet` with `file_name`, at the top or in each split's folder) is read in place; its
-splits are the column `split`, else the folders below which the images lie.
+splits are the column `split`, else the folders of the images.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from ddb.errors import DataError
 
 def list_huggingface(root: str, target: str, attribute: str, cache: Path | None) -> Listing:
     """Every labelled row. `target` and `attribute` name columns (default: label, ...). Rows without a label (-1 in a
-    test split whose labels are secret) are passed over, which is said."""
+    test split whose labels are secret) are skipped with a note."""
     folder = named(root)
     if folder.suffix.lower() not in PARQUET or not folder.is_file():
         folder = existing_folder(root)
@@ -66,7 +66,7 @@ def _list_shards(folder: Path, shards: Sequence[Shard], target: str, attribute: 
 
 
 def _with_split(shards: Sequence[Shard]) -> tuple[Sequence[Shard], list[str]]:
-    """The shards of known splits where there are such, and a note on others; else all of them."""
+    """The shards with known splits and a note on the others; all shards where no split is known."""
     known = [shard for shard in shards if shard.split]
     others = [shard.path for shard in shards if not shard.split]
     if not known or not others:

@@ -1,4 +1,4 @@
-"""What a source hands over: the images that a data set names, before any file is opened."""
+"""The output of a source: the images that a data set lists, before any file is opened."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ SHOWN = 5
 
 @dataclass(frozen=True)
 class Entry:
-    """One image as its source names it. `label` and `attribute` are names; `split` is one of `SPLITS`, or None where
-    the source has no splits; `row` is the line of the metadata file."""
+    """One listed image. `label` and `attribute` are names; `split`: one of `SPLITS`, or None where the source has no
+    splits; `row`: the line of the metadata file."""
 
     image: str
     label: str
@@ -27,9 +27,9 @@ class Entry:
 
 @dataclass(frozen=True)
 class Listing:
-    """`where` names the source in messages. `classes` and `attributes` fix an order; empty: by name. `faults` are the
-    errors found so far: they are reported together with those of the next checks. `notes`: what people should know
-    though nothing is wrong, a line each. `benchmark`: key into `published_counts.PUBLISHED`, "" where there is none."""
+    """`where`: the source's name in messages. `classes` and `attributes`: their order; empty: by name. `faults`: the
+    errors found so far, which are reported together with those of later checks. `notes`: remarks for people that are no
+    faults, one line each. `benchmark`: key into `published_counts.PUBLISHED`, "" where there is none."""
 
     root: Path
     where: str

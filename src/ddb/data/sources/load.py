@@ -54,8 +54,8 @@ def load_dataset(config: DataConfig, cache: Path | None = None) -> Dataset:
 
 
 def read_listing(config: DataConfig, cache: Path | None = None) -> Listing:
-    """What a source names, before any image is opened. DataError where there is nothing to read. Group counts are not
-    compared with the published ones (`Listing.benchmark`) where scenes.json shows that ddb drew the images itself."""
+    """The images that a source lists, before any is opened. DataError where there is nothing to read. Group counts are
+    not compared with the published ones (`Listing.benchmark`) where scenes.json shows that ddb drew the images."""
     listing = _read(config, cache)
     return replace(listing, benchmark="") if (listing.root / SCENES).is_file() else listing
 
@@ -118,7 +118,7 @@ def _assemble(listing: Listing, config: DataConfig, least: Mapping[str, int], ca
 def _complete_splits(
     entries: list[Entry], missing: Sequence[str], config: DataConfig, least: Mapping[str, int]
 ) -> tuple[list[Entry], list[str]]:
-    """Entries with a split each, those of `missing` made now, and what to say of these."""
+    """Entries with a split each, with the splits `missing` drawn here, and notes on these."""
     shares = {"val": config.val_share, "test": config.test_share}
     source = config.val_from if list(missing) == ["val"] else "train"
     entries = make_splits(entries, missing, shares, config.split_seed, least.get(source, 0), source)
@@ -149,15 +149,14 @@ def _choose_classes(listing: Listing, wanted: tuple[str, ...], faults: list[str]
 
 
 def _as_written(name: str, present: Sequence[str]) -> str:
-    """The one class whose name looks like `name` and may be composed of other characters (macOS writes NFD); else
-    `name` itself."""
+    """The only class whose name equals `name` after Unicode normalisation (macOS writes NFD); else `name` itself."""
     plain = unicodedata.normalize("NFC", name)
     alike = [other for other in present if unicodedata.normalize("NFC", other) == plain]
     return alike[0] if name not in present and len(alike) == 1 else name
 
 
 def resolve_entries(root: Path, entries: Iterable[Entry], faults: list[str]) -> tuple[list[Entry], dict[str, Path]]:
-    """Each image once, its path in normal form, and where it lies; images that stand there twice or lead out of the
+    """Each image once, with its normalised path, and image -> file. Images that are listed twice or are outside the
     root are added to `faults`."""
     normal = ((entry, str(PurePosixPath(entry.image))) for entry in entries)
     once = _without_duplicates([e if e.image == path else replace(e, image=path) for e, path in normal], faults)
@@ -201,7 +200,7 @@ def _too_few(entries: list[Entry], classes: tuple[str, ...], least: Mapping[str,
 
 
 def _what_to_do(missing: Sequence[str], config: DataConfig, quarantined: tuple[Quarantined, ...]) -> str:
-    """What to do about classes with too few images, and which files are missing from them."""
+    """The remedy for classes with too few images, with the files that were lost from them."""
     shares = {"val": f"data.val_share {config.val_share:g}", "test": f"data.test_share {config.test_share:g}"}
     drawn = f" or change {', '.join(shares[split] for split in missing)}" if missing else ""
     lost = f" ({'; '.join(set_aside(quarantined))})" if quarantined else ""

@@ -1,10 +1,10 @@
-"""A metadata file with a row an image, as benchmarks pass them around: numbers for labels, attributes and splits.
+"""A metadata file with a row per image, as in benchmarks: numbers for labels, attributes and splits.
 
     WILDS         ROOT/metadata.csv            img_filename (or filename, ...), y, split, and attributes such as place
     SubpopBench   ROOT/metadata_NAME.csv       filename, y, a, split; paths often absolute, of the machine that wrote it
 
-Which columns are meant is decided by `data.target` and `data.attribute`, else by their usual names. Splits are 0, 1, 2
-or words; rows of further splits (WILDS's id_val, ImageNetBG's mixed_rand) are passed over, which is said.
+Columns are chosen by `data.target` and `data.attribute`, else by their usual names. Splits are 0, 1, 2 or words; rows
+of further splits (WILDS's id_val, ImageNetBG's mixed_rand) are skipped with a note.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ IMAGES = ("img_filename", "filename", "file_name", "image_path", "path", "image"
 TARGETS = ("y", "label")
 ATTRIBUTES = ("place", "a", "attribute", "background")
 FOLDERS = ("img_align_celeba", "waterbird_complete95_forest2water2", "images", "train")
-"""Where known layouts keep images whose paths do not say so (SubpopBench's CelebA and Waterbirds, iWildCam)."""
+"""Image folders of known layouts that the paths omit (SubpopBench's CelebA and Waterbirds, iWildCam)."""
 _CODES = {"0": "train", "1": "val", "2": "test", "tr": "train", "va": "val", "te": "test"}
 
 

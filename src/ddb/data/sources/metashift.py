@@ -1,4 +1,4 @@
-"""MetaShift's cats and dogs (Liang and Zou 2022) in the forms in which they are passed around.
+"""MetaShift's cats and dogs (Liang and Zou 2022) in their published and derived layouts.
 
 Indoor and outdoor, mixed (`MetaShift-subpopulation-shift`): the groups are in a file beside the images.
     ROOT/{train,val_out_of_domain}/{cat,dog}/2370806.jpg
@@ -42,8 +42,8 @@ _CONTEXT = re.compile(r"(?P<label>.+)\((?P<context>.+)\)")
 
 
 def list_metashift(root: str, variant: str = "") -> Listing:
-    """Every image with its animal and context. `variant`: a key of `DOGS` chooses which dogs to train on; "pooled"
-    forgets the folders' splits, so that they are made by seed, as SubpopBench does."""
+    """Every image with its animal and context. `variant`: a key of `DOGS`, the contexts of dogs to train on; "pooled"
+    ignores the folders' splits, so that splits are drawn by seed, as in SubpopBench."""
     folder = existing_folder(root)
     groups = next((folder / name for name in GROUP_FILES if (folder / name).is_file()), None)
     listing = list_folder(root, _FURTHER_SPLIT)
@@ -77,7 +77,7 @@ def _from_group_file(listing: Listing, path: Path) -> Listing:
 
 
 def _contexts(path: Path) -> tuple[dict[tuple[str, str], str], list[str]]:
-    """(image id, animal) -> context. The file maps ids to group names or group names to ids: both are around."""
+    """(image id, animal) -> context. The file maps ids to group names, or group names to ids."""
     held = read_plain_pickle(path) if path.suffix == ".pkl" else _read_json(path)
     if not isinstance(held, dict) or not held:
         raise DataError(f"{path} should hold a dict of image ids to groups such as 'cat(indoor)'")
@@ -123,7 +123,7 @@ def _from_folders(listing: Listing, folder: Path, variant: str) -> Listing:
 
 
 def _chosen(entries: list[Entry], variant: str, folder: Path) -> tuple[list[Entry], list[str]]:
-    """The entries that the variant keeps, and what to say about it."""
+    """The entries that the variant keeps, and notes on them."""
     if variant == POOLED:
         return [replace(e, split=None) for e in entries], ["the folders' splits are pooled (data.variant)"]
     present = {e.attribute for e in entries if e.split == "train" and e.label == "dog"}

@@ -1,4 +1,4 @@
-"""The built-in worlds: drawn once into a cache folder in the real data set's layout, then read as that is."""
+"""The built-in worlds: drawn once into a cache folder in the real data set's layout, and read by its reader."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ _READERS = {"waterbirds": list_waterbirds, "metashift": list_metashift, "celeba"
 
 
 def list_pocket(config: PocketConfig, cache: Path | None) -> Listing:
-    """The drawn images, drawn now if they are not there (about 2 ms an image). `cache` None: the user's cache folder.
+    """The images of a built-in world, drawn first if they are missing (about 2 ms per image). `cache` None: the user's
+    cache folder.
     The folder's name holds a hash of the settings and of the renderer's code."""
     folder = (cache or user_cache()) / f"pocket-{_key(config)}"
     if not folder.exists():

@@ -71,7 +71,7 @@ PUBLISHED = {
 
 
 def compare(entries: Iterable[Entry], benchmark: str) -> tuple[str, ...]:
-    """One line on how a listing's group counts compare with the published ones; nothing where none are known."""
+    """One line that compares a listing's group counts with the published ones; empty where none are known."""
     if benchmark not in PUBLISHED:
         return ()
     published = PUBLISHED[benchmark]

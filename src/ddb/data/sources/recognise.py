@@ -1,4 +1,4 @@
-"""Which of the known layouts a folder or file is in, and how that shows."""
+"""Recognition of the layout of a data folder or file."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _WATERBIRDS = {"img_filename", "y", "split", "place"}
 
 @dataclass(frozen=True)
 class Recognised:
-    """`source` and `root`: the values of `data.source` and `data.root`. `why`: what was found, for people."""
+    """`source` and `root`: the values of `data.source` and `data.root`. `why`: the evidence, for people."""
 
     source: str
     root: Path
@@ -31,8 +31,8 @@ class Recognised:
 
 
 def recognise(path: Path) -> Recognised:
-    """The layout of a folder, or of a CSV or Parquet file. The first that fits, the most particular ones first; class
-    folders last. DataError says what is there where none fits."""
+    """The layout of a folder, or of a CSV or Parquet file: the first that fits, the most specific ones first, class
+    folders last. Where none fits, DataError describes the folder's content."""
     if path.is_file():
         return _file(path)
     if not path.is_dir():

@@ -1,4 +1,4 @@
-"""Pickle files of other people's data sets, read without running them: containers, text and numbers, nothing else.
+"""Safe reading of pickle files of published data sets: containers, text and numbers only.
 
 A pickle is a program: its opcodes may import any object and call it. What MetaShift publishes (`imageID_to_group.pkl`,
 a dict of lists of text) needs none of those opcodes but `set`'s, so every other import is refused before it happens
@@ -26,9 +26,9 @@ _ALLOWED = {
 
 
 def read_plain_pickle(path: Path) -> Any:
-    """What the file holds: dict, list, tuple, set, str, bytes, numbers, bool and None, nested.
+    """The content of the file: dict, list, tuple, set, str, bytes, numbers, bool and None, nested.
 
-    DataError if it asks for anything else (a class, a function), is damaged or larger than `LARGEST`.
+    DataError if it refers to anything else (a class, a function), is damaged or larger than `LARGEST`.
     """
     if path.stat().st_size > LARGEST:
         raise DataError(f"{path}: {path.stat().st_size / 1e6:.0f} MB is too large for a table of image names")
@@ -44,7 +44,7 @@ def read_plain_pickle(path: Path) -> Any:
 
 
 class _Refused(Exception):
-    """Names what was asked for."""
+    """A refused import; the message is its name."""
 
 
 class _Plain(pickle.Unpickler):

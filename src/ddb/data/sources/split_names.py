@@ -1,4 +1,4 @@
-"""The names under which data sets keep their splits."""
+"""Names of splits in data sets."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ _HOLDOUT = re.compile(r"h(?:o|e)ld[-_. ]*out")
 
 
 def split_named(name: str) -> str | None:
-    """The split that a name stands for: "train", "val", "test" or None. Case, separators, numbers and words such as
-    "set" or "images" do not count: Training, train2017, test_set and TestImages are names of splits; "test tube" and
-    "train_val" are not."""
+    """The split that a name means: "train", "val", "test" or None. Case, separators, numbers and words such as "set" or
+    "images" are ignored: Training, train2017, test_set and TestImages are names of splits; "test tube" and "train_val"
+    are not."""
     words = split_words(name)
     found = {SPLIT_WORDS[word] for word in words if word in SPLIT_WORDS}
     others = [word for word in words if word not in SPLIT_WORDS and word not in _FILLERS]
@@ -43,7 +43,7 @@ def split_named(name: str) -> str | None:
 
 
 def split_words(text: str) -> list[str]:
-    """The words of a name or path in small letters; "trainset" counts as train."""
+    """The words of a name or path in lower case; "trainset" becomes train."""
     words = re.split(r"[\W_\d]+", _HOLDOUT.sub("holdout", text.strip().casefold()))
     return [_stem(word) for word in words if word]
 
@@ -54,14 +54,14 @@ def _stem(word: str) -> str:
 
 
 def split_in_path(path: str) -> str | None:
-    """The split that a word of a path stands for; the last such word decides."""
+    """The split that the last word with such a meaning in a path names; None without one."""
     words = [word for word in split_words(path) if word in SPLIT_WORDS]
     return SPLIT_WORDS[words[-1]] if words else None
 
 
 def splits_of_paths(paths: Sequence[str]) -> list[str | None]:
-    """The split of each path as `datasets` finds it: by the names of folders; where no folder has such a name, by the
-    names of files, if one of them says "train"."""
+    """The split of each path as in `datasets`: by the names of folders; where no folder has the name of a split, by the
+    names of files, if one of them contains "train"."""
     folders = [split_in_path(path.rpartition("/")[0]) for path in paths]
     if any(folders):
         return folders
@@ -70,15 +70,15 @@ def splits_of_paths(paths: Sequence[str]) -> list[str | None]:
 
 
 class UnknownSplits:
-    """Looks names of splits up and counts the rows of those that are not known: such rows go nowhere."""
+    """Looks up names of splits, and counts the rows of unknown ones, which are skipped."""
 
     def __init__(self, codes: Mapping[str, str] | None = None) -> None:
-        """`codes`: what a layout writes beside words -> one of `SPLITS`."""
+        """`codes`: further names of a layout -> one of `SPLITS`."""
         self._codes = codes or {}
         self._rows: Counter[str] = Counter()
 
     def look_up(self, name: str) -> str | None:
-        """One of `SPLITS`; None, and the row is counted, where the name is not known."""
+        """One of `SPLITS`; None where the name is unknown, and the row is counted."""
         plain = name.strip().casefold()
         split = self._codes.get(plain) or split_named(plain)
         if split is None:

@@ -1,5 +1,5 @@
-"""A CSV or Parquet file with the columns path and label, and attribute and split where they are known. Settings
-name the columns if they are called otherwise."""
+"""A CSV or Parquet file with the columns path and label, and attribute and split where they are known. Other names of
+the columns are given by settings."""
 
 from __future__ import annotations
 

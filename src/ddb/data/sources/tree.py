@@ -12,7 +12,7 @@ from ddb.data.images import SUFFIXES
 
 OTHER_IMAGES = (".gif", ".bmp", ".tif", ".tiff", ".heic", ".heif", ".avif", ".jp2", ".jfif", ".ppm")
 _OF_SYSTEMS = {"__macosx", "@eadir", "$recycle.bin", "system volume information", "lost+found", "__pycache__"}
-"""Folders that operating systems and storage devices leave behind."""
+"""Folders created by operating systems and storage devices."""
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,8 @@ class Tree:
 
 
 def read_tree(root: Path) -> Tree:
-    """Hidden files and folders, those of operating systems, and run folders are passed over; linked folders are not
-    entered."""
+    """The tree of `root`, without hidden files and folders, those of operating systems, and run folders; linked folders
+    are not entered."""
     images: list[Path] = []
     children: dict[Path, list[Path]] = {}
     foreign: set[Path] = set()
@@ -73,7 +73,7 @@ def read_tree(root: Path) -> Tree:
 
 
 def is_run_folder(files: Collection[str]) -> bool:
-    """Whether these are the files at the top of a run folder of ddb, which may lie in the data folder."""
+    """Whether these are the files at the top of a run folder of ddb, which may be inside the data folder."""
     return {"config.yaml", "environment.json"} <= set(files)
 
 

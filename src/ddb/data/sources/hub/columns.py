@@ -1,4 +1,4 @@
-"""Which columns of a data set from the hub are meant, and their values as text."""
+"""The image, label and attribute columns of a data set from the hub, and their values as text."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ddb.errors import DataError
 TARGETS = ("label", "labels", "y", "class", "fine_label")
 ATTRIBUTES = ("attribute", "place", "a", "background")
 UNLABELLED = ("", "-1")
-"""Values of a label that is not told, as in test splits whose labels are secret."""
+"""Values of an unknown label, as in test splits with secret labels."""
 _NESTED = ("list", "large_list", "fixed_size_list", "struct", "map", "binary", "large_binary")
 
 
@@ -28,8 +28,8 @@ class Columns:
 
 
 def choose(columns: Sequence[Column], path: Path, target: str, attribute: str) -> Columns:
-    """Which columns are meant: those that `target` and `attribute` name, or the usual ones where they are empty.
-    DataError with the columns that there are, if one is missing or the label's values cannot be labels."""
+    """The columns that `target` and `attribute` name, or the usual ones where these are empty. DataError with the
+    existing columns, if one is missing or the label column has nested values."""
 
     def first(wanted: Sequence[str], fits: Callable[[Column], bool] = lambda column: True) -> Column | None:
         return next((column for name in wanted for column in columns if column.name == name and fits(column)), None)

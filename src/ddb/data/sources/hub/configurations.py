@@ -1,4 +1,4 @@
-"""Configurations of a data set from the hub: several data sets in one folder, of which a run reads one."""
+"""Configurations of a data set from the hub: several data sets in one folder, of which a run can read one."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def check_one_configuration(folder: Path, files: Sequence[Path]) -> None:
 
 
 def _described(readme: Path) -> dict[str, list[str]]:
-    """Configuration -> patterns of its files, from the header of a data set's card; empty where it says nothing."""
+    """Configuration -> patterns of its files, from the header of a data set's card; empty where it lists none."""
     try:
         parts = readme.read_text("utf-8").split("---\n", 2)
         header = yaml.safe_load(parts[1]) if len(parts) == 3 and not parts[0].strip() else {}

@@ -1,7 +1,7 @@
 """A Hugging Face imagefolder: images beside `metadata.csv`, `.jsonl` or `.parquet` with a column `file_name`.
 
-The metadata lies at the top or in each split's folder. Splits are the column `split`; else the metadata file's folder;
-else the folders below which the images lie, as `datasets` has it.
+The metadata file is at the top or in each split's folder. The split of a row is the column `split`; else the folder of
+the metadata file; else the folder of the image, as in `datasets`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from ddb.data.sources.split_names import UnknownSplits, split_named, splits_of_p
 
 METADATA = ("metadata.parquet", "metadata.jsonl", "metadata.csv")
 _NOWHERE = "nowhere"
-"""Stands for a split that is not known."""
+"""Code of an unknown split."""
 
 
 def metadata_files(folder: Path) -> list[Path]:
@@ -51,8 +51,8 @@ def list_imagefolder(folder: Path, tables: Sequence[Path], target: str, attribut
 
 
 def _row_splits(rows: Sequence[MetadataRow], names: Sequence[str], inner: str) -> tuple[list[str | None], list[str]]:
-    """The split of each row: what its column `split` says; else the folder of the metadata file; else the folders of
-    the image. `_NOWHERE`: not known. And notes on those."""
+    """The split of each row: its column `split`; else the folder of the metadata file; else the folders of the image;
+    `_NOWHERE` where unknown. And notes on the unknown ones."""
     unknown = UnknownSplits()
     written = [
         unknown.look_up(text) or _NOWHERE if (text := row.values.get("split", "").strip()) else None for row in rows

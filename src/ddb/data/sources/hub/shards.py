@@ -1,9 +1,9 @@
-"""Arrow and Parquet files that hold images: which belong to a data set, what their columns are, and their rows.
+"""Arrow and Parquet files that hold images: the files of a data set, their columns and their rows.
 
 Two layouts of Hugging Face `datasets`: what `save_to_disk` writes (Arrow streams named in `state.json`, a folder for
 each split in `dataset_dict.json`), and folders of Parquet files as on the hub, whose split is a word in the path
-(`data/train-00000-of-00012.parquet`, `validation/0000.parquet`). Read with pyarrow alone: `datasets` would first copy
-Parquet into a cache of its own, and no script of a data set is ever run.
+(`data/train-00000-of-00012.parquet`, `validation/0000.parquet`). They are read with pyarrow alone: `datasets` would
+first copy Parquet into a cache of its own. No script of a data set is run.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _BYTES = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view,
 
 @dataclass(frozen=True)
 class Shard:
-    """One file; `split` is one of `SPLITS`, or None where its name says none."""
+    """One file; `split`: one of `SPLITS`, or None where its path names none."""
 
     path: Path
     split: str | None
@@ -49,8 +49,8 @@ class Column:
 
 
 def find_shards(folder: Path) -> list[Shard]:
-    """The files of a data set, in the order of their names; none: `folder` is no such data set. `folder` may be one
-    Parquet file. DataError: a file that `state.json` names is missing or lies elsewhere; several configurations."""
+    """The files of a data set, sorted by name; empty where `folder` is no such data set. `folder` may be one Parquet
+    file. DataError: a file that `state.json` names is missing or outside the folder; several configurations."""
     if folder.is_file():
         return [Shard(folder, split_in_path(folder.stem))] if folder.suffix.lower() in PARQUET else []
     if (folder / "dataset_dict.json").is_file():
@@ -65,7 +65,7 @@ def find_shards(folder: Path) -> list[Shard]:
 
 
 def _parquet_files(folder: Path) -> Iterator[Path]:
-    """Relative to `folder`, in the order of their paths; hidden ones and those in run folders are passed over."""
+    """Paths relative to `folder`, sorted; hidden files and files in run folders are skipped."""
     found = []
     for name, inner, files in os.walk(folder):
         inner[:] = [] if is_run_folder(files) else [child for child in inner if not child.startswith(".")]
@@ -79,7 +79,7 @@ def read_columns(path: Path) -> list[Column]:
     schema = _schema(path)
     try:
         described = json.loads((schema.metadata or {}).get(b"huggingface", b"{}")).get("info", {}).get("features", {})
-    except (ValueError, AttributeError):  # notes of another program under the same name
+    except (ValueError, AttributeError):  # metadata of another program under the same key
         described = {}
     return [_column(field, described.get(field.name)) for field in schema]
 
