@@ -1,4 +1,4 @@
-"""Small benches on the miniature, and what they leave."""
+"""Small benches on the miniature, and their files."""
 
 from __future__ import annotations
 

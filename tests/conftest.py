@@ -1,4 +1,4 @@
-"""What every test shares: one thread a process (tests run side by side), no network, the real photographs."""
+"""Fixtures of all tests: one thread per process (tests run in parallel), no network, the real photographs."""
 
 from __future__ import annotations
 

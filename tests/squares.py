@@ -1,4 +1,4 @@
-"""A world small enough to solve by eye: the class is the colour of a centre square, the attribute the background."""
+"""A minimal world: the class is the colour of a centre square, the attribute the background."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`Models`: one load a name, and nothing of a model is left when it is let go of."""
+"""`Models`: one load per name, and a dropped model leaves no memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `ddb doctor` finds on a machine that the test furnishes."""
+"""The findings of `ddb doctor` on a machine that the test sets up."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`ddb check` and a run look for the same faults, before anything is computed, and tell all of them at once."""
+"""`ddb check` and a run check the same faults, before anything is computed, and report all of them at once."""
 
 from __future__ import annotations
 

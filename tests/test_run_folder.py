@@ -1,4 +1,4 @@
-"""Whose a run folder is, and what lies at its addresses."""
+"""The owner of a run folder, and the content of its addresses."""
 
 from __future__ import annotations
 

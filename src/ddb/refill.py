@@ -57,7 +57,7 @@ def retries(workspace: Workspace, dataset: Dataset, config: RunConfig) -> list[t
 
 def rejected_sources(verdicts: Sequence[Row], candidates: dict[str, Row], budgets: dict[Direction, int]) -> list[str]:
     """Sources to paint again: those without a kept image, in the order of the verdicts. Their number in each direction
-    is the number of missing images divided by the direction's share of kept images."""
+    is the number of missing images divided by the direction's share of kept images (all sources where that is 0)."""
     kept: dict[Direction, set[str]] = defaultdict(set)
     seen: dict[Direction, dict[str, None]] = defaultdict(dict)
     passed: dict[Direction, int] = defaultdict(int)

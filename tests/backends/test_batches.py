@@ -1,4 +1,4 @@
-"""Batches of a fixed shape: blanks, failures that stay alone, halves."""
+"""Batches of a fixed shape: blanks, failures of single items, halves."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`ddb check` opens what a run opens, without memory: what it passes opens, what it names does not."""
+"""`ddb check` opens the models of a run without reading weights: models that pass can be opened, others cannot."""
 
 from __future__ import annotations
 

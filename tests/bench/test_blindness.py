@@ -1,4 +1,4 @@
-"""Nothing that fits or chooses sees a test image or a test label: by the source, at run time, and by experiment."""
+"""No code that fits or chooses reads a test image or a test label: by the source, at run time, and by experiment."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Several processes end like one, say what they do, and leave nobody behind."""
+"""Several processes give the results of one, report their progress, and all end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every setting says what it decides, and which stages' rows depend on it."""
+"""Marks of settings: what each decides, and the stages whose rows depend on it."""
 
 from __future__ import annotations
 

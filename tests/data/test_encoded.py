@@ -1,4 +1,4 @@
-"""Orientation and metadata of files: as Pillow reads healthy ones, and never a reason to refuse pixels."""
+"""Orientation and metadata of files: as Pillow reads intact ones; damaged metadata never makes pixels unusable."""
 
 from __future__ import annotations
 

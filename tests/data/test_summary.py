@@ -1,4 +1,4 @@
-"""What is said of a data set before a run."""
+"""The summary of a data set before a run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Predictions: losses precise near zero, features that explain the logits, chunks that do not depend on the asking."""
+"""Predictions: losses accurate near zero, features that reproduce the logits, chunks independent of the order of
+calls."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Several processes: what they leave behind when they part."""
+"""Several processes: the end of the process group."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who is majority, who represents a class, and how many counterfactuals each direction gets."""
+"""Selection of samples: majority, representatives, targets and budgets."""
 
 from __future__ import annotations
 

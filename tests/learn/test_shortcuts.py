@@ -1,4 +1,4 @@
-"""What a classifier looks at, for classifiers that look at a known place."""
+"""Flip rate and shortcut reliance of classifiers that depend on a known region."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Selection figures by hand."""
+"""Figures for the selection of epochs, by hand."""
 
 from __future__ import annotations
 

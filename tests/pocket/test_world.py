@@ -1,4 +1,4 @@
-"""The renderer: what it draws is what it says."""
+"""The renderer: images agree with their scenes, masks and captions."""
 
 from __future__ import annotations
 

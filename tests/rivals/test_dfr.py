@@ -1,4 +1,4 @@
-"""DFR on the world of squares: groups that ERM has wrong it has right, by scikit-learn's own solution."""
+"""DFR on the world of squares: it classifies the groups that ERM misclassifies, and equals scikit-learn's solution."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A last layer as arrays: what it computes, where it comes from and goes to."""
+"""A last layer as arrays: its logits, reading it from a classifier and writing it back."""
 
 from __future__ import annotations
 

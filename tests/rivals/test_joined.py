@@ -1,4 +1,4 @@
-"""Images from several places as one array."""
+"""Several image arrays as one."""
 
 from __future__ import annotations
 

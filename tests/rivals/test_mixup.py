@@ -1,4 +1,4 @@
-"""Mixup's batches: everyone once, a partner from the same batch, one share."""
+"""Mixup's batches: every image once, a partner from the same batch, one share per batch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""metrics.json: the keys that were promised, with the values that the tables imply."""
+"""metrics.json: its keys, with the values that follow from the tables."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Inpaint: who is planned, seeds, prompts, donors, and rows."""
+"""Inpaint: the plan, seeds, prompts, donors, and rows."""
 
 from __future__ import annotations
 

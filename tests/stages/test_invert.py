@@ -1,4 +1,4 @@
-"""Invert: who stands for a class, what the token is learned from, and what a row holds."""
+"""Invert: representatives of a class, the training data of a token, and the columns of a row."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""The verdicts: the paper's two rules by truth table, and what keeps a head from emptying a direction."""
+"""Verdicts: the paper's two rules by truth table, and the fallbacks that keep a head from rejecting a whole
+direction."""
 
 from __future__ import annotations
 

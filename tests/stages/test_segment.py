@@ -1,4 +1,4 @@
-"""Segment: who is planned, what a row says, and what happens to images and masks that cannot be read."""
+"""Segment: the plan, the columns of a row, and images and masks that cannot be read."""
 
 from __future__ import annotations
 

@@ -70,8 +70,8 @@ class Evaluation:
 def stage(
     context: Context, dataset: Dataset, settings: EvaluateConfig, data: DataConfig, content: Mapping[str, object]
 ) -> Stage:
-    """A row per test image. `dataset` with its attributes. Predictions are computed in float32, whatever the setting
-    `precision`."""
+    """A row per test image and in-distribution image. `dataset` with its attributes. Predictions are computed in
+    float32, whatever the setting `precision`."""
     ids = dataset.split("test")["id"].to_pylist()
     familiar = [f"{FAMILIAR}/{row:06d}" for row in range(settings.in_distribution)]
 

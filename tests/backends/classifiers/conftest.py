@@ -1,4 +1,4 @@
-"""What the tests of classifiers share."""
+"""Fixtures of the tests of classifiers."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Backbones that need care: their own input size, two heads, other channels, weights of another kind. Each is made to
-work or refused by the name of its setting."""
+"""Special backbones: a fixed input size, two heads, other channels, weights of another kind. Each works, or an error
+names its setting."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`predict` sees the pixels that training saw, of every kind of picture, and says what it cannot read."""
+"""`predict` decodes every kind of picture to the same pixels as training, and names pictures that it cannot read."""
 
 from __future__ import annotations
 

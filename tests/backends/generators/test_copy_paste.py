@@ -1,4 +1,4 @@
-"""Copy-paste: the donor's object stands in the region, nothing else of the donor, nothing of the old object."""
+"""Copy-paste: the region holds the donor's object, nothing else of the donor, nothing of the source's object."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Every segmenter: an output that is not finite fails its image alone, neighbours do not count, any phrase is taken."""
+"""Every segmenter: an output that is not finite fails its image alone, results do not depend on other images of the
+batch, any phrase is accepted."""
 
 from __future__ import annotations
 

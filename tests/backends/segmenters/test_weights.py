@@ -1,4 +1,4 @@
-"""What names a segmenter in fingerprints, and what is said of weights that cannot be used. Nothing is unpickled."""
+"""Identities of segmenters in fingerprints, and messages on weights that cannot be used. Nothing is unpickled."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Painting: pixels outside the mask are the source's, any size, every image stands alone; what is refused."""
+"""Painting: pixels outside the mask are the source's, any size, items are independent; errors."""
 
 from __future__ import annotations
 
