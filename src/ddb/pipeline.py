@@ -3,7 +3,7 @@
     erm -> invert -> segment -> inpaint -> score -> prune -> retrain -> evaluate -> balanced/, metrics.json, report.html
 
 A stage turns tables into a table (`ddb.stage`); the engine runs stages over a run folder and resumes them
-(`ddb.engine`); this is the only place where stages and engine meet.
+(`ddb.engine`); this is the only file that imports both stages and engine.
 """
 
 from __future__ import annotations

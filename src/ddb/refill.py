@@ -38,7 +38,7 @@ def retries(workspace: Workspace, dataset: Dataset, config: RunConfig) -> list[t
     asked: list[tuple[str, int]] = []
     for variant in range(1, config.prune.max_rounds):
         planned = inpaint.plan(dataset, workspace, config.inpaint.per_class, lambda _: asked)  # noqa: B023
-        if not all(_is_judged(name, candidates, scores) for name in planned):
+        if not all(_is_complete(name, candidates, scores) for name in planned):
             return asked
         painted = [name for name in planned if candidates[name]["status"] == OK]
         verdicts = prune.decide(
@@ -81,7 +81,7 @@ def rejected_sources(verdicts: Sequence[Row], candidates: dict[str, Row], budget
     return list(chosen)
 
 
-def _is_judged(name: str, candidates: dict[str, Row], scores: dict[str, Row]) -> bool:
+def _is_complete(name: str, candidates: dict[str, Row], scores: dict[str, Row]) -> bool:
     row = candidates.get(name)
     return row is not None and (row["status"] != OK or name in scores)
 

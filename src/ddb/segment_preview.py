@@ -49,9 +49,9 @@ def preview(config: RunConfig, out: Path, count: int) -> list[str]:
             statuses[ERROR] += 1
             looks.append(_failed_look(name, label, image, one))
             continue
-        place = region(one.mask, config.segment, dataset.phrase)
-        statuses[place.status] += 1
-        looks.append(_look(name, label, image, one, place))
+        area = region(one.mask, config.segment, dataset.phrase)
+        statuses[area.status] += 1
+        looks.append(_look(name, label, image, one, area))
     tally = ", ".join(f"{number} {status}" for status, number in statuses.most_common())
     heading = f"{config.name}: {config.segment.backend}, “{dataset.phrase}”: {tally}"
     try:
@@ -78,17 +78,17 @@ def _failed_look(name: str, label: str, image: Pixels | Failed, one: Failed) -> 
     return Look(pixels, (), (), nothing, nothing, title=f"{label}: {ERROR}", reason=one.reason, name=name)
 
 
-def _look(name: str, label: str, image: Pixels | Failed, one: Found, place: Region) -> Look:
-    there_is_one = place.status in (OK, TOO_LARGE)
+def _look(name: str, label: str, image: Pixels | Failed, one: Found, area: Region) -> Look:
+    there_is_one = area.status in (OK, TOO_LARGE)
     return Look(
         image=BLANK if isinstance(image, Failed) else image,
         boxes=[box.box for box in one.boxes],
         scores=[box.score for box in one.boxes],
         object_mask=one.mask,
-        region=place.mask if there_is_one else np.zeros_like(one.mask),
-        title=f"{label}: {place.status}, score {one.score:.2f}"
-        + (f", region {place.mask.mean():.0%}" if there_is_one else ""),
-        reason=one.reason or place.error,
+        region=area.mask if there_is_one else np.zeros_like(one.mask),
+        title=f"{label}: {area.status}, score {one.score:.2f}"
+        + (f", region {area.mask.mean():.0%}" if there_is_one else ""),
+        reason=one.reason or area.error,
         name=name,
     )
 
@@ -122,5 +122,5 @@ def _planned(config: RunConfig, dataset: Dataset, out: Path) -> list[str]:
 
 def _spread(ids: Sequence[str], count: int) -> list[str]:
     """At most `count` of them at even distances, the first and the last among them."""
-    places = np.linspace(0, len(ids) - 1, min(count, len(ids))).round().astype(int)
-    return [ids[place] for place in places.tolist()]
+    positions = np.linspace(0, len(ids) - 1, min(count, len(ids))).round().astype(int)
+    return [ids[position] for position in positions.tolist()]

@@ -61,7 +61,7 @@ def in_fixed_batches(
         except DDBError:
             raise
         except Exception:
-            made = [_alone(shaped, filled, place, blank, room) for place in range(len(part))]
+            made = [_alone(shaped, filled, position, blank, room) for position in range(len(part))]
         results += [item if isinstance(item, Failed) else one for item, one in zip(part, made, strict=False)]
     return results
 
@@ -102,12 +102,12 @@ class _Shaped(Generic[Item, Result]):
 
 
 def _alone(
-    work: Work[Item, Result], batch: Sequence[Item], place: int, blank: Item, room: BatchSize
+    work: Work[Item, Result], batch: Sequence[Item], position: int, blank: Item, room: BatchSize
 ) -> Result | Failed:
     """The result of one item of a batch, computed at its position with blanks at all others."""
-    filled = [item if number == place else blank for number, item in enumerate(batch)]
+    filled = [item if number == position else blank for number, item in enumerate(batch)]
     try:
-        return in_halves(work, filled, room)[place]
+        return in_halves(work, filled, room)[position]
     except DDBError:
         raise
     except Exception as error:

@@ -113,7 +113,7 @@ class PartRunner:
             self._open_oracle(self._trial(part.seed))
         elif part.name in self._studies:
             trial = self._trial(part.seed)
-            study = Studies(self.folder, trial, self._open_oracle(trial), self.progress, self._told)
+            study = Studies(self.folder, trial, self._open_oracle(trial), self.progress, self._report)
             self._arms.setdefault(part.name, []).append(study.records(part.name))
         else:
             method = next(method for method in self._first.methods if method.name == part.name)
@@ -194,7 +194,7 @@ class PartRunner:
         return self._chosen[method.name]
 
     def _fits(self, seed: int) -> Fits:
-        return Fits(self.folder, self._trial(seed), self.progress, self._told)
+        return Fits(self.folder, self._trial(seed), self.progress, self._report)
 
     def _open_oracle(self, trial: Trial) -> LoadedClassifier | None:
         """The oracle for counterfactuals, trained first if it is not there; None for data that is not drawn."""
@@ -215,7 +215,7 @@ class PartRunner:
             return str(write_concepts(self.folder.root / "concepts"))
         return ""
 
-    def _told(self, record: Record, seconds: float) -> None:
+    def _report(self, record: Record, seconds: float) -> None:
         """Report a new record and its time (times go into events.jsonl, never into a record)."""
         name = record.get("method") or f"{record['study']} {record['arm']}"
         facts = {

@@ -50,9 +50,9 @@ def models_verify(names: AnyNames = None) -> None:
 @models_app.command("where")
 def models_where(name: Annotated[str, typer.Argument(metavar="ROLE")]) -> None:
     """Print the folder that holds the weights."""
-    from ddb.models.listing import place
+    from ddb.models.listing import weights_folder
 
-    print(place(name))
+    print(weights_folder(name))
 
 
 @config_app.command("show")

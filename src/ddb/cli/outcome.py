@@ -33,11 +33,11 @@ OTHERS = (
 
 
 class Fault(Exception):
-    """An unexpected exception. `place`: path of the file with its traceback; None: it could not be written."""
+    """An unexpected exception. `path`: of the file with its traceback; None: it could not be written."""
 
-    def __init__(self, cause: Exception, place: Path | None) -> None:
+    def __init__(self, cause: Exception, path: Path | None) -> None:
         super().__init__(f"{type(cause).__name__}: {_first_line(cause)}")
-        self.place = place
+        self.path = path
 
 
 @contextmanager
@@ -72,22 +72,26 @@ def finish(command: Callable[[], None]) -> None:
         _forget_output()
         code = BROKEN_PIPE
     except DDBError as error:
-        code = _told(str(error), error.exit_code if isinstance(error, Interrupted) else 1)
+        code = _print_error(str(error), error.exit_code if isinstance(error, Interrupted) else 1)
     except Fault as fault:
-        code = _told_fault(fault)
+        code = _print_fault(fault)
     except Exception as error:
-        code = _told(_of_the_machine(error), 1) if _of_the_machine(error) else _told_fault(Fault(error, _log(error)))
+        code = (
+            _print_error(_of_the_machine(error), 1)
+            if _of_the_machine(error)
+            else _print_fault(Fault(error, _log(error)))
+        )
     sys.exit(code)  # type: ignore[arg-type]
 
 
-def _told(message: str, code: int) -> int:
+def _print_error(message: str, code: int) -> int:
     print(f"ddb: {message}", file=sys.stderr)
     return code
 
 
-def _told_fault(fault: Fault) -> int:
-    where = f"its traceback is in {fault.place}" if fault.place else "its traceback could not be written to any file"
-    return _told(f"a fault of ddb itself, {fault}; {where}. What was computed before is kept.", BUG)
+def _print_fault(fault: Fault) -> int:
+    where = f"its traceback is in {fault.path}" if fault.path else "its traceback could not be written to any file"
+    return _print_error(f"a fault of ddb itself, {fault}; {where}. What was computed before is kept.", BUG)
 
 
 def _of_the_machine(error: Exception) -> str:

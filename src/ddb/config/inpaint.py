@@ -47,12 +47,12 @@ class GeneratorConfig(Section):
 
     @field_validator("template")
     @classmethod
-    def _two_places(cls, template: str) -> str:
+    def _two_slots(cls, template: str) -> str:
         rest = template
-        for place in ("{token}", "{phrase}"):
-            if template.count(place) != 1:
+        for slot in ("{token}", "{phrase}"):
+            if template.count(slot) != 1:
                 raise ValueError("should hold {token} and {phrase} once each")
-            rest = rest.replace(place, "")
+            rest = rest.replace(slot, "")
         if "{" in rest or "}" in rest:
             raise ValueError("should hold no braces but those of {token} and {phrase}")
         return template

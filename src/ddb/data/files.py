@@ -66,7 +66,7 @@ def check_files(paths: Iterable[Path], max_megapixels: float, cache: Path | None
             if facts.st_size > max_megapixels * 1e6 * BYTES_A_PIXEL + METADATA_BYTES:
                 reason = f"{facts.st_size / 1e6:.0f} MB, more than data.max_megapixels = {max_megapixels:g} can need"
                 return Checked(str(path), *stamp, "", reason)
-            return Checked(str(path), *stamp, *_judge(path.read_bytes(), max_megapixels))
+            return Checked(str(path), *stamp, *_examine(path.read_bytes(), max_megapixels))
         except FileNotFoundError:
             return Checked(str(path), -1, -1, max_megapixels, RULES, "", MISSING)
         except OSError as error:
@@ -80,7 +80,7 @@ def check_files(paths: Iterable[Path], max_megapixels: float, cache: Path | None
     return results
 
 
-def _judge(data: bytes, max_megapixels: float) -> tuple[str, str]:
+def _examine(data: bytes, max_megapixels: float) -> tuple[str, str]:
     """(SHA-256, reason)."""
     digest = hashlib.sha256(data).hexdigest()
     try:

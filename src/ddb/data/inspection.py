@@ -99,10 +99,10 @@ def inspect_data(
         found = recognise(named(config.root))
     listing = read_listing(config, cache)
     faults = list(listing.faults)
-    entries, places = resolve_entries(listing.root, listing.entries, faults)
+    entries, located = resolve_entries(listing.root, listing.entries, faults)
     say(f"reading {len(entries):,} images")
-    checked = check_files(places.values(), config.max_megapixels, cache)
-    files = {image: checked[place] for image, place in places.items()}
+    checked = check_files(located.values(), config.max_megapixels, cache)
+    files = {image: checked[path] for image, path in located.items()}
     bad = [Quarantined(e.image, e.row, files[e.image].reason) for e in entries if e.image in files]
     bad = [item for item in bad if item.reason]
     classes, attributes = _names(e.label for e in entries), _names(e.attribute for e in entries)
@@ -118,7 +118,7 @@ def inspect_data(
         attributes,
         _counts(entries, classes, attributes),
         _associations(entries, classes, attributes),
-        _shapes([places[image] for image, file in files.items() if not file.reason]),
+        _shapes([located[image] for image, file in files.items() if not file.reason]),
         tuple(item for item in bad if item.reason == MISSING),
         (*listing.quarantined, *(item for item in bad if item.reason != MISSING)),
         _duplicates(entries, files),

@@ -25,14 +25,14 @@ def located(root: Path, names: Sequence[str], folders: Sequence[str] = ()) -> tu
         if not is_absolute(name):
             found.append(f"{before}{name}" if before and name else name)
             continue
-        place = trailing_part(root, name)
-        found.append(place or name)
-        if place:
-            moved.append((name, place))
+        below = trailing_part(root, name)
+        found.append(below or name)
+        if below:
+            moved.append((name, below))
     notes = []
     if moved:
-        name, place = moved[0]
-        notes = [f"{len(moved)} absolute paths were found in {root} by their last parts, e.g. {name} as {place}"]
+        name, below = moved[0]
+        notes = [f"{len(moved)} absolute paths were found in {root} by their last parts, e.g. {name} as {below}"]
     return found, notes
 
 

@@ -27,7 +27,9 @@ def attempt(worker: Worker, batch: Batch) -> list[Row]:
     ids = [name for name in batch if name is not None]
     rows, error = _rows(worker, batch)
     if error is not None and len(ids) > 1:
-        alone = [[name if slot == place else None for slot, name in enumerate(batch)] for place in _places(batch)]
+        alone = [
+            [name if slot == position else None for slot, name in enumerate(batch)] for position in _positions(batch)
+        ]
         return [row for one in alone for row in attempt(worker, one)]
     if error is not None:
         return [error_row(ids[0], error)]
@@ -49,5 +51,5 @@ def _rows(worker: Worker, batch: Batch) -> tuple[list[Row], Exception | None]:
         return [], error
 
 
-def _places(batch: Batch) -> list[int]:
-    return [place for place, name in enumerate(batch) if name is not None]
+def _positions(batch: Batch) -> list[int]:
+    return [position for position, name in enumerate(batch) if name is not None]

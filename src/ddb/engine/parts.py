@@ -141,31 +141,31 @@ def write_in_order(file: BinaryIO, schema: pa.Schema, parts: Sequence[Part], nam
     payloads = tuple(payload_names(schema))
     flat = [name for name in schema.names if name not in payloads]
     values = pa.concat_tables([schema.empty_table().select(flat), *(part.columns(flat) for part in parts)])
-    values, places = values.combine_chunks(), _places(parts)
+    values, locations = values.combine_chunks(), _locations(parts)
     with _writer(file, schema) as writer:
-        for group in _row_groups(_with_payload(names, places, payloads), payloads):
-            table = values.take([places[row["id"]][1] for row in group])
+        for group in _row_groups(_with_payload(names, locations, payloads), payloads):
+            table = values.take([locations[row["id"]][1] for row in group])
             for name in payloads:
                 column = pa.array([row[name] for row in group], schema.field(name).type)
                 table = table.append_column(schema.field(name), column)
             writer.write_table(table.select(schema.names), row_group_size=len(group))
 
 
-def _places(parts: Sequence[Part]) -> dict[str, tuple[Part, int]]:
+def _locations(parts: Sequence[Part]) -> dict[str, tuple[Part, int]]:
     """Id -> the last part that has it, and its row in the concatenation of all parts."""
-    places: dict[str, tuple[Part, int]] = {}
+    locations: dict[str, tuple[Part, int]] = {}
     start = 0
     for part in parts:
-        places.update({name: (part, start + row) for name, row in part.rows.items()})
+        locations.update({name: (part, start + row) for name, row in part.rows.items()})
         start += len(part.ids)
-    return places
+    return locations
 
 
 def _with_payload(
-    names: Sequence[str], places: Mapping[str, tuple[Part, int]], payloads: tuple[str, ...]
+    names: Sequence[str], locations: Mapping[str, tuple[Part, int]], payloads: tuple[str, ...]
 ) -> Iterator[Row]:
     for name in names:
-        row = places[name][0].row(name, payloads) if payloads else None
+        row = locations[name][0].row(name, payloads) if payloads else None
         yield {"id": name, **({key: row[key][0].as_py() for key in payloads} if row else {})}
 
 

@@ -37,7 +37,7 @@ def pulled(name: str) -> Iterator[str]:
     yield f"  {in_words(verdict)}"
 
 
-def place(name: str) -> Path:
+def weights_folder(name: str) -> Path:
     """The folder that holds the weights. ModelError where they are not here."""
     folder = hub.cached(_asked(name))
     if folder is None:

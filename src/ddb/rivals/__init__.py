@@ -135,9 +135,9 @@ def fit_rival(rival: Rival, problem: Problem, values: Mapping[str, Any] | None =
         settings = rival.settings(**(values or {}))
     except ValidationError as error:
         fault = error.errors()[0]
-        place = ".".join(str(part) for part in fault["loc"])
+        key = ".".join(str(part) for part in fault["loc"])
         raise ConfigError(
-            f"{rival.title}: {place or 'settings'}: {fault['msg']}. It knows {', '.join(rival.settings.model_fields)}."
+            f"{rival.title}: {key or 'settings'}: {fault['msg']}. It knows {', '.join(rival.settings.model_fields)}."
         ) from error
     return rival.fit(visible(problem, rival), settings)
 

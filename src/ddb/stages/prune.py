@@ -34,7 +34,7 @@ log = logging.getLogger("ddb")
 Flags = npt.NDArray[np.bool_]
 Inputs = tuple[pa.Table, pa.Table, Mapping[int, float], PruneConfig, Mapping[Direction, int]]
 """Arguments of `decide` and `summary`."""
-Places = npt.NDArray[np.int64]
+Positions = npt.NDArray[np.int64]
 SUMMARY = "summary.json"
 SCORED = ("psi_from", "psi_to", "psi_from_source", "rho")
 """Columns of the score table that the rules read."""
@@ -43,7 +43,7 @@ LEAST_CELL = 10
 
 
 @dataclass(frozen=True)
-class Judged:
+class DirectionVerdicts:
     """The verdicts of one direction: `rows`: positions in the score table; for each of them whether a head rejects it;
     the rule that each head used, by prompt."""
 
@@ -118,8 +118,8 @@ def decide(
     """
     scores = _ok(scores)
     finite = _finite(scores)
-    judged = scores.filter(finite)
-    rows = iter(_rows(judged, _judge(judged, candidates, mean_probability, settings, budgets or {})))
+    chosen = scores.filter(finite)
+    rows = iter(_rows(chosen, _apply_heads(chosen, candidates, mean_probability, settings, budgets or {})))
     return [
         next(rows) if usable else error_row(name, StageFailed("its scores are not finite: score it again"))
         for name, usable in zip(scores["id"].to_pylist(), finite.to_pylist(), strict=True)
@@ -136,25 +136,25 @@ def summary(
     """Per direction: from_label, to_label, generated, pruned_psi, pruned_rho (both heads may prune the same image),
     over_budget, kept, and the rule that each head used (it differs from the setting after a fallback)."""
     scores = _ok(scores)
-    judged = _judge(scores.filter(_finite(scores)), candidates, mean_probability, settings, budgets or {})
-    return [_summary(direction, settings) for direction in judged]
+    verdicts = _apply_heads(scores.filter(_finite(scores)), candidates, mean_probability, settings, budgets or {})
+    return [_summary(direction, settings) for direction in verdicts]
 
 
-def _summary(judged: Judged, settings: PruneConfig) -> dict[str, Any]:
-    from_label, to_label = judged.direction
+def _summary(verdicts: DirectionVerdicts, settings: PruneConfig) -> dict[str, Any]:
+    from_label, to_label = verdicts.direction
     return {
         "from_label": from_label,
         "to_label": to_label,
-        "generated": len(judged.rows),
-        "pruned_psi": int(judged.psi.sum()),
-        "pruned_rho": int(judged.rho.sum()),
-        "over_budget": int(judged.over_budget.sum()),
-        "kept": int((~(judged.psi | judged.rho | judged.over_budget)).sum()),
-        "psi_rule": _named(judged.psi_rules, settings.psi),
-        "rho_rule": _named(judged.rho_rules, settings.rho),
+        "generated": len(verdicts.rows),
+        "pruned_psi": int(verdicts.psi.sum()),
+        "pruned_rho": int(verdicts.rho.sum()),
+        "over_budget": int(verdicts.over_budget.sum()),
+        "kept": int((~(verdicts.psi | verdicts.rho | verdicts.over_budget)).sum()),
+        "psi_rule": _named(verdicts.psi_rules, settings.psi),
+        "rho_rule": _named(verdicts.rho_rules, settings.rho),
         "fallback": [
             head
-            for head, rules in (("psi", judged.psi_rules), ("rho", judged.rho_rules))
+            for head, rules in (("psi", verdicts.psi_rules), ("rho", verdicts.rho_rules))
             if set(rules.values()) != {getattr(settings, head)}
         ],
     }
@@ -170,16 +170,16 @@ def _named(rules: Mapping[str, str], setting: str) -> str:
     return ", ".join(words)
 
 
-def _judge(
+def _apply_heads(
     scores: pa.Table,
     candidates: pa.Table,
     mean_probability: Mapping[int, float],
     settings: PruneConfig,
     budgets: Mapping[Direction, int],
-) -> list[Judged]:
+) -> list[DirectionVerdicts]:
     table = _joined(scores, candidates)
     directions = sorted(set(zip(table["from_label"].tolist(), table["to_label"].tolist(), strict=True)))
-    judged = []
+    verdicts = []
     for direction in directions:
         rows = np.flatnonzero((table["from_label"] == direction[0]) & (table["to_label"] == direction[1]))
         part = {name: column[rows] for name, column in table.items()}
@@ -194,11 +194,11 @@ def _judge(
             flags, rho_rules[prompt] = _rho_head(cell, settings)
             rho[own] = flags[inside]
         over = _over_budget(part, ~(psi | rho), budgets.get(direction))
-        judged.append(Judged(direction, rows, psi, rho, over, psi_rules, rho_rules))
-    return judged
+        verdicts.append(DirectionVerdicts(direction, rows, psi, rho, over, psi_rules, rho_rules))
+    return verdicts
 
 
-def _cells(part: Mapping[str, npt.NDArray[Any]]) -> list[tuple[str, Places, Places]]:
+def _cells(part: Mapping[str, npt.NDArray[Any]]) -> list[tuple[str, Positions, Positions]]:
     """For each prompt of a direction (prompt, its rows, the rows that a rule is computed from): its own rows; where
     these are fewer than `LEAST_CELL`, too few for a quantile or a share, all rows of the direction."""
     everything, cells = np.arange(len(part["prompt"])), []
@@ -257,10 +257,10 @@ def _ranks(*keys: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
     return ranks
 
 
-def _rows(scores: pa.Table, judged: Sequence[Judged]) -> list[Row]:
+def _rows(scores: pa.Table, verdicts: Sequence[DirectionVerdicts]) -> list[Row]:
     ids = scores["id"].to_pylist()
     reasons = [""] * len(ids)
-    for direction in judged:
+    for direction in verdicts:
         for row, psi, rho, over in zip(
             direction.rows.tolist(), direction.psi, direction.rho, direction.over_budget, strict=True
         ):

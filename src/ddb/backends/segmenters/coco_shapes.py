@@ -80,8 +80,8 @@ def _polygon_mask(polygon: Any, size: tuple[int, int]) -> Mask:
     column = (np.minimum(x[steps], x[steps + 1]) + 0.5) / FINE - 0.5
     row = (np.minimum(y[steps], y[steps + 1]) + 0.5) / FINE - 0.5
     counts = (column == np.floor(column)) & (column >= 0) & (column <= width - 1)
-    places = column[counts].astype(np.int64) * height + np.ceil(np.clip(row[counts], 0, height)).astype(np.int64)
-    turns = np.bincount(places, minlength=height * width + 1)[: height * width]
+    changes = column[counts].astype(np.int64) * height + np.ceil(np.clip(row[counts], 0, height)).astype(np.int64)
+    turns = np.bincount(changes, minlength=height * width + 1)[: height * width]
     mask: Mask = (np.cumsum(turns) % 2 == 1).reshape(width, height).T.copy()
     return mask
 

@@ -12,7 +12,7 @@ def best(fits: Sequence[Record]) -> int:
     """The index of the fit with the highest `figures`, compared from left to right; failed fits have none.
 
     Raises StageFailed where all failed."""
-    tried = [place for place, fit in enumerate(fits) if fit["figures"]]
+    tried = [index for index, fit in enumerate(fits) if fit["figures"]]
     if not tried:
         raise StageFailed(f"{fits[0]['title']}: every setting failed. First: {fits[0]['error']}")
-    return max(tried, key=lambda place: (tuple(fits[place]["figures"]), -place))
+    return max(tried, key=lambda index: (tuple(fits[index]["figures"]), -index))

@@ -29,22 +29,22 @@ from ddb.rivals import RIVALS, Settings, TrainingSettings, fit_rival
 
 @dataclass(frozen=True)
 class Fits:
-    """The fits of one seed. `told` is called after each with its record and the seconds that it took."""
+    """The fits of one seed. `report` is called after each with its record and the seconds that it took."""
 
     folder: Folder
     trial: Trial
     progress: Progress
-    told: Callable[[Record, float], None]
+    report: Callable[[Record, float], None]
 
     def search(self, method: Method, settings: list[Mapping[str, Any]]) -> tuple[Record, Mapping[str, Any]]:
         """Fit every setting and return the chosen fit's record and setting; weights of the others are removed."""
         records = [self.fit(method, values) for values in settings]
-        place = best(records)
+        chosen = best(records)
         for values, record in zip(settings, records, strict=True):
-            if record is not records[place] and method.name != DDB:  # ddb's run folders stay whole: studies use them
+            if record is not records[chosen] and method.name != DDB:  # ddb's run folders stay whole: studies use them
                 shutil.rmtree(self.classifier_folder(method, values), ignore_errors=True)
         shutil.rmtree(self._work(method), ignore_errors=True)
-        return records[place], settings[place]
+        return records[chosen], settings[chosen]
 
     def fit(self, method: Method, values: Mapping[str, Any]) -> Record:
         """The record of a fit, which is run if there is none. A fit whose loss was not finite has no figures."""
@@ -60,7 +60,7 @@ class Fits:
         except StageFailed as error:
             record |= {"figures": [], "error": str(error)}
         found = self.folder.write(key, record)
-        self.told(found, time.monotonic() - started)
+        self.report(found, time.monotonic() - started)
         return found
 
     def classifier(self, method: Method, values: Mapping[str, Any]) -> LoadedClassifier:

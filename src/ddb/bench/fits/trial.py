@@ -120,8 +120,8 @@ class Trial:
         return training_images(self.dataset, samples, self.preprocessing, augment, self.run / "cache")
 
     def _generated(self, found: Counterfactuals, rows: Rows, train_ids: Sequence[str]) -> Generated:
-        place = {name: row for row, name in enumerate(train_ids)}
-        sources = np.array([place[found.source_ids[row]] for row in rows.tolist()], np.int64)
+        row_of = {name: row for row, name in enumerate(train_ids)}
+        sources = np.array([row_of[found.source_ids[row]] for row in rows.tolist()], np.int64)
         pictures = None
         if crops(self.config.erm.augment):
             path = self.run / "cache" / f"bench-generated-{self.workspace.folder('prune').name}.bin"

@@ -61,7 +61,7 @@ class Studies:
     trial: Trial
     oracle: LoadedClassifier | None
     progress: Progress
-    told: Callable[[Record, float], None]
+    report: Callable[[Record, float], None]
 
     def records(self, study: str) -> list[Record]:
         """A record for every arm; missing ones are computed."""
@@ -90,7 +90,7 @@ class Studies:
             "test": score(trial, load_classifier(workspace.folder("retrain") / "classifier")),
         }
         found = self.folder.write(key, record)
-        self.told(found, time.monotonic() - started)
+        self.report(found, time.monotonic() - started)
         return found
 
     def _quality(self, workspace: Workspace, direction: Mapping[str, Any], of_a_part: bool) -> dict[str, float | None]:

@@ -120,12 +120,12 @@ def _read_attributes(path: Path, target: str, attribute: str) -> tuple[list[Meta
     lines = _text_lines(path)
     names = lines[1].split() if len(lines) > 1 else []
     _check_known(path, names, target, attribute)
-    places = {name: names.index(name) + 1 for name in (target, attribute)}
+    columns = {name: names.index(name) + 1 for name in (target, attribute)}
     rows, faults = [], []
     for number, line in enumerate(lines[2:], start=3):
         values = line.split()
         if len(values) == len(names) + 1:
-            chosen = {name: values[place] for name, place in places.items()}
+            chosen = {name: values[column] for name, column in columns.items()}
             rows.append(MetadataRow(number, {"image": values[0], **chosen}))
         elif values:
             faults.append(f"line {number} has {len(values)} values, the header {len(names)} and the image")

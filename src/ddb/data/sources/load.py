@@ -45,10 +45,10 @@ _WITH_COLUMNS = {
 
 
 def load_dataset(config: DataConfig, cache: Path | None = None) -> Dataset:
-    """Read and check a data set; `cache` (the run folder's) keeps what was drawn and what was found out about files.
+    """Read and check a data set. `cache`: folder (of the run) for drawn images and the results of file checks.
 
-    Files that cannot be used are quarantined. DataError lists all faults of the whole: fewer than two classes, a class
-    with too few usable images, unknown labels or splits, duplicate images, paths that leave the root.
+    Files that cannot be used are quarantined. DataError lists all faults of the data set: fewer than two classes, a
+    class with too few usable images, unknown labels or splits, duplicate images, paths outside the root.
     """
     return _assemble(read_listing(config, cache), config, LEAST, cache)
 

@@ -66,10 +66,10 @@ def _read_csv(path: Path, required: Sequence[str], optional: Sequence[str]) -> t
             reader = csv.reader(file, skipinitialspace=True)
             header = [name.strip() for name in next(reader, [])]
             _check_header(path, header, required, optional)
-            wanted = [(name, place) for place, name in enumerate(header) if name in (*required, *optional)]
+            wanted = [(name, column) for column, name in enumerate(header) if name in (*required, *optional)]
             for values in reader:
                 if len(values) == len(header):
-                    rows.append(MetadataRow(reader.line_num, {name: values[place] for name, place in wanted}))
+                    rows.append(MetadataRow(reader.line_num, {name: values[column] for name, column in wanted}))
                 elif values:
                     faults.append(f"line {reader.line_num} has {len(values)} values, the header {len(header)}")
     except UnicodeDecodeError as error:

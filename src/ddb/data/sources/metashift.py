@@ -110,12 +110,12 @@ def _from_folders(listing: Listing, folder: Path, variant: str) -> Listing:
             "train/cat/cat(sofa)"
         )
     entries, notes = _chosen(entries, variant, folder)
-    places = _by_first(entry.attribute for entry in entries)
+    contexts = _by_first(entry.attribute for entry in entries)
     training = {entry.attribute for entry in entries if entry.split == "train" and entry.label == "dog"}
     return replace(
         listing,
         entries=entries,
-        attributes=places,
+        attributes=contexts,
         quarantined=(*listing.quarantined, *stray),
         notes=(*listing.notes, *notes),
         benchmark=f"metashift-{USUAL_DOGS}" if training == set(DOGS[USUAL_DOGS]) else "",

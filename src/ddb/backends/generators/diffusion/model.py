@@ -58,20 +58,20 @@ class Diffusion:
             inputs.contiguous(memory_format=torch.channels_last),
             times,
             encoder_hidden_states=text.hidden,
-            timestep_cond=self._told_guidance(guidance, rows) if self.distilled else None,
-            added_cond_kwargs=self._told_sizes(text.pooled, inputs) if text.pooled is not None else None,
+            timestep_cond=self._guidance_condition(guidance, rows) if self.distilled else None,
+            added_cond_kwargs=self._size_conditions(text.pooled, inputs) if text.pooled is not None else None,
             return_dict=False,
         )[0]
         return output.float()
 
-    def _told_sizes(self, pooled: Tensor, inputs: Tensor) -> dict[str, Tensor]:
+    def _size_conditions(self, pooled: Tensor, inputs: Tensor) -> dict[str, Tensor]:
         """Stable Diffusion XL's conditions (arXiv 2307.01952, section 2.2): original size, crop corner, target size.
         The whole square counts as an original of its size."""
         height, width = (side * self.factor for side in inputs.shape[-2:])
         sizes = torch.tensor([[height, width, 0, 0, height, width]], dtype=torch.float32, device=inputs.device)
         return {"text_embeds": pooled, "time_ids": sizes.expand(len(pooled), -1)}
 
-    def _told_guidance(self, guidance: float, rows: int) -> Tensor:
+    def _guidance_condition(self, guidance: float, rows: int) -> Tensor:
         """Guidance as an input (arXiv 2310.04378, section 4.3): sines and cosines of 1000 (guidance - 1)."""
         scales = torch.full((rows,), 1000 * (guidance - 1), device=self.runtime.device)
         width = int(self.unet.config.time_cond_proj_dim)

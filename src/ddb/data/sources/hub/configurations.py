@@ -16,8 +16,8 @@ from ddb.errors import DataError
 def check_one_configuration(folder: Path, files: Sequence[Path]) -> None:
     """DataError names the configurations where the Parquet files (relative to `folder`) belong to several: their
     folders differ in more than the names of splits, or README.md lists several whose files are there."""
-    places = {tuple(part for part in path.parent.parts if split_in_path(part) is None) for path in files}
-    named = sorted("/".join(place) or "." for place in places)
+    folders = {tuple(part for part in path.parent.parts if split_in_path(part) is None) for path in files}
+    named = sorted("/".join(parts) or "." for parts in folders)
     if len(named) > 1:
         raise DataError(
             f"{folder} holds the Parquet files of {len(named)} configurations: {_listed(named)}. Set data.root to the "

@@ -24,8 +24,8 @@ def metadata_files(folder: Path) -> list[Path]:
     """The metadata file of `folder`, or of each split's folder below it, if it is an imagefolder's."""
     if folder.is_file():
         return []
-    places = (folder, *sorted(path for path in folder.iterdir() if path.is_dir() and split_named(path.name)))
-    found = [next((place / name for name in METADATA if (place / name).is_file()), None) for place in places]
+    candidates = (folder, *sorted(path for path in folder.iterdir() if path.is_dir() and split_named(path.name)))
+    found = [next((one / name for name in METADATA if (one / name).is_file()), None) for one in candidates]
     return [path for path in found if path is not None and "file_name" in column_names(path)]
 
 
