@@ -1,6 +1,6 @@
-"""Are the models and masks that a run will open usable? Opens models on the device "meta": configuration, tokenizers,
-processors, the names and shapes of all tensors, and what of the settings depends on them. No weights are read into
-memory."""
+"""Checks of the models and masks of a run before it starts. Models are opened on the device "meta": configuration,
+tokenizers, processors, names and shapes of all tensors, and the settings that depend on them are checked. No weights
+are read into memory."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ META = Runtime(torch.device("meta"), torch.float32)
 
 
 def model_faults(config: RunConfig) -> list[str]:
-    """What is wrong with the models and given masks that lie on this machine, a line each, with the setting's name.
-    Published weights are not looked at: they are downloaded when the run opens them."""
+    """Faults of the models and given masks on this machine, one line each, with the setting's name. Published weights
+    are not checked: they are downloaded when the run opens them."""
     faults = []
     for setting, look in _looks(config):
         try:
@@ -53,9 +53,9 @@ def model_faults(config: RunConfig) -> list[str]:
 
 
 def fetch_unpinned(config: RunConfig) -> None:
-    """Download the published weights whose commit neither ddb nor the hub's cache knows, so that their identity is the
-    same before and after they are first used. Weights that cannot be had are left to the stage that opens them, which
-    says why."""
+    """Download the published weights whose commit is known neither to ddb nor to the hub's cache, so that their
+    identity is the same before and after their first use. Where a download fails, the stage that opens the weights
+    reports it."""
     segment, inpaint = config.segment, config.inpaint
     needed: list[tuple[Weights, Sequence[str]]] = [
         (part_weights(segment, name), SEGMENTER_FILES) for name in KINDS[segment.backend]
@@ -72,7 +72,7 @@ def fetch_unpinned(config: RunConfig) -> None:
 
 
 def named_weights(config: RunConfig) -> dict[str, Weights]:
-    """Setting -> weights, of every model that the run opens; without those of setting erm.weights "none" (random)."""
+    """Setting -> weights of every model that the run opens, except erm.weights "none" (random)."""
     found = {}
     erm = config.erm.weights
     if erm != "none":
@@ -85,8 +85,8 @@ def named_weights(config: RunConfig) -> dict[str, Weights]:
 
 
 def notes_on_published(config: RunConfig) -> list[str]:
-    """A line for each model that the run will download, or cannot, because it is not in the hub's cache. Nothing is
-    asked of the hub."""
+    """A line for each model that is not in the hub's cache and that the run has to download. The hub is not
+    contacted."""
     absent = {name: one for name, one in named_weights(config).items() if not one.is_local and one.here() is None}
     then = "HF_HUB_OFFLINE forbids to ask the hub, so the run cannot open it" if offline() else "the run downloads it"
     return [
@@ -96,8 +96,8 @@ def notes_on_published(config: RunConfig) -> list[str]:
 
 
 def mask_survey(settings: SegmentConfig, dataset: Dataset) -> tuple[list[str], list[str]]:
-    """What is to be said of given masks for the training images, and the faults that stand in the way of a run. Empty
-    where the segmenter is another one, and where there are no masks at all: that is a fault of `model_faults`."""
+    """Lines on the given masks of the training images, and faults that prevent a run. Both are empty for another
+    segmenter, and where `segment.masks` cannot be opened (a fault of `model_faults`)."""
     if not isinstance(settings, GivenMasksConfig):
         return [], []
     try:

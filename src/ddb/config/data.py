@@ -12,8 +12,8 @@ WORLD_STARTS: dict[str, dict[str, float]] = {
     "metashift": {"train": 1700, "val": 200, "test": 576, "correlation": 0.8824},
     "celeba": {"train": 3000, "val": 600, "test": 2000, "correlation": 0.9428},
 }
-"""Values that a world starts from instead of the defaults of `PocketConfig`: MetaShift's own sizes (750 and 100 a
-class; 144 a group held out), CelebA's own shares (22,880 of 24,267 blond training images are women)."""
+"""Defaults of a world that differ from those of `PocketConfig`: MetaShift's sizes (750 and 100 images per class; 144
+per group in the test split), CelebA's shares (22,880 of 24,267 blond training images are women)."""
 
 
 class PocketConfig(Section):
@@ -36,7 +36,7 @@ class PocketConfig(Section):
     @model_validator(mode="before")
     @classmethod
     def _start(cls, values: Any) -> Any:
-        """What the world starts from, where nothing else is said."""
+        """Add the defaults of the world for keys that are not given."""
         if not isinstance(values, dict) or not isinstance(values.get("world"), str):
             return values
         return WORLD_STARTS.get(values["world"], {}) | values
@@ -91,7 +91,7 @@ class DataConfig(Section):
     @field_validator("phrase")
     @classmethod
     def _one_spelling(cls, phrase: str) -> str:
-        """The phrase as every prompt and segmenter gets it."""
+        """The normalised phrase, which all prompts and segmenters use."""
         if set("<>{}") & set(phrase):
             raise ValueError("should hold none of < > { }, which mark tokens and places in prompts")
         words = " ".join(phrase.split()).strip(" .").split()

@@ -8,9 +8,9 @@
     RUN/current.json                               the stages, and which result of each the present settings use
     RUN/events.jsonl, errors.log                   see `journal.py`
 
-Another setting computes another result beside the first; nothing is removed but by `ddb clean`. A stage whose needed
-stages are not finished has no current result: what it would be made from is not known yet. Later parts overrule
-earlier ones: a row with an error is overruled by its next attempt. No file of a result depends on the clock.
+Another setting computes another result beside the first; only `ddb clean` removes results. A stage whose needed stages
+are not finished has no current result, since its inputs are not known yet. A row in a later part replaces that in an
+earlier one: a row with an error is replaced by its next attempt. No file of a result depends on the clock.
 """
 
 from __future__ import annotations
@@ -69,8 +69,8 @@ class Workspace:
         return Workspace(root, known["stages"])
 
     def as_now(self) -> Workspace:
-        """The same folder for a reader that compares several stages: a run that goes on in another process does not
-        change which results are current for it."""
+        """The same folder with the present current results, for a reader of several stages: a run in another process
+        does not change them."""
         other = Workspace(self.root, self.stages)
         other._settled = dict(self._known())
         return other
@@ -84,7 +84,7 @@ class Workspace:
         return self.home(stage) / fingerprint[:16]
 
     def results(self, stage: str) -> list[Path]:
-        """The folders of all results that there are, finished or not."""
+        """The folders of all existing results, finished or not."""
         return sorted(path.parent for path in self.home(stage).glob(f"*/{PLAN}"))
 
     def current(self, stage: str) -> Current | None:
@@ -99,7 +99,7 @@ class Workspace:
         return self.result(stage, current.fingerprint)
 
     def plan(self, stage: str) -> dict[str, Any] | None:
-        """What the current result's `plan.json` says: key, planned, content, extent, needs, fixed. None before it
+        """The content of the current result's `plan.json`: key, planned, content, extent, needs, fixed. None before it
         started."""
         return files.read_json(self.folder(stage) / PLAN) if self.current(stage) else None
 
@@ -112,7 +112,7 @@ class Workspace:
         return ids
 
     def done(self, stage: str) -> Done | None:
-        """What the finished stage left; None where it is not finished under the present settings."""
+        """The content of `done.json`; None where the stage is not finished under the present settings."""
         return self._done(stage, self.current(stage))
 
     def table(self, stage: str, columns: Sequence[str] | None = None) -> pa.Table:
@@ -129,9 +129,10 @@ class Workspace:
         return (part.row(name, (column,))[column][0].as_py() for name in ids)
 
     def rows(self, stage: str, columns: Sequence[str] = ("id", "status")) -> dict[str, Row]:
-        """The rows that there are so far, finished or not, planned or not: id -> the asked columns.
+        """All existing rows, whether the stage is finished or not, planned or not: id -> the columns `columns`.
 
-        Of the current result; and where `settle` found out that a waiting stage will go on with a result, of that."""
+        The rows are those of the current result; of a waiting stage, those of the result that it will resume (as found
+        by `settle`)."""
         known = self.current(stage)
         fingerprint = known.fingerprint if known else self._expected.get(stage)
         found: dict[str, Row] = {}
@@ -145,7 +146,7 @@ class Workspace:
         return len({name for table in tables for name in table["id"].to_pylist()})
 
     def begin(self, stage: Stage, plan: Sequence[str], fixed: Fixed) -> None:
-        """Mark the rows that follow as belonging to the current result; it counts as unfinished from here on."""
+        """Write the plan of the current result, to which the rows that follow belong; it is unfinished from here on."""
         current, folder = self._begun(stage), self.folder(stage.name)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / DONE).unlink(missing_ok=True)
@@ -165,10 +166,11 @@ class Workspace:
         return path
 
     def compact(self, stage: Stage, plan: Sequence[str]) -> None:
-        """Bring the planned rows of all parts into one part in plan order, and the others aside (errors are dropped).
+        """Write the planned rows of all parts as one part in plan order, and the others to aside.parquet (rows with
+        errors are dropped).
 
-        The planned rows are written as the newest part before anything is replaced, and older parts go first, so a kill
-        at any moment loses no row and brings no earlier attempt back."""
+        The planned rows are written as the newest part before anything is replaced, and older parts are removed first,
+        so that a kill at any moment loses no row and restores no earlier attempt."""
         folder, planned = self.folder(stage.name), set(plan)
         parts = self._files.all(folder)
         states = {name: row["status"] for name, row in self.rows(stage.name).items()}
@@ -188,7 +190,7 @@ class Workspace:
         files.sync_folder(folder)
 
     def write_done(self, stage: Stage) -> None:
-        """Declare the current result finished."""
+        """Write `done.json`, which marks the current result as finished."""
         part = self.folder(stage.name) / FIRST_PART
         with open(part, "rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
@@ -197,8 +199,9 @@ class Workspace:
         files.write_json(self.folder(stage.name) / DONE, asdict(done))
 
     def settle(self, stages: Sequence[Stage], unfinished: str | None = None, write: bool = True) -> None:
-        """Find out which results `stages`, all of them in order, have under their present content and extent, and write
-        it down; those that depend on an unfinished stage have none. `unfinished`: a stage that is about to change."""
+        """Determine the current results of `stages` (all of them, in order) from their present content and extent, and
+        write current.json; stages that depend on an unfinished stage have none. `unfinished`: a stage about to
+        change."""
         known: dict[str, Current] = {}
         expected: dict[str, str] = {}
         changing = {unfinished}
@@ -220,7 +223,7 @@ class Workspace:
     def _marks(
         self, stage: Stage, known: Mapping[str, Current], expected: Mapping[str, str] | None = None
     ) -> dict[str, str]:
-        """The mark of every needed stage; of one that is not known, of the result that is expected."""
+        """The mark of every needed stage; of a stage without a known result, that of the expected result."""
         marks = {}
         for name in stage.needs:
             current = known.get(name)
@@ -229,7 +232,7 @@ class Workspace:
         return marks
 
     def _known(self) -> dict[str, Current]:
-        """As settled by this process, or as the folder says."""
+        """The current results, as settled by this process or else as stored in the folder."""
         if self._settled is not None:
             return self._settled
         value = files.read_json(self.root / CURRENT, ("results",)) or {"results": {}}
@@ -247,7 +250,7 @@ class Workspace:
 
     @contextmanager
     def ending(self, stage: str) -> Iterator[None]:
-        """Inside, the stage's table can be read although `done.json` is not there yet."""
+        """Inside this context the stage's table can be read although `done.json` does not exist yet."""
         self._ending = stage
         try:
             yield
@@ -272,5 +275,5 @@ class Workspace:
 
 
 def _is_determined(need: Need, expected: bool) -> bool:
-    """Whether the fingerprint of a stage is known although this need of it is not finished."""
+    """Whether the fingerprint of a stage is known although this needed stage is not finished."""
     return need is Need.PLAN or (need is Need.ROWS and expected)
