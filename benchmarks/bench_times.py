@@ -14,7 +14,7 @@ from collections import Counter
 from pathlib import Path
 
 from ddb.bench.studies.arms import STUDIES
-from ddb.engine.workspace import Workspace
+from ddb.engine import journal
 from ddb.pipeline import STAGES
 
 SHARED = STAGES[: STAGES.index("prune") + 1]
@@ -24,7 +24,7 @@ COLUMNS = ("runs", "methods", *STUDIES.values())
 def seconds(bench: Path, seeds: int) -> Counter[str]:
     """Seconds by column of the bench's first seeds."""
     last = {}
-    for event in Workspace(bench, ()).events():
+    for event in journal.events(bench):
         if event["event"] == "fit":
             last[event["seed"], event["name"], json.dumps(event["setting"])] = event["seconds"]
     first = sorted({seed for seed, _, _ in last})[:seeds]
@@ -34,7 +34,7 @@ def seconds(bench: Path, seeds: int) -> Counter[str]:
             study = name.split(" ")[0]
             found[study if study in COLUMNS else "methods"] += took
     for number in range(seeds):
-        events = Workspace(bench / f"seed-{number}/run", ()).events()
+        events = journal.events(bench / f"seed-{number}/run")
         stages = {event["stage"]: event["seconds"] for event in events if event["event"] == "finished"}
         found["runs"] += sum(stages.get(stage, 0) for stage in SHARED)
     return found

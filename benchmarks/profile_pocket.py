@@ -36,7 +36,7 @@ from ddb.context import Context, Models
 from ddb.data.images import png_bytes, read_png
 from ddb.data.masks import shaped
 from ddb.data.table import Dataset
-from ddb.engine.workspace import Workspace
+from ddb.engine import journal
 from ddb.learn.attribution import integrated_gradients
 from ddb.learn.device import Runtime, open_accelerator
 from ddb.learn.predict import logits
@@ -152,7 +152,7 @@ def stage_times(run: Path) -> None:
     """Wall times from a run's own record."""
     print("\n| stage | seconds |\n|---|---|")
     total = 0.0
-    for event in Workspace(run, ()).events():
+    for event in journal.events(run):
         if event["event"] == "finished":
             total += event["seconds"]
             print(f"| {event['stage']} | {event['seconds']:.1f} |")

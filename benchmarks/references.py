@@ -31,16 +31,19 @@ from ddb import pipeline
 from ddb.bench.fits.variants import take_over, upto
 from ddb.config import RunConfig
 from ddb.config.load import load_config
-from ddb.data.images import mask_png, png_bytes, read_image
+from ddb.context import Models
+from ddb.data.images import read_image
+from ddb.data.patches import patch_of
 from ddb.data.sources.load import load_dataset
+from ddb.data.table import Dataset
+from ddb.engine import journal
 from ddb.engine.progress import open_progress
-from ddb.engine.runner import run_stage
 from ddb.engine.workspace import Workspace
 from ddb.learn.seeds import seed_of
 from ddb.pocket.datasets import oracle, read_scenes
 from ddb.pocket.miniatures import MINIATURES
 from ddb.records import OK
-from ddb.stage import Row, Stage, Tables, Worker
+from ddb.stage import Fixed, Row, Stage, Tables, Worker
 from ddb.stages.inpaint import split_id
 
 PRESETS = tuple(f"pocket-{world}" for world in MINIATURES)
@@ -61,45 +64,52 @@ def run_variant(base: Path, out: Path, config: RunConfig, shared: Sequence[str])
 def run_oracle(base: Path, out: Path, config: RunConfig) -> Path:
     """Like `run_variant`, but the renderer draws the counterfactuals."""
     take_over(base, out, ("erm",))
-    workspace = Workspace(out, pipeline.STAGES)
-    dataset = load_dataset(config.data, out / "cache")
-    stages = pipeline.build_stages(config, dataset, workspace)
-    stages["inpaint"] = _rendered(stages["inpaint"], dataset.root, config)
-    progress = open_progress(sys.stderr)
-    for name in pipeline.STAGES:
-        run_stage(workspace, stages[name], progress)
+    dataset, progress = load_dataset(config.data, out / "cache"), open_progress(sys.stderr)
+
+    def change(stages: list[Stage]) -> list[Stage]:
+        return [_rendered(stage, dataset, config) if stage.name == "inpaint" else stage for stage in stages]
+
+    with journal.locked(out):
+        workspace = Workspace(out, pipeline.STAGES)
+        setup = pipeline.set_up(config, dataset, workspace, progress, change)
+        workspace.settle(setup.stages)
+        pipeline.run_stages(workspace, pipeline.STAGES, setup, config.prune.max_rounds)
     shutil.copyfile(workspace.folder("evaluate") / "metrics.json", out / "metrics.json")
     return out
 
 
-def _rendered(stage: Stage, root: Path, config: RunConfig) -> Stage:
+def _rendered(stage: Stage, dataset: Dataset, config: RunConfig) -> Stage:
     """The inpaint stage with the renderer in the generator's place."""
-    scenes, plans = read_scenes(root), MINIATURES[config.data.pocket.world].plans
+    scenes, plans = read_scenes(dataset.root), MINIATURES[config.data.pocket.world].plans
 
     def row(name: str) -> Row:
         source, to_label, variant = split_id(name)
         item_seed = seed_of(config.seed, source, to_label, variant)
         image = oracle(scenes[source], plans[to_label], item_seed).image
-        changed = (image != read_image(root, source)).any(axis=2)
+        original = read_image(dataset.root, source)
+        box, patch = patch_of(original, image, (image != original).any(axis=2))
         return {
             "id": name,
             "source_id": source,
+            "source_sha256": dataset.sha256(source),
             "from_label": 1 - to_label,
             "to_label": to_label,
             "variant": variant,
             "seed": item_seed,
-            "image": png_bytes(image),
-            "changed": mask_png(changed),
+            "box": list(box),
+            "height": original.shape[0],
+            "width": original.shape[1],
+            "patch": patch,
             "prompt": "",
             "model": "renderer",
             "status": OK,
             "error": "",
         }
 
-    def open_worker(tables: Tables, folder: Path) -> Worker:
-        return lambda ids: [row(name) for name in ids]
+    def open_worker(models: Models, tables: Tables, folder: Path, fixed: Fixed) -> Worker:
+        return lambda batch: [row(name) for name in batch if name is not None]
 
-    return replace(stage, open=open_worker, settings={**stage.settings, "generator": "renderer"})
+    return replace(stage, open=open_worker, content={**stage.content, "generator": "renderer"})
 
 
 def _masks(run: Path) -> Path:

@@ -29,7 +29,7 @@ from ddb.backends import Detected
 from ddb.backends.segmenters.grounding_dino import open_grounding_dino
 from ddb.config import GroundedSamConfig
 from ddb.context import Models
-from ddb.engine.workspace import Workspace
+from ddb.engine import journal
 
 GIGA = 1e9
 RUN = """
@@ -94,7 +94,7 @@ def _check(name: str, plan: Plan, folder: Path) -> None:
     assert state["finished"] and not any(stage["errors"] for stage in state["stages"]), state
     painted = state["stages"][3]["statuses"].get("ok", 0)
     assert painted, "no counterfactual was painted"
-    for event in Workspace(folder / "run", ()).events():
+    for event in journal.events(folder / "run"):
         if event["event"] == "finished":
             print(f"| {name} | grounding-dino-tiny, {plan.mask_model} | {event['stage']} | {event['seconds']:.0f} |")
     print(f"| {name} | | all: {painted} painted, peak {peak:.1f} GB | {seconds:.0f} of processor time |", flush=True)

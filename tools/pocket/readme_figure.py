@@ -13,7 +13,8 @@ import matplotlib
 import numpy as np
 from sheets import as_image, sheet
 
-from ddb.data.images import read_image, read_mask, read_png
+from ddb.data.images import read_image, read_png
+from ddb.data.patches import rebuild
 from ddb.engine.workspace import Workspace
 
 PER_DIRECTION = 6
@@ -25,7 +26,10 @@ def columns(run: Path) -> list[list[np.ndarray]]:
     workspace = Workspace.at(run)
     root = Path(json.loads((run / "dataset.json").read_text())["root"])
     kept = {row["id"] for row in workspace.table("prune").to_pylist() if row["keep"]}
-    maps = {row["id"]: row["attribution"] for row in workspace.table("score").to_pylist() if row["attribution"]}
+    scored = workspace.table("score", ["id"])["id"].to_pylist()
+    maps = {
+        name: png for name, png in zip(scored, workspace.payload("score", "attribution", scored), strict=True) if png
+    }
     candidates = [row for row in workspace.table("inpaint").to_pylist() if row["id"] in kept and row["id"] in maps]
     colours = matplotlib.colormaps["inferno"]
     found = []
@@ -34,7 +38,9 @@ def columns(run: Path) -> list[list[np.ndarray]]:
         for row in own[:PER_DIRECTION]:
             heat = colours(read_png(maps[row["id"]])[..., 0] / 255)[..., :3] * 255
             source = read_image(root, row["source_id"], 50)
-            found.append([source, as_image(read_mask(row["changed"])), read_png(row["image"]), heat.astype(np.uint8)])
+            patch = next(iter(workspace.payload("inpaint", "patch", [row["id"]])))
+            image, changed = rebuild(source, row["box"], patch)
+            found.append([source, as_image(changed), image, heat.astype(np.uint8)])
     return found
 
 
