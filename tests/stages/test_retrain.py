@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from ddb.backends.classifiers.timm_classifier import load_classifier
-from ddb.config import RetrainConfig
+from ddb.config import Augment, RetrainConfig
 from ddb.data.counterfactuals import held_out
 from ddb.errors import ConfigError
 from ddb.learn import fit
@@ -104,7 +104,8 @@ def test_only_kept_counterfactuals_are_learned_from_and_each_with_its_own_pixels
         return real(classifier, material, *rest)
 
     monkeypatch.setattr(retrain, "fit", spy)
-    run(ready, squares, SHORT.model_copy(update={"epochs": 1}), tiny_erm)
+    uncropped = Augment(scale=(1.0, 1.0))  # the squares that the classifier sees; crops have tests of their own
+    run(ready, squares, SHORT.model_copy(update={"epochs": 1, "augment": uncropped}), tiny_erm)
     images, candidates = rebuilt(ready, squares), ready.table("inpaint").to_pylist()
     kept = [row for n, row in enumerate(candidates) if n % 3]
     for label, term in enumerate(seen["terms"]):
