@@ -28,7 +28,8 @@ from ddb.backends import Found, Segmenter
 from ddb.backends.registry import open_segmenter
 from ddb.config import segment_config
 from ddb.context import Context, Models
-from ddb.data.images import read_image, read_mask, read_png
+from ddb.data.images import read_image, read_mask
+from ddb.data.patches import rebuild
 from ddb.data.table import Dataset
 from ddb.engine.workspace import Workspace
 from ddb.pocket import models
@@ -86,7 +87,12 @@ def counterfactual_figures(family: str, run: Path, segmenter: Segmenter, model: 
         if row["status"] == "ok"
     ]
     kept = {row["id"] for row in workspace.table("prune").to_pylist() if row["keep"]}
-    images = np.stack([read_png(row["image"]) for row in candidates])
+    patches = workspace.payload("inpaint", "patch", [row["id"] for row in candidates])
+    rebuilt = [
+        rebuild(read_image(root, row["source"], 50), row["box"], patch)
+        for row, patch in zip(candidates, patches, strict=True)
+    ]
+    images, regions = (np.stack(arrays) for arrays in zip(*rebuilt, strict=True))
     agrees = judge(model, images) == np.array([row["to_label"] for row in candidates])
     is_kept = np.array([row["id"] in kept for row in candidates])
     figures: Figures = {}
@@ -97,7 +103,7 @@ def counterfactual_figures(family: str, run: Path, segmenter: Segmenter, model: 
             float(agrees[direction & is_kept].mean()) if (direction & is_kept).any() else 0.0
         )
         figures[f"kept_share_to_{to_label}"] = float(is_kept[direction].mean())
-    figures["pixels_changed_outside_mask"] = float(_changed_outside(root, candidates, images))
+    figures["pixels_changed_outside_mask"] = float(_changed_outside(workspace, candidates, regions))
     return figures | realism_figures(family, segmenter, model, root, candidates, images)
 
 
@@ -109,12 +115,15 @@ def _sources(run: Path) -> tuple[Path, dict[str, str]]:
     return root if root.is_absolute() else run / root, names
 
 
-def _changed_outside(root: Path, candidates: list[dict], images: np.ndarray) -> int:
-    wrong = 0
-    for row, image in zip(candidates, images, strict=True):
-        source = read_image(root, row["source"], 50)
-        wrong += int((image != source)[~read_mask(row["changed"])].sum())
-    return wrong
+def _changed_outside(workspace: Workspace, candidates: list[dict], regions: np.ndarray) -> int:
+    """Pixels that changed outside of the regions that stage segment gave."""
+    order = {name: row for row, name in enumerate(workspace.table("segment", ["id"])["id"].to_pylist())}
+    sources = sorted({row["source_id"] for row in candidates}, key=order.__getitem__)
+    masks = dict(zip(sources, workspace.payload("segment", "mask", sources), strict=True))
+    return sum(
+        int((changed & ~read_mask(masks[row["source_id"]])).sum())
+        for row, changed in zip(candidates, regions, strict=True)
+    )
 
 
 def bars(family: str, figures: Figures) -> dict[str, bool]:
