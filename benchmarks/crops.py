@@ -21,14 +21,14 @@ from PIL import Image, ImageFilter
 
 from ddb.config import Augment
 from ddb.data.images import decode
-from ddb.data.picture_file import open_pictures, write_pictures
-from ddb.data.picture_store import for_crops
-from ddb.data.pixel_file import open_pixels, write_pixels
 from ddb.data.preprocessing import Preprocessing
-from ddb.learn.augment import RandomNumbers, draw_windows
+from ddb.data.stores.picture_file import open_pictures, write_pictures
+from ddb.data.stores.picture_store import for_crops
+from ddb.data.stores.pixel_file import open_pixels, write_pixels
 from ddb.learn.classifier import to_tensor
-from ddb.learn.crops import crops
-from ddb.learn.material import Images
+from ddb.learn.training.augment import RandomNumbers, draw_windows
+from ddb.learn.training.crops import crops
+from ddb.learn.training.material import Images
 
 HOW = Preprocessing(224, 1.0, "bicubic", (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
 BATCH = 32

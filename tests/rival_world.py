@@ -16,8 +16,8 @@ from ddb.config import Augment, FitConfig
 from ddb.data.preprocessing import Preprocessing
 from ddb.learn.classifier import Classifier
 from ddb.learn.device import Runtime
-from ddb.learn.fit import Images, Material, fit
 from ddb.learn.predict import logits
+from ddb.learn.training.fit import Images, Material, fit
 from ddb.rivals import Generated, Problem
 from squares import BOX, SIDE, pictures
 

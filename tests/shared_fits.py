@@ -15,7 +15,7 @@ from ddb.data.preprocessing import Preprocessing
 from ddb.learn import processes
 from ddb.learn.classifier import Classifier
 from ddb.learn.device import Runtime
-from ddb.learn.fit import Images, Material, Term, fit
+from ddb.learn.training.fit import Images, Material, Term, fit
 from ddb.rivals.group_dro import GroupDRO
 from ddb.rivals.lisa import LISASettings, selective
 

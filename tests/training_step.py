@@ -8,12 +8,12 @@ from collections.abc import Sequence
 import torch
 
 from ddb.config import FitConfig
-from ddb.learn.batches import Batch
 from ddb.learn.classifier import Classifier
 from ddb.learn.device import Runtime
 from ddb.learn.halving import BatchSize
-from ddb.learn.material import Material
-from ddb.learn.step import Training, put_gradients
+from ddb.learn.training.batches import Batch
+from ddb.learn.training.material import Material
+from ddb.learn.training.step import Training, put_gradients
 
 
 def step_loss(

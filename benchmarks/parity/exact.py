@@ -26,8 +26,8 @@ from benchmarks.parity.sample import D, N, Sample
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
 
-from ddb.learn.batches import mixed
-from ddb.learn.fit import Objective
+from ddb.learn.training.batches import mixed
+from ddb.learn.training.fit import Objective
 from ddb.rivals.afr import Weighted, afr_weights, descend
 from ddb.rivals.cvar_dro import CVaR
 from ddb.rivals.dfr_regression import Grouped, Regression, averaged_head

@@ -22,11 +22,11 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from ddb.learn import predict
-from ddb.learn.batches import passes
 from ddb.learn.classifier import Classifier
 from ddb.learn.device import open_accelerator
-from ddb.learn.fit import Material, fit
 from ddb.learn.seeds import seed_of
+from ddb.learn.training.batches import passes
+from ddb.learn.training.fit import Material, fit
 from ddb.rivals.group_dro import GroupDRO
 from ddb.rivals.resample import balanced
 

@@ -21,13 +21,13 @@ from ddb.backends.classifiers.timm_classifier import (
 )
 from ddb.bench.fits.trial import group_numbers
 from ddb.config import Augment, DataConfig, ErmConfig, FitConfig, PocketConfig
-from ddb.data.pixel_store import pixel_store
 from ddb.data.sources.load import load_dataset
+from ddb.data.stores.pixel_store import pixel_store
 from ddb.data.table import Dataset
 from ddb.learn import predict
 from ddb.learn.device import open_accelerator
-from ddb.learn.fit import Images, Material, fit
 from ddb.learn.seeds import seed_of
+from ddb.learn.training.fit import Images, Material, fit
 from ddb.learn.validation import lowest_accuracy
 from ddb.pocket.datasets import write_pocket
 from ddb.rivals import Problem

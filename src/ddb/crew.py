@@ -4,7 +4,7 @@
 
 A stage's batches are distributed in rounds, one batch per process. Their rows are gathered in the leader, which writes
 all files except those that a row refers to (tokens). Batches have the same borders as in one process, so the tables are
-identical. Training happens while a stage opens, in all processes together (`ddb.learn.parallel`).
+identical. Training happens while a stage opens, in all processes together (`ddb.learn.training.parallel`).
 """
 
 from __future__ import annotations

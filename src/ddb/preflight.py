@@ -18,8 +18,8 @@ from ddb.backends.registry import tokens_identity
 from ddb.config import DataConfig, PocketConfig, RunConfig
 from ddb.config.faults import faults_message, tree_faults
 from ddb.config.load import read_tree
+from ddb.data.inspection.summary import summary
 from ddb.data.sources.load import load_dataset
-from ddb.data.summary import summary
 from ddb.data.table import Dataset
 from ddb.errors import ConfigError, DDBError
 from ddb.learn.device import open_accelerator

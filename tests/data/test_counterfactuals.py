@@ -18,11 +18,11 @@ from PIL import Image
 
 from ddb.config import DataConfig
 from ddb.data import counterfactuals as module
-from ddb.data import input_file
 from ddb.data.counterfactuals import Counterfactuals, held_out
 from ddb.data.images import Mask, Pixels, png_bytes
 from ddb.data.patches import apply_patch, changed_by, patch_of
 from ddb.data.sources.load import load_dataset
+from ddb.data.stores import input_file
 from ddb.data.table import Dataset
 from ddb.errors import DataError
 from made_counterfactuals import FakeTables, Made, made

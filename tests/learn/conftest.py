@@ -12,7 +12,7 @@ from torch import nn
 from ddb.data.preprocessing import Preprocessing
 from ddb.learn.classifier import Classifier
 from ddb.learn.device import Runtime
-from ddb.learn.fit import Images
+from ddb.learn.training.fit import Images
 
 SIDE = 16
 

@@ -11,10 +11,10 @@ import torch.nn.functional as F
 
 from ddb.config import FitConfig
 from ddb.data.preprocessing import Preprocessing
-from ddb.learn import fit as fitting
-from ddb.learn.batches import Batch
 from ddb.learn.classifier import to_tensor
-from ddb.learn.fit import Images, Material
+from ddb.learn.training import fit as fitting
+from ddb.learn.training.batches import Batch
+from ddb.learn.training.fit import Images, Material
 from ddb.rivals import RIVALS, dac, fit_rival
 from ddb.rivals.dac import Composer, DacSettings
 from ddb.rivals.joined import joined

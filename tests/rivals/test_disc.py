@@ -14,10 +14,10 @@ from ddb.backends.classifiers.timm_classifier import Card, LoadedClassifier
 from ddb.config import Augment, FitConfig
 from ddb.data.preprocessing import Preprocessing
 from ddb.errors import ConfigError
-from ddb.learn import fit as fitting
 from ddb.learn.classifier import Classifier
-from ddb.learn.fit import Images
 from ddb.learn.predict import logits
+from ddb.learn.training import fit as fitting
+from ddb.learn.training.fit import Images
 from ddb.rivals import RIVALS, Problem, fit_rival
 from ddb.rivals.disc import Curer, DiscSettings
 from rival_world import CPU

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from ddb.learn.fit import Images
+from ddb.learn.training.fit import Images
 from ddb.rivals import RIVALS, Fitted, Generated, ffr, fit_rival
 from ddb.rivals.ffr import synthetic_set
 from rival_world import start

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from ddb.learn.fit import Material, fit
 from ddb.learn.predict import logits
 from ddb.learn.seeds import seed_of
+from ddb.learn.training.fit import Material, fit
 from ddb.rivals import RIVALS, Fitted, fit_rival, jtt
 from ddb.rivals.jtt import JTTSettings, Recorder, balancing_copies, every_row, find_errors, grown
 from rival_world import CPU, start

@@ -9,7 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from ddb.learn.batches import Batch, losses
+from ddb.learn.training.batches import Batch, losses
 from ddb.rivals import RIVALS, fit_rival
 from ddb.rivals.lff import Both, LfFSettings, RelativeDifficulty, fit_lff
 from rival_world import CPU, build, start

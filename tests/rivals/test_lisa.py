@@ -8,7 +8,7 @@ import torch
 from scipy import stats
 
 from ddb.errors import ConfigError
-from ddb.learn.batches import mixed
+from ddb.learn.training.batches import mixed
 from ddb.rivals import RIVALS, fit_rival
 from ddb.rivals.lisa import LISASettings, cutmix_pair, group_pairs, merged, mixup_pair, random_box, selective
 

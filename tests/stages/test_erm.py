@@ -11,7 +11,7 @@ import torch
 from ddb.backends.classifiers.timm_classifier import load_classifier, save_classifier
 from ddb.data.images import read_image
 from ddb.errors import ConfigError
-from ddb.learn import fit
+from ddb.learn.training import fit
 from ddb.stages import erm
 
 

@@ -11,7 +11,7 @@ from ddb.backends.classifiers.timm_classifier import load_classifier
 from ddb.config import Augment, RetrainConfig
 from ddb.data.counterfactuals import held_out
 from ddb.errors import ConfigError
-from ddb.learn import fit
+from ddb.learn.training import fit
 from ddb.stages import erm, retrain
 
 SHORT = RetrainConfig(epochs=2, batch_size=16, lr=0.02, generated_batch=4)

@@ -11,7 +11,7 @@ import numpy as np
 
 from ddb.backends.classifiers.timm_classifier import LoadedClassifier
 from ddb.bench.fits.trial import PREDICT_BATCH, Trial
-from ddb.data.pixel_store import pixel_store
+from ddb.data.stores.pixel_store import pixel_store
 from ddb.learn import metrics, predict
 from ddb.records import Group
 

@@ -95,8 +95,8 @@ def data_inspect(
     from dataclasses import asdict
 
     from ddb.config.load import data_config
-    from ddb.data.inspection import inspect_data
-    from ddb.data.inspection_words import in_words
+    from ddb.data.inspection.inspect import inspect_data
+    from ddb.data.inspection.words import in_words
 
     config = data_config(root=folder, source=source, target=target, attribute=attribute)
     found = inspect_data(config, say=say)

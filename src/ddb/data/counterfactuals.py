@@ -21,10 +21,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ddb.data.images import Mask, Pixels, decode, resolve_inside
-from ddb.data.input_file import open_input, write_input
 from ddb.data.patches import changed_by, rebuild
-from ddb.data.picture_file import Pictures
-from ddb.data.picture_store import for_crops, kept_pictures
+from ddb.data.stores.input_file import open_input, write_input
+from ddb.data.stores.picture_file import Pictures
+from ddb.data.stores.picture_store import for_crops, kept_pictures
 from ddb.data.table import Dataset
 from ddb.errors import DataError
 from ddb.records import OK

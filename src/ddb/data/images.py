@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import ExifTags, Image, UnidentifiedImageError
 
-from ddb.data.encoded import orientation, without_metadata
+from ddb.data.reading.encoded import orientation, without_metadata
 from ddb.errors import DataError
 
 Pixels = npt.NDArray[np.uint8]

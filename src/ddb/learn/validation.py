@@ -13,8 +13,8 @@ from ddb.errors import ConfigError
 from ddb.learn.classifier import Classifier, Pixels
 from ddb.learn.device import Runtime
 from ddb.learn.finite import require_finite
-from ddb.learn.fit import Figures
 from ddb.learn.predict import logits
+from ddb.learn.training.fit import Figures
 
 
 @dataclass(frozen=True)

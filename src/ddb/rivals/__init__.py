@@ -21,7 +21,7 @@ from ddb.config import FitConfig
 from ddb.errors import ConfigError
 from ddb.learn.classifier import Classifier
 from ddb.learn.device import Runtime
-from ddb.learn.fit import Figures, Images
+from ddb.learn.training.fit import Figures, Images
 from ddb.learn.validation import Held, validator
 
 Groups = npt.NDArray[np.int64]
@@ -75,7 +75,7 @@ class Problem:
         return parts
 
     def validate(self) -> Callable[[Classifier], Figures] | None:
-        """The function that `learn.fit` calls after each epoch; None for the rule "last"."""
+        """The function that `learn.training.fit` calls after each epoch; None for the rule "last"."""
         return validator(self.selection, self.held(), self.runtime, self.batch)
 
 

@@ -20,9 +20,9 @@ import numpy.typing as npt
 from pydantic import Field
 
 from ddb.backends.classifiers.timm_classifier import LoadedClassifier
-from ddb.learn.batches import passes
-from ddb.learn.fit import Material
 from ddb.learn.predict import Floats, cross_entropy, softmax
+from ddb.learn.training.batches import passes
+from ddb.learn.training.fit import Material
 from ddb.rivals import Fitted, Problem, Rival, Settings
 from ddb.rivals.head import Doubles, Head, head_of, put_head
 from ddb.rivals.last_layer import features_of, head_figures, key

@@ -10,8 +10,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from ddb.learn.batches import Rows
-from ddb.learn.fit import Material
+from ddb.learn.training.batches import Rows
+from ddb.learn.training.fit import Material
 from ddb.rivals import Fitted, Problem, Rival, TrainingSettings
 from ddb.rivals.training import train
 
@@ -23,7 +23,7 @@ class CVaRSettings(TrainingSettings):
 
 
 class CVaR:
-    """The objective (`learn.material.Objective`); it has no state."""
+    """The objective (`learn.training.material.Objective`); it has no state."""
 
     def __init__(self, alpha: float) -> None:
         self.alpha = alpha

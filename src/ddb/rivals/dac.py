@@ -28,11 +28,11 @@ from torch import Tensor, nn
 
 from ddb.config import Augment, FitConfig
 from ddb.learn import processes
-from ddb.learn.batches import Batch, passes
 from ddb.learn.classifier import Classifier, Pixels
-from ddb.learn.fit import Images, Material
 from ddb.learn.predict import cross_entropy
 from ddb.learn.seeds import seed_of
+from ddb.learn.training.batches import Batch, passes
+from ddb.learn.training.fit import Images, Material
 from ddb.rivals import Fitted, Problem, Rival, Settings
 from ddb.rivals.dac_masks import adaptive_masks
 from ddb.rivals.head import head_of

@@ -26,8 +26,8 @@ import numpy.typing as npt
 from pydantic import Field
 from sklearn.preprocessing import StandardScaler
 
-from ddb.learn.fit import Figures
 from ddb.learn.seeds import seed_of
+from ddb.learn.training.fit import Figures
 from ddb.learn.validation import lowest_accuracy
 from ddb.rivals import Fitted, Problem, Rival, Settings
 from ddb.rivals.dfr_regression import Grouped, Regression, averaged_head, balanced_rows, search

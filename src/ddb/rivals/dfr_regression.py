@@ -14,8 +14,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from ddb.errors import DataError
-from ddb.learn.material import Figures
 from ddb.learn.predict import Floats
+from ddb.learn.training.material import Figures
 from ddb.rivals.head import Head, average, unscaled
 
 Rows = npt.NDArray[np.int64]

@@ -30,12 +30,12 @@ from pydantic import Field
 
 from ddb.backends.classifiers.timm_classifier import LoadedClassifier
 from ddb.errors import ConfigError
-from ddb.learn.batches import Batch, numpy_generator, passes
 from ddb.learn.classifier import Classifier, Pixels
 from ddb.learn.device import Runtime
-from ddb.learn.fit import Images, Material
 from ddb.learn.predict import Floats, features
 from ddb.learn.seeds import seed_of
+from ddb.learn.training.batches import Batch, numpy_generator, passes
+from ddb.learn.training.fit import Images, Material
 from ddb.rivals import Fitted, Problem, Rival, TrainingSettings
 from ddb.rivals.concept_images import read_concepts
 from ddb.rivals.disc_concepts import (

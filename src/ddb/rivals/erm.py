@@ -7,7 +7,7 @@ decay and a lower learning rate.
 
 from __future__ import annotations
 
-from ddb.learn.fit import Material
+from ddb.learn.training.fit import Material
 from ddb.rivals import Fitted, Problem, Rival, TrainingSettings
 from ddb.rivals.training import train
 

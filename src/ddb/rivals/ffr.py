@@ -19,7 +19,7 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
-from ddb.learn.fit import Images, Material
+from ddb.learn.training.fit import Images, Material
 from ddb.rivals import Fitted, Generated, Groups, Problem, Rival, TrainingSettings
 from ddb.rivals.joined import chosen_images, joined_images
 from ddb.rivals.resample import balanced

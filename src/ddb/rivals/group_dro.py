@@ -16,8 +16,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from ddb.learn.batches import Rows
-from ddb.learn.fit import Material
+from ddb.learn.training.batches import Rows
+from ddb.learn.training.fit import Material
 from ddb.rivals import Fitted, Groups, Problem, Rival, TrainingSettings
 from ddb.rivals.resample import balanced
 from ddb.rivals.training import known, train

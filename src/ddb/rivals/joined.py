@@ -9,9 +9,9 @@ from typing import cast
 import numpy as np
 import numpy.typing as npt
 
-from ddb.data.picture_file import Pictures
+from ddb.data.stores.picture_file import Pictures
 from ddb.learn.classifier import Pixels
-from ddb.learn.material import Images
+from ddb.learn.training.material import Images
 
 
 class Joined:

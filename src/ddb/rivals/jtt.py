@@ -24,9 +24,9 @@ from pydantic import Field
 from torch import Tensor
 
 from ddb.config import FitConfig
-from ddb.learn.batches import Plan, Rows, passes
-from ddb.learn.fit import Material
 from ddb.learn.predict import logits as predicted_logits
+from ddb.learn.training.batches import Plan, Rows, passes
+from ddb.learn.training.fit import Material
 from ddb.rivals import Fitted, Problem, Rival, TrainingSettings
 from ddb.rivals.training import train
 

@@ -12,11 +12,11 @@ from pydantic import BaseModel
 from safetensors.numpy import load_file
 
 from ddb.learn import predict, processes
-from ddb.learn.checkpoint import save_tensors
 from ddb.learn.classifier import Classifier
-from ddb.learn.fit import Figures
 from ddb.learn.predict import Floats
 from ddb.learn.seeds import seed_of
+from ddb.learn.training.checkpoint import save_tensors
+from ddb.learn.training.fit import Figures
 from ddb.learn.validation import Held, lowest_accuracy
 from ddb.rivals import Problem
 from ddb.rivals.head import Head

@@ -18,10 +18,10 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from ddb.learn.batches import Rows
 from ddb.learn.classifier import Classifier
-from ddb.learn.fit import Figures, Material
 from ddb.learn.seeds import seed_of
+from ddb.learn.training.batches import Rows
+from ddb.learn.training.fit import Figures, Material
 from ddb.rivals import Fitted, Problem, Rival, TrainingSettings
 from ddb.rivals.training import train
 

@@ -22,8 +22,8 @@ import torch
 from pydantic import Field
 
 from ddb.errors import ConfigError
-from ddb.learn.batches import Batch, Plan, Rows, numpy_generator, rounds
-from ddb.learn.fit import Material
+from ddb.learn.training.batches import Batch, Plan, Rows, numpy_generator, rounds
+from ddb.learn.training.fit import Material
 from ddb.rivals import Fitted, Problem, Rival, TrainingSettings
 from ddb.rivals.training import known, train
 

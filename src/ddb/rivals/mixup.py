@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from pydantic import Field
 
-from ddb.learn.batches import Batch, Plan, numpy_generator, passes
-from ddb.learn.fit import Material
+from ddb.learn.training.batches import Batch, Plan, numpy_generator, passes
+from ddb.learn.training.fit import Material
 from ddb.rivals import Fitted, Problem, Rival, TrainingSettings
 from ddb.rivals.training import train
 

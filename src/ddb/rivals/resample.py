@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from ddb.learn.batches import Plan, drawn
-from ddb.learn.fit import Material
+from ddb.learn.training.batches import Plan, drawn
+from ddb.learn.training.fit import Material
 from ddb.rivals import Fitted, Groups, Problem, Rival, TrainingSettings
 from ddb.rivals.training import known, train
 

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from ddb.learn.fit import Material
+from ddb.learn.training.fit import Material
 from ddb.rivals import Fitted, Groups, Problem, Rival, TrainingSettings
 from ddb.rivals.training import known, train
 

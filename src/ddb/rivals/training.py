@@ -1,4 +1,4 @@
-"""Training of a rival: one call of `learn.fit` per phase."""
+"""Training of a rival: one call of `learn.training.fit` per phase."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 from ddb.backends.classifiers.timm_classifier import LoadedClassifier
 from ddb.config import FitConfig
-from ddb.learn.fit import Material, fit
 from ddb.learn.seeds import seed_of
+from ddb.learn.training.fit import Material, fit
 from ddb.rivals import Fitted, Groups, Problem
 
 

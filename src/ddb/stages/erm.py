@@ -23,12 +23,12 @@ from ddb.backends.classifiers.timm_classifier import (
 )
 from ddb.config import ErmConfig
 from ddb.context import Context, Models
-from ddb.data.pixel_store import pixel_store
+from ddb.data.stores.pixel_store import pixel_store
 from ddb.learn import predict, processes
 from ddb.learn.device import Runtime, open_accelerator
-from ddb.learn.fit import CHECKPOINT, RANKING, Material, fit, write_history
-from ddb.learn.material import training_images
 from ddb.learn.seeds import seed_of
+from ddb.learn.training.fit import CHECKPOINT, RANKING, Material, fit, write_history
+from ddb.learn.training.material import training_images
 from ddb.learn.validation import group_cells, holdout, validator
 from ddb.records import OK, PREDICTIONS
 from ddb.stage import Batch, Fixed, Row, Stage, Tables, Worker

@@ -25,9 +25,9 @@ from ddb.config import DataConfig, EvaluateConfig
 from ddb.context import Context, Models
 from ddb.data.counterfactuals import Counterfactuals, Rebuilt, Rows
 from ddb.data.images import Pixels, read_mask
-from ddb.data.pixel_store import pixel_store
 from ddb.data.preprocessing import Preprocessing
 from ddb.data.sources.load import load_in_distribution
+from ddb.data.stores.pixel_store import pixel_store
 from ddb.data.table import Dataset
 from ddb.learn import leak, metrics, predict
 from ddb.learn.device import Runtime, open_accelerator

@@ -25,14 +25,14 @@ from ddb.config import ErmConfig, RetrainConfig
 from ddb.context import Context, Models
 from ddb.data.counterfactuals import Counterfactuals, Rows
 from ddb.data.images import Mask, Pixels
-from ddb.data.pixel_store import pixel_store
 from ddb.data.preprocessing import Preprocessing
+from ddb.data.stores.pixel_store import pixel_store
 from ddb.learn import processes
 from ddb.learn.device import Runtime, open_accelerator
-from ddb.learn.fit import CHECKPOINT, Images, Material, Term, fit, read_history, write_history
-from ddb.learn.material import crops, training_images
 from ddb.learn.seeds import seed_of
 from ddb.learn.selection import loss_weights
+from ddb.learn.training.fit import CHECKPOINT, Images, Material, Term, fit, read_history, write_history
+from ddb.learn.training.material import crops, training_images
 from ddb.learn.validation import Held, group_cells, holdout, validator
 from ddb.records import FITS, OK
 from ddb.stage import Fixed, Need, Row, Stage, Tables, Worker

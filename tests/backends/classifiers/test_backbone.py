@@ -23,7 +23,7 @@ from ddb.backends.classifiers.timm_classifier import (
 )
 from ddb.config import ErmConfig
 from ddb.errors import ModelError
-from ddb.learn.fit import Images, Material, fit
+from ddb.learn.training.fit import Images, Material, fit
 
 CLASSES = ("a", "b")
 

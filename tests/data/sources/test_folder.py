@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from ddb.config import DataConfig
+from ddb.data.sources.layout.recognise import recognise
 from ddb.data.sources.load import load_dataset
-from ddb.data.sources.recognise import recognise
 from ddb.errors import DataError
 
 Draw = Callable[..., Path]

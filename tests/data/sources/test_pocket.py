@@ -8,8 +8,8 @@ import pytest
 
 from ddb.backends.segmenters.given_masks import open_given_masks, survey
 from ddb.config import DataConfig
-from ddb.data.inspection import inspect_data
-from ddb.data.inspection_words import in_words
+from ddb.data.inspection.inspect import inspect_data
+from ddb.data.inspection.words import in_words
 from ddb.data.sources.load import load_dataset, load_in_distribution
 from ddb.data.table import Dataset
 from ddb.errors import DataError

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ddb.data.sources.listing import Entry
+from ddb.data.sources.layout.listing import Entry
 from ddb.data.sources.published_counts import PUBLISHED, compare
 
 

@@ -39,8 +39,8 @@ from ddb.backends.weights import parse_weights
 from ddb.config import ErmConfig
 from ddb.data.preprocessing import Preprocessing
 from ddb.errors import ModelError
-from ddb.learn.checkpoint import save_tensors
 from ddb.learn.classifier import Classifier
+from ddb.learn.training.checkpoint import save_tensors
 from ddb.pocket.models import backbone_folder
 
 CARD = "classifier.json"

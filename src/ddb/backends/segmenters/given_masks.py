@@ -15,8 +15,8 @@ import numpy as np
 from ddb.backends import Failed, Found, Image, Mask
 from ddb.backends.segmenters.coco_masks import read_coco
 from ddb.backends.segmenters.mask_folder import MaskFolder
-from ddb.data.file_kinds import what_is
 from ddb.data.images import resolve_inside, upright_size
+from ddb.data.reading.file_kinds import what_is
 from ddb.errors import DataError
 
 LISTED = 5

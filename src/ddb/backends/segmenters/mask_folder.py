@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from ddb.backends import Mask
 from ddb.backends.content import file_hash
 from ddb.data.images import resolve_inside
-from ddb.data.mask_image import decode_mask
+from ddb.data.reading.mask_image import decode_mask
 from ddb.errors import DataError
 
 _OTHERS = (".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".npy", ".npz", ".mat", ".pt", ".pth")

@@ -13,7 +13,7 @@ from ddb.bench.fits.trial import Trial
 from ddb.bench.options import DDB, Options
 from ddb.config import RunConfig
 from ddb.errors import ConfigError
-from ddb.learn.fit import Images
+from ddb.learn.training.fit import Images
 from ddb.rivals import RIVALS, Generated, Settings, visible
 
 

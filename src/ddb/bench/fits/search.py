@@ -22,7 +22,7 @@ from ddb.bench.options import DDB
 from ddb.engine.progress import Progress
 from ddb.engine.workspace import Workspace
 from ddb.errors import StageFailed
-from ddb.learn.fit import Figures
+from ddb.learn.training.fit import Figures
 from ddb.pipeline import STAGES
 from ddb.rivals import RIVALS, Settings, TrainingSettings, fit_rival
 

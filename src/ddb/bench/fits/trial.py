@@ -31,9 +31,9 @@ from ddb.engine.progress import Progress
 from ddb.engine.workspace import Workspace
 from ddb.learn.classifier import Pixels
 from ddb.learn.device import Runtime, open_accelerator
-from ddb.learn.fit import Images
-from ddb.learn.material import crops, training_images
 from ddb.learn.seeds import seed_of
+from ddb.learn.training.fit import Images
+from ddb.learn.training.material import crops, training_images
 from ddb.learn.validation import Held
 from ddb.rivals import Generated, Groups, Problem
 

@@ -25,8 +25,8 @@ from ddb.engine import files
 from ddb.errors import ConfigError
 from ddb.learn.classifier import Pixels
 from ddb.learn.device import Runtime
-from ddb.learn.fit import CHECKPOINT, Images, Material, fit
 from ddb.learn.predict import logits
+from ddb.learn.training.fit import CHECKPOINT, Images, Material, fit
 from ddb.pocket.miniatures import MINIATURES
 from ddb.pocket.world import FAMILIES, render, sample_scene
 

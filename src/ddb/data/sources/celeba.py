@@ -14,8 +14,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ddb.data.locate import located
-from ddb.data.sources.listing import Entry, Listing, existing_folder
+from ddb.data.sources.layout.listing import Entry, Listing, existing_folder
+from ddb.data.sources.layout.locate import located
 from ddb.data.sources.metadata_file import MetadataRow, column_names, read_metadata
 from ddb.errors import DataError
 

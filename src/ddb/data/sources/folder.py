@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ddb.data.images import SUFFIXES
-from ddb.data.sources.listing import Entry, Listing, existing_folder
-from ddb.data.sources.split_names import USUAL, split_named
-from ddb.data.sources.tree import Tree, read_tree
+from ddb.data.sources.layout.listing import Entry, Listing, existing_folder
+from ddb.data.sources.layout.split_names import USUAL, split_named
+from ddb.data.sources.layout.tree import Tree, read_tree
 from ddb.data.table import Quarantined
 
 _TABLES = (".csv", ".tsv", ".parquet", ".json", ".jsonl", ".xlsx", ".txt")

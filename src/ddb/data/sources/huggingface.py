@@ -16,12 +16,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from ddb.data.cache_folder import user_cache
+from ddb.data.reading.cache_folder import user_cache
 from ddb.data.sources.hub.columns import UNLABELLED, Columns, choose, listing_of, names_of, text_of
 from ddb.data.sources.hub.imagefolder import METADATA, list_imagefolder, metadata_files
 from ddb.data.sources.hub.shards import PARQUET, Shard, find_shards, read_columns, read_rows
-from ddb.data.sources.listing import Entry, Listing, existing_folder, named
-from ddb.data.sources.split_names import USUAL
+from ddb.data.sources.layout.listing import Entry, Listing, existing_folder, named
+from ddb.data.sources.layout.split_names import USUAL
 from ddb.errors import DataError
 
 

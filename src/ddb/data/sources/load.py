@@ -14,21 +14,21 @@ from pathlib import Path, PurePosixPath
 import pyarrow as pa
 
 from ddb.config import DataConfig
-from ddb.data.files import Checked, check_files
 from ddb.data.images import resolve_inside
+from ddb.data.inspection.summary import set_aside
+from ddb.data.reading.files import Checked, check_files
 from ddb.data.sources.celeba import list_celeba
 from ddb.data.sources.folder import list_folder
 from ddb.data.sources.huggingface import list_huggingface
-from ddb.data.sources.listing import Entry, Listing, data_error, named
+from ddb.data.sources.layout.listing import Entry, Listing, data_error, named
+from ddb.data.sources.layout.recognise import recognise
+from ddb.data.sources.layout.splits import make_splits
 from ddb.data.sources.metadata import list_metadata
 from ddb.data.sources.metashift import list_metashift
 from ddb.data.sources.pocket import list_in_distribution, list_pocket
 from ddb.data.sources.published_counts import compare
-from ddb.data.sources.recognise import recognise
 from ddb.data.sources.table import list_table
 from ddb.data.sources.waterbirds import list_waterbirds
-from ddb.data.splits import make_splits
-from ddb.data.summary import set_aside
 from ddb.data.table import Dataset, Quarantined, fingerprint
 from ddb.errors import DataError
 from ddb.pocket.datasets import SCENES

@@ -13,10 +13,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ddb.data.locate import located
-from ddb.data.sources.listing import Entry, Listing, named
+from ddb.data.sources.layout.listing import Entry, Listing, named
+from ddb.data.sources.layout.locate import located
+from ddb.data.sources.layout.split_names import UnknownSplits
 from ddb.data.sources.metadata_file import column_names, read_metadata
-from ddb.data.sources.split_names import UnknownSplits
 from ddb.errors import DataError
 
 IMAGES = ("img_filename", "filename", "file_name", "image_path", "path", "image", "image_id")

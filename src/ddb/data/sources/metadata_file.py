@@ -11,7 +11,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ddb.data.file_kinds import what_is
+from ddb.data.reading.file_kinds import what_is
 from ddb.errors import DataError
 
 PARQUET = (".parquet", ".pq")

@@ -21,7 +21,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ddb.data.sources.folder import list_folder
-from ddb.data.sources.listing import Entry, Listing, existing_folder
+from ddb.data.sources.layout.listing import Entry, Listing, existing_folder
 from ddb.data.sources.restricted_unpickler import read_plain_pickle
 from ddb.data.table import Quarantined
 from ddb.errors import DataError

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from ddb import pocket
 from ddb.config import PocketConfig
-from ddb.data.cache_folder import user_cache
+from ddb.data.reading.cache_folder import user_cache
 from ddb.data.sources.celeba import list_celeba
-from ddb.data.sources.listing import Listing
+from ddb.data.sources.layout.listing import Listing
 from ddb.data.sources.metashift import list_metashift
 from ddb.data.sources.waterbirds import list_waterbirds
 from ddb.pocket import datasets

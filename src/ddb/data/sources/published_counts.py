@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from ddb.data.sources.listing import Entry
+from ddb.data.sources.layout.listing import Entry
 from ddb.records import SPLITS
 
 Cell = tuple[str, str]

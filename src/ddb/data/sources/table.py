@@ -5,11 +5,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ddb.data.locate import located
 from ddb.data.sources.hub.shards import read_columns
-from ddb.data.sources.listing import Entry, Listing
+from ddb.data.sources.layout.listing import Entry, Listing
+from ddb.data.sources.layout.locate import located
+from ddb.data.sources.layout.split_names import USUAL, UnknownSplits
 from ddb.data.sources.metadata_file import PARQUET, column_names, read_metadata
-from ddb.data.sources.split_names import USUAL, UnknownSplits
 from ddb.errors import DataError
 
 

@@ -5,8 +5,8 @@ Other columns are ignored. Group counts are compared with the published copy's (
 
 from __future__ import annotations
 
-from ddb.data.locate import located
-from ddb.data.sources.listing import Entry, Listing, existing_folder
+from ddb.data.sources.layout.listing import Entry, Listing, existing_folder
+from ddb.data.sources.layout.locate import located
 from ddb.data.sources.metadata_file import MetadataRow, read_metadata
 from ddb.errors import DataError
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ddb.data.sources.hub.shards import Column
-from ddb.data.sources.listing import Entry, Listing
+from ddb.data.sources.layout.listing import Entry, Listing
 from ddb.errors import DataError
 
 TARGETS = ("label", "labels", "y", "class", "fine_label")

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from ddb.data.sources.split_names import split_in_path
+from ddb.data.sources.layout.split_names import split_in_path
 from ddb.errors import DataError
 
 

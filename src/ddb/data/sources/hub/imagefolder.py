@@ -11,9 +11,9 @@ from pathlib import Path
 
 from ddb.data.sources.hub.columns import choose, listing_of, names_of, text_of
 from ddb.data.sources.hub.shards import Column, read_columns
-from ddb.data.sources.listing import Entry, Listing
+from ddb.data.sources.layout.listing import Entry, Listing
+from ddb.data.sources.layout.split_names import UnknownSplits, split_named, splits_of_paths
 from ddb.data.sources.metadata_file import MetadataRow, column_names, read_metadata
-from ddb.data.sources.split_names import UnknownSplits, split_named, splits_of_paths
 
 METADATA = ("metadata.parquet", "metadata.jsonl", "metadata.csv")
 _NOWHERE = "nowhere"

@@ -20,8 +20,8 @@ import pyarrow.parquet as pq
 
 from ddb.data.images import resolve_inside
 from ddb.data.sources.hub.configurations import check_one_configuration
-from ddb.data.sources.split_names import split_in_path
-from ddb.data.sources.tree import is_run_folder
+from ddb.data.sources.layout.split_names import split_in_path
+from ddb.data.sources.layout.tree import is_run_folder
 from ddb.errors import DataError
 
 BATCH = 32

@@ -1,0 +1,6 @@
+"""The only training loop.
+
+fit.py         READ FIRST: epochs, checkpoints, the kept epoch; step.py: one step of it
+material.py    what a fit learns from; batches.py: which rows make up a step; augment.py
+checkpoint.py  state of a fit on disk; parallel.py: several processes share a batch
+"""
