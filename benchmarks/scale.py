@@ -3,11 +3,11 @@
     python benchmarks/scale.py --candidates 120000 --size 178x218 --out /tmp/celeba
     python benchmarks/scale.py --candidates 500 --size 4000x3000 --out /tmp/photos
 
-Draws as many photographs of the size as there are candidates, half of them of each class. Stages erm, segment and
-inpaint write synthetic rows (an untrained pocket backbone, one mask an image, a textured patch) through the engine, so
-that their bookkeeping is measured; score, prune (everything is kept), retrain (last layer, one epoch), evaluate, the
-export of the balanced data set and the report are the real ones. Anonymous memory (RssAnon of /proc) leaves out mapped
-files, which the kernel may drop at any time. A run that was stopped goes on.
+Writes as many photographs of the size as there are candidates, half of them of each class, from a pool of pictures.
+Stages erm, segment and inpaint write synthetic rows (an untrained pocket backbone, one mask an image, a patch from a
+pool) through the engine, so that their bookkeeping is measured; score, prune (everything is kept), retrain (last layer,
+one epoch), evaluate, the export of the balanced data set and the report are the real ones. Anonymous memory (RssAnon of
+/proc) leaves out mapped files, which the kernel may drop at any time. A run that was stopped goes on.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ import json
 import sys
 import threading
 import time
+import zlib
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -47,6 +47,8 @@ from ddb.stages.inpaint import split_id
 Pixels = npt.NDArray[np.uint8]
 CLASSES = ("cat", "dog")
 VAL, TEST = 200, 2000
+POOL = 16
+"""Different pictures, and different patches."""
 LIMIT_GB, LIMIT_MS = 2.0, 2.0
 
 
@@ -104,32 +106,25 @@ def configuration(data: Path, candidates: int) -> RunConfig:
 
 
 def draw_photographs(root: Path, candidates: int, shape: tuple[int, int]) -> None:
-    """JPEG photographs in class folders below train, val and test; those that are there are not drawn again."""
-    jobs = [(split, label, number) for split, count in _sizes(candidates) for label, number in _half(count)]
-    with ThreadPoolExecutor(2) as pool:
-        list(pool.map(lambda job: _draw(root, shape, *job), jobs))
+    """JPEG photographs in class folders below train, val and test; those that are there are not written again."""
+    pool = [_jpeg(shape, seed) for seed in range(min(POOL, candidates))]
+    for split, count in _sizes(candidates):
+        for name in CLASSES:
+            (root / split / name).mkdir(parents=True, exist_ok=True)
+        for number in range(count):
+            path = root / split / CLASSES[number % 2] / f"{number:06d}.jpg"
+            if not path.exists():
+                path.write_bytes(pool[number % len(pool)])
 
 
 def _sizes(candidates: int) -> list[tuple[str, int]]:
     return [("train", candidates), ("val", min(VAL, candidates)), ("test", min(TEST, candidates))]
 
 
-def _half(count: int) -> Iterator[tuple[int, int]]:
-    return ((number % 2, number) for number in range(count))
-
-
-def _draw(root: Path, shape: tuple[int, int], split: str, label: int, number: int) -> None:
-    path = root / split / CLASSES[label] / f"{number:06d}.jpg"
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = io.BytesIO()
-        Image.fromarray(texture(shape, hash_of(split, label, number))).save(file, "JPEG", quality=90)
-        path.write_bytes(file.getvalue())
-
-
-def hash_of(*words: object) -> int:
-    """A seed from words."""
-    return int.from_bytes(" ".join(map(str, words)).encode()[-8:], "little")
+def _jpeg(shape: tuple[int, int], seed: int) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(texture(shape, seed)).save(file, "JPEG", quality=90)
+    return file.getvalue()
 
 
 def texture(shape: tuple[int, int], seed: int) -> Pixels:
@@ -190,11 +185,14 @@ def anonymous() -> int:
 
 def synthetic(stages: list[Stage], config: RunConfig, dataset: Dataset) -> list[Stage]:
     """The stages with rows that need no trained model in erm, segment and inpaint."""
-    shapes = _shapes(dataset)
+    shape = _shape(dataset)
+    mask, patches = mask_png(_region(shape)), [_patch(shape, seed) for seed in range(POOL)]
     workers = {
         "erm": partial(_erm, config=config, dataset=dataset),
-        "segment": lambda models, tables, folder, fixed: partial(_rows, one=lambda name: _mask(name, shapes)),
-        "inpaint": lambda models, tables, folder, fixed: partial(_rows, one=lambda name: _patch(name, dataset, shapes)),
+        "segment": lambda models, tables, folder, fixed: partial(_rows, one=partial(_mask, png=mask)),
+        "inpaint": lambda models, tables, folder, fixed: partial(
+            _rows, one=partial(_candidate, dataset=dataset, shape=shape, patches=patches)
+        ),
     }
     return [
         replace(stage, open=workers[stage.name], content={**stage.content, "synthetic": True}, batch_size=32)
@@ -204,7 +202,7 @@ def synthetic(stages: list[Stage], config: RunConfig, dataset: Dataset) -> list[
     ]
 
 
-def _shapes(dataset: Dataset) -> tuple[int, int]:
+def _shape(dataset: Dataset) -> tuple[int, int]:
     with Image.open(dataset.root / dataset.samples["image"][0].as_py()) as image:
         return image.height, image.width
 
@@ -219,7 +217,7 @@ def _erm(models: Models, tables: Tables, folder: Path, fixed: Fixed, config: Run
     splits = dict(zip(dataset.samples["id"].to_pylist(), dataset.samples["split"].to_pylist(), strict=True))
 
     def one(name: str) -> Row:
-        loss = np.random.default_rng(hash_of(name)).random()
+        loss = zlib.crc32(name.encode()) / 2**32
         own = float(np.exp(-loss))
         probabilities = [own, 1 - own] if labels[name] == 0 else [1 - own, own]
         known = {"id": name, "label": labels[name], "split": splits[name], "status": "ok", "error": ""}
@@ -235,17 +233,22 @@ def _region(shape: tuple[int, int]) -> npt.NDArray[np.bool_]:
     return mask
 
 
-def _mask(name: str, shape: tuple[int, int]) -> Row:
-    png = mask_png(_region(shape))
+def _mask(name: str, png: bytes) -> Row:
     found = {"object_mask": png, "mask": png, "score": 1.0, "area": 0.16}
     return {"id": name, **found, "status": "ok", "error": ""}
 
 
-def _patch(name: str, dataset: Dataset, shape: tuple[int, int]) -> Row:
-    source, to_label, variant = split_id(name)
+def _patch(shape: tuple[int, int], seed: int) -> tuple[tuple[int, int, int, int], bytes]:
     region = _region(shape)
-    painted = texture(shape, hash_of(name)) * region[..., None]
-    box, patch = patch_of(np.zeros_like(painted), painted, region)
+    painted = texture(shape, seed) * region[..., None]
+    return patch_of(np.zeros_like(painted), painted, region)
+
+
+def _candidate(
+    name: str, dataset: Dataset, shape: tuple[int, int], patches: list[tuple[tuple[int, int, int, int], bytes]]
+) -> Row:
+    source, to_label, variant = split_id(name)
+    box, patch = patches[zlib.crc32(name.encode()) % len(patches)]
     return {
         "id": name,
         "source_id": source,

@@ -166,9 +166,12 @@ def test_without_groups_methods_that_need_them_are_refused_or_left_out(birds: Pa
     for line in list(csv.DictReader((birds / "metadata.csv").open(newline=""))):
         split = ("train", "val", "test")[int(line["split"])]
         home = plain / split / ("landbird", "waterbird")[int(line["y"])]
-        home.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(birds / line["img_filename"], home / line["img_filename"].replace("/", "-"))
-    own = config(birds, data={"source": "folder", "root": str(plain)})
+        name = line["img_filename"].replace("/", "-")
+        for source, to in ((birds, home), (birds / "masks", tmp_path / "masks" / home.relative_to(plain))):
+            to.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source / line["img_filename"], to / name)
+    given = {"backend": "given", "masks": str(tmp_path / "masks")}
+    own = config(birds, data={"source": "folder", "root": str(plain)}, segment=given)
     asked = {"seeds": 1, "select": "worst_class", "search": "off", "tables": ("1",)}
     with pytest.raises(ConfigError, match=r"GroupDRO: trains with the group .* has none"):
         run(own, options(["erm", "group_dro"], **asked), tmp_path / "out")

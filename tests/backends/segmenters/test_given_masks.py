@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ddb.backends import Failed, Found
 from ddb.backends.segmenters.given_masks import masks_identity, open_given_masks, survey, survey_lines
 from ddb.data.images import mask_png
 from ddb.errors import ConfigError, DataError
@@ -32,8 +33,9 @@ def picture(path: Path, height: int = 4, width: int = 6, **save: object) -> None
 def test_the_mask_mirrors_the_images_path(tmp_path: Path) -> None:
     mask = np.random.default_rng(0).random((9, 7)) < 0.3
     write(tmp_path, "land/bird.1.png", mask)
-    (found,) = open_given_masks(str(tmp_path)).segment(["land/bird.1.jpg"], [np.zeros((9, 7, 3), np.uint8)], "bird")
-    assert np.array_equal(found.mask, mask) and (found.score, found.reason, found.error) == (1.0, "", "")
+    (found,) = open_given_masks(str(tmp_path)).segment(["land/bird.1.jpg"], [np.zeros((9, 7, 3), np.uint8)], "bird", 1)
+    assert isinstance(found, Found)
+    assert np.array_equal(found.mask, mask) and (found.score, found.reason) == (1.0, "")
 
 
 def test_each_image_has_its_own_result(tmp_path: Path) -> None:
@@ -45,10 +47,11 @@ def test_each_image_has_its_own_result(tmp_path: Path) -> None:
     (tmp_path / "text.png").write_bytes(b"no picture")
     picture(tmp_path / "other.jpg", 5, 6)
     names = [f"{name}.jpg" for name in ("good", "small", "turned", "empty", "text", "other", "gone", "../x")]
-    found = open_given_masks(str(tmp_path)).segment(names, [np.zeros((5, 6, 3), np.uint8)] * 8, "bird")
-    assert [one.mask.shape for one in found] == [(5, 6)] * 8
-    assert [bool(one.mask.any()) for one in found] == [True] + [False] * 7
-    told = [one.error or one.reason for one in found]
+    found = open_given_masks(str(tmp_path)).segment(names, [np.zeros((5, 6, 3), np.uint8)] * 8, "bird", 3)
+    usable = [one for one in found if isinstance(one, Found)]
+    assert [one.mask.shape for one in usable] == [(5, 6)] * 3
+    assert [bool(one.mask.any()) for one in usable] == [True, False, False]
+    told = [one.reason for one in found]
     expected = [
         "",
         r"small\.png is 6x4, its image 6x5$",
@@ -61,7 +64,7 @@ def test_each_image_has_its_own_result(tmp_path: Path) -> None:
     ]
     for text, wanted in zip(told, expected, strict=True):
         assert re.search(wanted, text) and bool(wanted) == bool(text), text
-    assert [bool(one.error) for one in found] == [False, True, True, False, True, True, False, True]
+    assert [isinstance(one, Failed) for one in found] == [False, True, True, False, True, True, False, True]
 
 
 @pytest.mark.parametrize("suffix", [".pth", ".pt", ".bin", ".zip", ".npy"])
@@ -126,13 +129,13 @@ def coco(path: Path, side: float = 2, names: tuple[str, ...] = ("a.jpg", "b.jpg"
 def test_a_coco_file_is_read_as_masks(tmp_path: Path) -> None:
     given = open_given_masks(coco(tmp_path / "annotations.json"))
     blank = np.zeros((4, 6, 3), np.uint8)
-    a, b, c = given.segment(["cat/a.jpg", "cat/b.jpg", "cat/c.jpg"], [blank] * 3, "cat")
+    a, b, c = given.segment(["cat/a.jpg", "cat/b.jpg", "cat/c.jpg"], [blank] * 3, "cat", 2)
     expected = np.zeros((4, 6), np.bool_)
     expected[:2, :2] = True
     assert np.array_equal(a.mask, expected) and not b.mask.any() and not c.mask.any()
-    assert "no mask is given: an image b.jpg with annotations" in b.reason and not b.error
-    (small,) = given.segment(["a.jpg"], [np.zeros((3, 6, 3), np.uint8)], "cat")
-    assert "is 6x4, its image 6x3" in small.error
+    assert "no mask is given: an image b.jpg with annotations" in b.reason
+    (small,) = given.segment(["a.jpg"], [np.zeros((3, 6, 3), np.uint8)], "cat", 1)
+    assert isinstance(small, Failed) and "is 6x4, its image 6x3" in small.reason
 
 
 def test_the_identity_of_a_coco_file_follows_what_is_used(tmp_path: Path) -> None:
