@@ -13,7 +13,8 @@ ACCELERATE = ("-m", "accelerate.commands.launch", "--multi_gpu", "--num_processe
 
 def launch(*command: str, by: tuple[str, ...] = TORCHRUN, seconds: float = 240) -> subprocess.CompletedProcess[str]:
     """Run COMMAND in two processes to its end; stdout and stderr as text."""
-    paths = os.pathsep.join([str(Path(__file__).parent), *os.environ.get("PYTHONPATH", "").split(os.pathsep)])
+    own = Path(__file__).parent
+    paths = os.pathsep.join([str(own), str(own / "engine"), *os.environ.get("PYTHONPATH", "").split(os.pathsep)])
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": paths.rstrip(os.pathsep)}
     return subprocess.run(
         [sys.executable, *by, *command], capture_output=True, text=True, env=environment, timeout=seconds

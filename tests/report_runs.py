@@ -117,6 +117,7 @@ def write_stage(run: Path, stage: str, rows: list[dict[str, Any]], schema: pa.Sc
     with (folder / "part-00000.parquet").open("wb") as file:
         write_rows(file, schema, rows)
     (folder / "plan.json").write_text(json.dumps({"key": "k", "planned": len(rows)}))
+    pq.write_table(pa.table({"id": pa.array([row["id"] for row in rows], pa.string())}), folder / "planned.parquet")
     done = {"key": "k", "digest": "0", "rows": len(rows), "errors": 0}
     (folder / "done.json").write_text(json.dumps(done))
     return folder
@@ -165,8 +166,8 @@ def make_run(
     (run / "environment.json").write_text(json.dumps(versions))
     tables = stage_rows(rng, samples, pictures, data, tokens)
     folders = {stage: write_stage(run, stage, *tables[stage]) for stage in stages}
-    current = {stage: {"fingerprint": RESULT, "key": "k"} for stage in stages}
-    (run / "current.json").write_text(json.dumps(current))
+    results = {stage: {"fingerprint": RESULT, "key": "k"} for stage in stages}
+    (run / "current.json").write_text(json.dumps({"stages": STAGES, "results": results}))
     for number, stage in enumerate(STAGES, start=1):
         (run / f"{number}-{stage}").mkdir(exist_ok=True)
     if "prune" in stages:

@@ -144,7 +144,7 @@ def test_results_of_other_settings_are_not_shown(run_folder: RunFolder) -> None:
     run = run_folder(per_direction=2)
     current = json.loads((run.root / "current.json").read_text())
     for stage in STAGES[3:]:
-        current[stage]["fingerprint"] = "another result"
+        current["results"][stage]["fingerprint"] = "another result"
     (run.root / "current.json").write_text(json.dumps(current))
     page = read(run)
     assert "Not shown: inpaint, score, prune, retrain, evaluate" in page.text
