@@ -19,6 +19,7 @@ from ddb.bench.parts import PartRunner
 from ddb.bench.show.output import write_all
 from ddb.bench.show.results import Results
 from ddb.config import RunConfig
+from ddb.config.marks import deciding
 from ddb.engine import journal
 from ddb.engine.interrupt import guarded
 from ddb.engine.progress import Progress, open_progress, warnings_shown
@@ -48,7 +49,7 @@ def run_bench(config: RunConfig, options: Options, out: Path, progress: Progress
 def _shared(config: RunConfig, options: Options) -> Record:
     """The settings that all records of a bench folder share. Methods, seeds and tables may be added later."""
     return {
-        "config": config.model_dump(mode="json", exclude={"device"}),
+        "config": deciding(config),
         "select": options.select,
         "search": options.search,
         "concepts": "" if options.concepts is None else str(options.concepts),

@@ -47,6 +47,11 @@ def references_of(config: RunConfig, stage: StageName) -> dict[str, str]:
     return found
 
 
+def deciding(config: RunConfig) -> dict[str, JsonValue]:
+    """Dotted names and values of all settings that decide results, content and extent, references as they are given."""
+    return {leaf.name: leaf.value for leaf in leaves(config) if leaf.mark.kind != "execution"}
+
+
 def _content(config: RunConfig, stage: StageName) -> Iterator[Leaf]:
     """Stage inpaint reads settings of the segmenter only where `inpaint.paste` is "objects"."""
     unread = "segment." if stage == "inpaint" and config.inpaint.paste != "objects" else None

@@ -224,7 +224,8 @@ def _pairs(evaluation: Evaluation, candidates: Counterfactuals, rows: Rows) -> t
 
 
 def _flip_rate(evaluation: Evaluation, candidates: Counterfactuals, kept: Rows) -> dict[str, Any] | None:
-    """Flip rate over at most `FLIP_PAIRS` kept pairs. The retrained classifier was trained on them, apart from the held-out ones."""
+    """Flip rate over at most `FLIP_PAIRS` kept pairs. The retrained classifier was trained on them, apart from the
+    held-out ones."""
     if not len(kept):
         return None
     followed: dict[str, list[bool]] = {when: [] for when in evaluation.loaded}

@@ -19,6 +19,7 @@ from ddb.bench.fits.trial import Trial
 from ddb.bench.fits.variants import run_stages, take_over, upto
 from ddb.bench.folder import Folder, Key, Record, fingerprint
 from ddb.bench.options import DDB
+from ddb.config.marks import content_of
 from ddb.engine.progress import Progress
 from ddb.engine.workspace import Workspace
 from ddb.errors import StageFailed
@@ -82,8 +83,8 @@ class Fits:
             "settings": settings.model_dump(mode="json"),
             "seed": trial.config.seed,
             "select": trial.select,
-            "fit": (trial.config.retrain if method.name == DDB else trial.problem.fit).model_dump(mode="json"),
-            "start": trial.config.erm.model_dump(mode="json"),
+            "fit": content_of(trial.config, "erm"),  # rivals train with its budget
+            "retrain": content_of(trial.config, "retrain") if method.name == DDB else {},
             "erm": trial.made_from("erm"),
             "images": trial.made_from("prune") if paints else "",
         }

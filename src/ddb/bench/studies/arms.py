@@ -23,6 +23,7 @@ from ddb.bench.scores import score
 from ddb.bench.studies import counts
 from ddb.bench.studies.oracle import answers_of
 from ddb.config import RunConfig
+from ddb.config.marks import deciding
 from ddb.data.counterfactuals import Counterfactuals, Rows
 from ddb.engine.progress import Progress
 from ddb.engine.workspace import Workspace
@@ -69,7 +70,7 @@ class Studies:
 
     def _record(self, arm: Arm) -> Record:
         trial = self.trial
-        config = arm.config.model_dump(mode="json", exclude={"name", "device", "evaluate"})
+        config = deciding(arm.config)
         key = Key(
             "scores",
             trial.number,
