@@ -19,8 +19,10 @@ from ddb import pipeline
 from ddb.config import DataConfig, RunConfig
 from ddb.engine import journal
 from ddb.engine.progress import Lines
+from ddb.engine.state import in_words
 from ddb.engine.workspace import Workspace
-from ddb.errors import ConfigError, StageFailed
+from ddb.errors import ConfigError, DDBError, StageFailed
+from ddb.export import export_run
 from ddb.refill import rejected_sources
 from ddb.run_folder import default_folder
 
@@ -132,6 +134,18 @@ def test_status_counts_rows(finished: Path) -> None:
     for stage in state["stages"]:
         assert stage["done"] == stage["planned"] == ddb.table(finished, stage["stage"]).num_rows
         assert (stage["left"], stage["errors"], stage["others"]) == (0, 0, [])
+
+
+def test_what_was_made_from_earlier_results_is_named(copy: Path, birds: Path, tmp_path: Path) -> None:
+    """Other settings of retraining, stopped before the end: the folder's own metrics.json is that of the run before."""
+    out = copy
+    assert pipeline.status(out)["addresses"] == {"classifier": True, "balanced": True, "metrics.json": True}
+    run(miniature.configuration(birds, retrain={"lr": 0.002}), out, until="retrain")
+    state = pipeline.status(out)
+    assert state["addresses"] == {"classifier": False, "balanced": True, "metrics.json": False}
+    assert "made from earlier results: classifier, metrics.json; `ddb run` writes them anew" in in_words(state)
+    with pytest.raises(DDBError, match="evaluate is not started"):
+        export_run(out, tmp_path / "exported")
 
 
 def test_samples_and_names_stand_in_the_run_folder(finished: Path) -> None:

@@ -91,8 +91,13 @@ def dry_run(config: RunConfig, out: Path | None = None) -> list[str]:
 
 
 def status(out: Path) -> dict[str, Any]:
-    """What is done in a run folder and what is left: see `ddb.engine.state.describe`."""
-    return describe(Workspace.at(Path(out)))
+    """What is done in a run folder and what is left: see `ddb.engine.state.describe`; and "addresses": name -> whether
+    what lies there (balanced, classifier, metrics.json) was made from the present results."""
+    from ddb.run_folder import MADE_FROM, is_up_to_date
+
+    workspace = Workspace.at(Path(out)).as_now()
+    there = [name for name in MADE_FROM if (workspace.root / name).exists()]
+    return {**describe(workspace), "addresses": {name: is_up_to_date(workspace, name) for name in there}}
 
 
 def table(out: Path, stage: str) -> pa.Table:

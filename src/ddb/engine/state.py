@@ -46,6 +46,8 @@ def in_words(state: dict[str, Any]) -> str:
             took = f", {clock(other['seconds'])}" if other["seconds"] else ""
             size = f"{other['bytes'] / 1e6:.1f} MB"
             lines.append(f"    of other settings: {other['folder']} ({other['rows']} rows{took}, {size})")
+    if old := [name for name, present in state.get("addresses", {}).items() if not present]:
+        lines.append(f"  made from earlier results: {', '.join(old)}; `ddb run` writes them anew at its end")
     return "\n".join(lines)
 
 
