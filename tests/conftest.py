@@ -16,7 +16,7 @@ import torch
 DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
 
 
-@pytest.fixture(params=DEVICES)
+@pytest.fixture(params=DEVICES, scope="session")
 def device(request: pytest.FixtureRequest) -> torch.device:
     """The CPU, and CUDA where there is one: a test that takes it runs once on each."""
     return torch.device(request.param)

@@ -35,6 +35,13 @@ def cpu() -> Runtime:
 
 
 @pytest.fixture
+def repeatable(device: torch.device, monkeypatch: pytest.MonkeyPatch) -> Runtime:
+    """Float32 on each device that there is, with kernels that give the same bits every time."""
+    monkeypatch.setattr(torch.backends.cudnn, "deterministic", True)
+    return Runtime(device, torch.float32)
+
+
+@pytest.fixture
 def make_classifier() -> Callable[..., Classifier]:
     def make(classes: int = 2, seed: int = 0) -> Classifier:
         torch.manual_seed(seed)

@@ -42,7 +42,7 @@ class Killed(BaseException):
 @pytest.mark.parametrize("optimiser", ["sgd", "adamw"])
 @pytest.mark.parametrize("epoch", [1, 3])
 def test_a_killed_fit_ends_with_the_weights_of_an_unbroken_one(
-    make_classifier, colours, cpu, tmp_path, monkeypatch, optimiser, epoch
+    make_classifier, colours, repeatable, tmp_path, monkeypatch, optimiser, epoch
 ):
     settings = SHORT.model_copy(
         update={"optimiser": optimiser, "schedule": "cosine", "lr": 0.01, "augment": Augment(colour=0.3, noise=4)}
@@ -55,7 +55,7 @@ def test_a_killed_fit_ends_with_the_weights_of_an_unbroken_one(
         return Material(colours, terms, lambda _: next(calls))
 
     unbroken = make_classifier()
-    whole = fit(unbroken, material(0), settings, cpu, 7, tmp_path / "unbroken")
+    whole = fit(unbroken, material(0), settings, repeatable, 7, tmp_path / "unbroken")
 
     real = fitting._train_epoch
 
@@ -67,10 +67,10 @@ def test_a_killed_fit_ends_with_the_weights_of_an_unbroken_one(
 
     monkeypatch.setattr(fitting, "_train_epoch", die_later)
     with pytest.raises(Killed):
-        fit(make_classifier(), material(0), settings, cpu, 7, tmp_path / "broken")
+        fit(make_classifier(), material(0), settings, repeatable, 7, tmp_path / "broken")
     monkeypatch.setattr(fitting, "_train_epoch", real)
     resumed = make_classifier(seed=99)  # whatever it starts from, the checkpoint decides
-    rest = fit(resumed, material(epoch), settings, cpu, 7, tmp_path / "broken")
+    rest = fit(resumed, material(epoch), settings, repeatable, 7, tmp_path / "broken")
     assert same(state(unbroken), state(resumed))
     assert (rest.kept, rest.figures, rest.history) == (whole.kept, whole.figures, whole.history)
     assert rest.kept == 2

@@ -33,16 +33,16 @@ NEAR = {"atol": 1e-4, "rtol": 1e-4}
 
 
 @pytest.fixture(scope="module")
-def pairs(folders: dict[str, Path]) -> dict[str, tuple[Diffusion, Any]]:
-    """Kind -> our model and diffusers' pipeline on the same weights."""
+def pairs(folders: dict[str, Path], device: torch.device) -> dict[str, tuple[Diffusion, Any]]:
+    """Kind -> our model and diffusers' pipeline on the same weights and device."""
     made = {}
     for kind in KINDS:
         paired = kind.startswith("xl")
         pipeline = StableDiffusionXLInpaintPipeline if paired else StableDiffusionInpaintPipeline
         options = {"add_watermarker": False} if paired else {"safety_checker": None}
-        pipe = pipeline.from_pretrained(folders[kind], **options)
+        pipe = pipeline.from_pretrained(folders[kind], **options).to(device)
         pipe.set_progress_bar_config(disable=True)
-        model = open_diffusion(parse_weights(str(folders[kind])), Runtime(torch.device("cpu"), torch.float32))
+        model = open_diffusion(parse_weights(str(folders[kind])), Runtime(device, torch.float32))
         made[kind] = (model, pipe)
     return made
 
@@ -62,6 +62,7 @@ def theirs(pipe: Any, model: Diffusion, config: InpaintConfig, items: Sequence[T
     pipe.scheduler = build_scheduler(model.schedule, config.scheduler)
     images = torch.from_numpy(np.stack([task.image for task in items])).permute(0, 3, 1, 2).float() / 127.5 - 1
     holes = torch.from_numpy(np.stack([task.mask for task in items]))[:, None].float()
+    images, holes = images.to(model.runtime.device), holes.to(model.runtime.device)
     output = pipe(
         prompt=[task.prompt for task in items],
         negative_prompt=[task.against for task in items] if any(task.against for task in items) else None,
