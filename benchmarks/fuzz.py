@@ -242,7 +242,7 @@ def files(draw: st.DrawFn) -> bytes:
     file = io.BytesIO()
     try:
         image.save(file, kind, **options)
-    except (OSError, ValueError, KeyError, struct.error):
+    except (OSError, ValueError, KeyError, TypeError, struct.error):  # Pillow does not write such a file
         image.convert("RGB").save(file, kind)
     return damaged(draw, file.getvalue())
 
@@ -338,9 +338,9 @@ def main() -> None:
         print(f"{kind:<14} {sum(counts):>6} tried {counts[0]:>6} used {counts[1]:>6} refused {counts[2]:>4} faults")
         for message in outcomes.messages[kind]:
             print(f"    refused: {message}")
+        for _, shown, what in [fault for fault in outcomes.faults if fault[0] == kind][:5]:
+            print(f"\nFAULT {kind}: {shown[:600]}\n{what}")
         sys.stdout.flush()
-    for kind, shown, what in outcomes.faults[:20]:
-        print(f"\nFAULT {kind}: {shown[:400]}\n{what}")
     sys.exit(bool(outcomes.faults))
 
 
