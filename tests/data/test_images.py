@@ -200,6 +200,12 @@ def test_paths_stay_inside_the_root(tmp_path: Path, path: str) -> None:
         resolve_inside(tmp_path, path)
 
 
+@pytest.mark.parametrize("path", ["a\0.png", "\0", "\0/a.png", "\ud800.png"])
+def test_names_that_no_file_system_stores_are_refused(tmp_path: Path, path: str) -> None:
+    with pytest.raises(DataError, match="is not a file name"):
+        resolve_inside(tmp_path, path)
+
+
 def test_links_may_not_lead_out_of_the_root(tmp_path: Path) -> None:
     root = tmp_path / "root"
     (root / "real").mkdir(parents=True)
@@ -214,6 +220,14 @@ def test_links_may_not_lead_out_of_the_root(tmp_path: Path) -> None:
     assert np.array_equal(read_image(root, "near.png"), NOISE)
     (tmp_path / "alias").symlink_to(root)
     assert np.array_equal(read_image(tmp_path / "alias", "real/a.png"), NOISE)
+
+
+@pytest.mark.parametrize("path", ["self.png", "turn/a.png", f"{'x' * 300}/a.png", f"{'x' * 300}.png"])
+def test_names_that_the_system_refuses_are_faults_of_the_data(tmp_path: Path, path: str) -> None:
+    (tmp_path / "self.png").symlink_to("self.png")
+    (tmp_path / "turn").symlink_to("turn")
+    with pytest.raises(DataError, match="cannot be opened|Too many levels|No such file"):
+        read_image(tmp_path, path)
 
 
 def test_png_and_masks_come_back_as_they_were() -> None:

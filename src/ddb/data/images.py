@@ -54,14 +54,21 @@ DAMAGE = (
 def resolve_inside(root: Path, relative: str) -> Path:
     """The file `relative` (separator "/") below `root`, symbolic links followed.
 
-    DataError if the path is absolute, contains "..", or leads out of `root` through a link.
+    DataError if the path is absolute, contains "..", leads out of `root` through a link or in a circle, or holds what no
+    file system stores (a zero byte, half of a UTF-16 pair).
     """
+    if "\0" in relative or any("\ud800" <= sign <= "\udfff" for sign in relative):
+        raise DataError(f"{relative!r} is not a file name: it holds a zero byte or half a character")
     posix = PurePosixPath(relative)
     if posix.is_absolute() or PureWindowsPath(relative).drive or ".." in posix.parts:
         raise DataError(f"{relative!r} is not a path inside the data folder: use relative paths without '..'")
-    path = _real(root / posix.parent) / posix.name
-    if path.is_symlink():
-        path = path.resolve()
+    try:
+        path = _real(root / posix.parent) / posix.name
+        if path.is_symlink():
+            path = path.resolve()
+    except (OSError, RuntimeError) as error:  # too long a name, no permission; a link to itself before Python 3.13
+        shown = relative if len(relative) < 100 else f"{relative[:100]}..."
+        raise DataError(f"{shown!r} cannot be opened: {getattr(error, 'strerror', None) or error}") from None
     if not path.is_relative_to(_real(root)):
         raise DataError(f"{relative!r} leads out of the data folder through a link: copy the files into it (cp -rL)")
     return path

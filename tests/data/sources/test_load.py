@@ -152,6 +152,7 @@ BAD_TABLES = {
     "one class": ("path,label\n" + rows()[: rows().index("dog")], r"only one class \('cat'\)"),
     "one image": ("path,label\n" + rows() + "cat/9.png,fox\n", "class 'fox' has too few usable images: 1 train"),
     "absolute": ("path,label\n" + rows() + "/etc/passwd.png,cat\n", "line 18: '/etc/passwd.png' is not a path inside"),
+    "zero byte": ("path,label\n" + rows() + "\0.png,cat\n", r"line 18: '\\x00\.png' is not a file name"),
     "climbing": ("path,label\n" + rows() + "../x.png,cat\n", r"line 18: '\.\./x\.png' is not a path inside"),
 }  # fmt: skip
 
