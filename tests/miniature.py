@@ -13,6 +13,7 @@ import random
 import signal
 import sys
 import time
+import traceback
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -100,7 +101,11 @@ def attempt(config: RunConfig, root: Path) -> int:
 
         run(config, root)
         code = 0
+    except BaseException:
+        traceback.print_exc()
+        raise
     finally:
+        sys.stderr.flush()
         os._exit(code)
 
 

@@ -4,7 +4,6 @@ and the remedy."""
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,6 +11,7 @@ from shlex import quote
 from typing import Any, Literal, TypeVar
 
 from ddb.backends.content import file_hash
+from ddb.data.reading.json_text import parse_json
 from ddb.errors import DDBError, ModelError
 from ddb.models.roles import ROLES, Wanted, wanted
 
@@ -171,7 +171,7 @@ def readable(folder: Path, load: Callable[[], T]) -> T:
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON file that holds an object. ModelError if it is missing, damaged or something else."""
     try:
-        values = json.loads(path.read_text("utf-8"))
+        values = parse_json(path.read_text("utf-8"))
     except OSError as error:
         raise ModelError(f"{path}: missing or unreadable, download it again. ({reason_of(error)})") from error
     except ValueError as error:

@@ -54,8 +54,8 @@ DAMAGE = (
 def resolve_inside(root: Path, relative: str) -> Path:
     """The file `relative` (separator "/") below `root`, symbolic links followed.
 
-    DataError if the path is absolute, contains "..", leads out of `root` through a link or in a circle, or holds what no
-    file system stores (a zero byte, half of a UTF-16 pair).
+    DataError if the path is absolute, contains "..", leads out of `root` through a link, cannot be followed, or holds
+    what no file system stores (a zero byte, half of a UTF-16 pair).
     """
     if "\0" in relative or any("\ud800" <= sign <= "\udfff" for sign in relative):
         raise DataError(f"{relative!r} is not a file name: it holds a zero byte or half a character")

@@ -88,7 +88,7 @@ def header_fault(path: Path) -> str:
         try:
             header = json.loads(file.read(length))
             ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
-        except (ValueError, KeyError, TypeError, AttributeError, IndexError):
+        except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError):
             return "its header cannot be read"
     expected = 8 + length + max(ends, default=0)
     return "" if size == expected else f"{size} bytes, its header says {expected}"

@@ -153,5 +153,5 @@ def test_a_classifier_of_an_older_version_or_a_damaged_card_is_named(tmp_path):
     with pytest.raises(ModelError, match="older version of ddb"):
         load_classifier(tmp_path)
     (tmp_path / "classifier.json").write_text("{")
-    with pytest.raises(ModelError, match="classifier.json is damaged"):
+    with pytest.raises(ModelError, match="classifier.json: not JSON"):
         load_classifier(tmp_path)

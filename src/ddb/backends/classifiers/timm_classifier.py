@@ -35,7 +35,7 @@ from ddb.backends.classifiers.weight_files import (
     shapes_of,
 )
 from ddb.backends.classifiers.weight_files import weights_path as weights_path
-from ddb.backends.weights import parse_weights
+from ddb.backends.weights import parse_weights, read_json
 from ddb.config import ErmConfig
 from ddb.data.preprocessing import Preprocessing
 from ddb.errors import ModelError
@@ -131,16 +131,16 @@ def load_classifier(folder: str | Path) -> LoadedClassifier:
 
 
 def _read_card(path: Path) -> Card:
-    try:
-        values = json.loads(path.read_text())
-    except ValueError as error:
-        raise ModelError(f"{path} is damaged: {error}") from error
+    values = read_json(path)
     if "preprocessing" not in values:
         raise ModelError(f"{path} was written by an older version of ddb: train that classifier again.")
-    pictures: dict[str, Any] = values["preprocessing"]
-    colours = {name: tuple(pictures[name]) for name in ("mean", "std")}
-    how = Preprocessing(**{**pictures, **colours})
-    return Card(values["architecture"], values["model_args"], tuple(values["classes"]), how)
+    try:
+        pictures: dict[str, Any] = values["preprocessing"]
+        colours = {name: tuple(pictures[name]) for name in ("mean", "std")}
+        how = Preprocessing(**{**pictures, **colours})
+        return Card(values["architecture"], values["model_args"], tuple(values["classes"]), how)
+    except (KeyError, TypeError) as error:
+        raise ModelError(f"{path} describes no classifier of ddb ({error}): copy the folder again.") from error
 
 
 def _local(weights: str) -> bool:
@@ -153,8 +153,7 @@ def _shipped(settings: ErmConfig) -> Mapping[str, Any]:
     if settings.weights in ("hub", "none"):
         return {}
     path = weights_path(settings.weights).parent / "config.json"
-    facts: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
-    return facts
+    return read_json(path) if path.exists() else {}
 
 
 def _architecture(settings: ErmConfig) -> tuple[str, dict[str, Any]]:

@@ -19,6 +19,7 @@ import numpy as np
 
 from ddb.backends import Mask
 from ddb.backends.segmenters.coco_shapes import shape_mask
+from ddb.data.reading.json_text import parse_json
 from ddb.errors import DataError
 
 
@@ -105,7 +106,7 @@ class CocoMasks:
 def read_coco(path: Path) -> CocoMasks:
     """Read a COCO file. DataError where it is no COCO file of images with annotations."""
     try:
-        held = json.loads(path.read_text("utf-8-sig"))
+        held = parse_json(path.read_text("utf-8-sig"))
     except (OSError, ValueError) as error:
         raise DataError(f"segment.masks: {path} is not readable JSON: {error}") from error
     try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ddb.data.reading.file_kinds import what_is
+from ddb.data.reading.json_text import parse_json
 from ddb.errors import DataError
 
 PARQUET = (".parquet", ".pq")
@@ -51,7 +51,7 @@ def column_names(path: Path) -> list[str]:
         with path.open(newline="", encoding="utf-8-sig") as file:
             if path.suffix.lower() != ".jsonl":
                 return [name.strip() for name in next(csv.reader(file, skipinitialspace=True), [])]
-            first = json.loads(file.readline() or "{}")
+            first = parse_json(file.readline() or "{}")
             return list(first) if isinstance(first, dict) else []
     except FileNotFoundError as error:
         raise DataError(f"{path} does not exist") from error
@@ -95,14 +95,14 @@ def _read_parquet(path: Path, required: Sequence[str], optional: Sequence[str]) 
 def _read_jsonl(path: Path, required: Sequence[str], optional: Sequence[str]) -> tuple[list[MetadataRow], list[str]]:
     rows, faults = [], []
     try:
-        lines = path.read_text("utf-8-sig").splitlines()
+        lines = path.read_text("utf-8-sig").split("\n")
     except UnicodeDecodeError as error:
         raise DataError(f"{path} is not UTF-8 text: save it as UTF-8 ({error.reason})") from error
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
         try:
-            found = json.loads(line)
+            found = parse_json(line)
         except ValueError:
             found = None
         missing = [name for name in required if not isinstance(found, dict) or found.get(name) is None]

@@ -13,13 +13,13 @@ The label is the animal (cat 0, dog 1), the attribute the context. None of them 
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from ddb.data.reading.json_text import parse_json
 from ddb.data.sources.folder import list_folder
 from ddb.data.sources.layout.listing import Entry, Listing, existing_folder
 from ddb.data.sources.restricted_unpickler import read_plain_pickle
@@ -147,6 +147,6 @@ def _by_first(names: Iterable[str | None]) -> tuple[str, ...]:
 
 def _read_json(path: Path) -> Any:
     try:
-        return json.loads(path.read_text("utf-8"))
+        return parse_json(path.read_text("utf-8"))
     except ValueError as error:
         raise DataError(f"{path} is not JSON: {error}") from error

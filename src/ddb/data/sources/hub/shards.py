@@ -8,7 +8,6 @@ first copy Parquet into a cache of its own. No script of a data set is run.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ddb.data.images import resolve_inside
+from ddb.data.reading.json_text import parse_json
 from ddb.data.sources.hub.configurations import check_one_configuration
 from ddb.data.sources.layout.split_names import split_in_path
 from ddb.data.sources.layout.tree import is_run_folder
@@ -78,7 +78,7 @@ def read_columns(path: Path) -> list[Column]:
     """The columns of a shard, from its schema alone. DataError if the file is damaged."""
     schema = _schema(path)
     try:
-        described = json.loads((schema.metadata or {}).get(b"huggingface", b"{}")).get("info", {}).get("features", {})
+        described = parse_json((schema.metadata or {}).get(b"huggingface", b"{}")).get("info", {}).get("features", {})
     except (ValueError, AttributeError):  # metadata of another program under the same key
         described = {}
     return [_column(field, described.get(field.name)) for field in schema]
@@ -135,7 +135,7 @@ def _saved(folder: Path, split: str | None) -> list[Shard]:
 
 def _json(path: Path) -> dict[str, Any]:
     try:
-        held = json.loads(path.read_text("utf-8"))
+        held = parse_json(path.read_text("utf-8"))
     except (OSError, ValueError) as error:
         raise DataError(f"{path} is not readable JSON: {error}") from error
     return held if isinstance(held, dict) else {}
