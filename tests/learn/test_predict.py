@@ -1,5 +1,4 @@
-"""Predictions: losses accurate near zero, features that reproduce the logits, chunks independent of the order of
-calls."""
+"""Predictions: losses accurate near zero, features that reproduce the logits."""
 
 from __future__ import annotations
 
@@ -92,17 +91,3 @@ def test_cross_entropy_is_scipys_and_keeps_small_losses_apart():
 
 def test_softmax_of_large_logits():
     np.testing.assert_allclose(predict.softmax(np.array([[1000.0, 1000.0]], np.float32)), [[0.5, 0.5]])
-
-
-def test_fixed_chunks_do_not_depend_on_the_asking():
-    asked: list[list[int]] = []
-
-    def compute(rows: list[int]) -> list[tuple[int, ...]]:
-        asked.append(rows)
-        return [tuple(rows)] * len(rows)
-
-    item = predict.in_fixed_chunks(compute, 7, 3)
-    assert item(4) == item(5) == (3, 4, 5)
-    assert asked == [[3, 4, 5]]
-    assert item(6) == (6,)
-    assert item(0) == (0, 1, 2)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -80,21 +79,3 @@ def cross_entropy(values: npt.NDArray[np.floating], labels: npt.NDArray[np.integ
         losses: npt.NDArray[np.float64] = top + np.where(top > 0, np.log(np.exp(-top) + others), np.log1p(others))
     losses[~np.isfinite(values).all(axis=1)] = np.nan
     return losses
-
-
-def in_fixed_chunks(compute: Callable[[list[int]], Sequence[Any]], count: int, size: int) -> Callable[[int], Any]:
-    """A function that returns item `i` of `count`, always computed in the same chunk of `size` consecutive items.
-
-    The last bits of a result can depend on the batch that it was computed in; with fixed chunks a resumed stage gives
-    the same bytes as an uninterrupted one. The last chunk is cached, so reading the items in order computes each once.
-    """
-    latest: dict[int, Sequence[Any]] = {}
-
-    def item(index: int) -> Any:
-        chunk = index // size
-        if chunk not in latest:
-            latest.clear()
-            latest[chunk] = compute(list(range(chunk * size, min(count, (chunk + 1) * size))))
-        return latest[chunk][index % size]
-
-    return item
