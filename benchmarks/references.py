@@ -44,7 +44,7 @@ from ddb.pocket.datasets import oracle, read_scenes
 from ddb.pocket.miniatures import MINIATURES
 from ddb.records import OK
 from ddb.stage import Fixed, Row, Stage, Tables, Worker
-from ddb.stages.inpaint import split_id
+from ddb.stages.inpaint import origin, split_id
 
 PRESETS = tuple(f"pocket-{world}" for world in MINIATURES)
 NO_PRUNING = ("prune.psi=off", "prune.rho=off", "prune.max_rounds=1")
@@ -89,12 +89,7 @@ def _rendered(stage: Stage, dataset: Dataset, config: RunConfig) -> Stage:
         original = read_image(dataset.root, source)
         box, patch = patch_of(original, image, (image != original).any(axis=2))
         return {
-            "id": name,
-            "source_id": source,
-            "source_sha256": dataset.sha256(source),
-            "from_label": 1 - to_label,
-            "to_label": to_label,
-            "variant": variant,
+            **origin(name, dataset),
             "seed": item_seed,
             "box": list(box),
             "height": original.shape[0],

@@ -42,7 +42,7 @@ from ddb.engine.runner import run_stage
 from ddb.engine.workspace import Workspace
 from ddb.run_folder import hand_over, open_run
 from ddb.stage import Batch, Fixed, Row, Stage, Tables, Worker
-from ddb.stages.inpaint import split_id
+from ddb.stages.inpaint import origin
 
 Pixels = npt.NDArray[np.uint8]
 CLASSES = ("cat", "dog")
@@ -247,15 +247,9 @@ def _patch(shape: tuple[int, int], seed: int) -> tuple[tuple[int, int, int, int]
 def _candidate(
     name: str, dataset: Dataset, shape: tuple[int, int], patches: list[tuple[tuple[int, int, int, int], bytes]]
 ) -> Row:
-    source, to_label, variant = split_id(name)
     box, patch = patches[zlib.crc32(name.encode()) % len(patches)]
     return {
-        "id": name,
-        "source_id": source,
-        "source_sha256": dataset.sha256(source),
-        "from_label": 1 - to_label,
-        "to_label": to_label,
-        "variant": variant,
+        **origin(name, dataset),
         "seed": 0,
         "box": list(box),
         "height": shape[0],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,8 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("HF_DATASETS_OFFLINE", "1")
 
 import torch
+
+import miniature
 
 DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
 
@@ -29,3 +32,19 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip("the photographs of ../shared/data are not here")
     return folder
+
+
+@pytest.fixture(scope="module")
+def birds(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return miniature.draw(tmp_path_factory.mktemp("data") / "birds")
+
+
+@pytest.fixture(scope="module")
+def finished(birds: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run folder with every stage done; copy it before changing it."""
+    return miniature.run(miniature.configuration(birds), tmp_path_factory.mktemp("runs") / "finished")
+
+
+@pytest.fixture
+def copy(finished: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(finished, tmp_path / "copy"))

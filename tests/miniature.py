@@ -7,6 +7,7 @@ It imports torch once and forks a child for every attempt. `benchmarks/kill.py` 
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import random
@@ -21,6 +22,7 @@ from typing import Any
 
 from ddb.config import PocketConfig, RunConfig
 from ddb.engine import journal, runner
+from ddb.engine.progress import Lines
 
 STAGES = ("erm", "invert", "segment", "inpaint", "score", "prune", "retrain", "evaluate")
 SIZES = PocketConfig(train=60, val=24, test=24)
@@ -87,6 +89,13 @@ def computed(root: Path) -> Counter[str]:
     return rows
 
 
+def run(config: RunConfig, out: Path, **keywords: str) -> Path:
+    """A run whose progress is not shown."""
+    from ddb import pipeline
+
+    return pipeline.run(config, out, progress=Lines(io.StringIO()), **keywords)  # type: ignore[arg-type]
+
+
 def attempt(config: RunConfig, root: Path) -> int:
     """Start or resume a run in a child process; its process id."""
     child = os.fork()
@@ -97,9 +106,9 @@ def attempt(config: RunConfig, root: Path) -> int:
     os.dup2(log, 2)
     code = 1
     try:
-        from ddb.pipeline import run
+        from ddb import pipeline
 
-        run(config, root)
+        pipeline.run(config, root)
         code = 0
     except BaseException:
         traceback.print_exc()

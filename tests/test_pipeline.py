@@ -4,7 +4,6 @@ changed setting costs is in test_settings.py."""
 from __future__ import annotations
 
 import csv
-import io
 import shutil
 import subprocess
 import sys
@@ -18,33 +17,13 @@ import miniature
 from ddb import pipeline
 from ddb.config import DataConfig, RunConfig
 from ddb.engine import journal
-from ddb.engine.progress import Lines
 from ddb.engine.state import in_words
 from ddb.engine.workspace import Workspace
 from ddb.errors import ConfigError, DDBError, StageFailed
 from ddb.export import export_run
 from ddb.refill import rejected_sources
 from ddb.run_folder import default_folder
-
-
-@pytest.fixture(scope="module")
-def birds(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return miniature.draw(tmp_path_factory.mktemp("data") / "birds")
-
-
-@pytest.fixture(scope="module")
-def finished(birds: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run folder with every stage done; copy it before changing it."""
-    return run(miniature.configuration(birds), tmp_path_factory.mktemp("runs") / "finished")
-
-
-@pytest.fixture
-def copy(finished: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(finished, tmp_path / "copy"))
-
-
-def run(config: RunConfig, out: Path, **keywords: str) -> Path:
-    return pipeline.run(config, out, progress=Lines(io.StringIO()), **keywords)  # type: ignore[arg-type]
+from miniature import run
 
 
 def test_a_stage_needs_only_stages_before_it(birds: Path, tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import shutil
 from pathlib import Path
 from typing import Any
@@ -15,33 +14,12 @@ from safetensors.torch import save_file
 import ddb
 import miniature
 from ddb import pipeline
-from ddb.config import RunConfig
 from ddb.engine import clean
-from ddb.engine.progress import Lines
 from ddb.engine.workspace import Workspace
 from ddb.errors import DataError, StageFailed
 from ddb.learn import device
 from ddb.stages import inpaint
-
-
-@pytest.fixture(scope="module")
-def birds(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return miniature.draw(tmp_path_factory.mktemp("data") / "birds")
-
-
-@pytest.fixture(scope="module")
-def finished(birds: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run folder with every stage done; copy it before changing it."""
-    return run(miniature.configuration(birds), tmp_path_factory.mktemp("runs") / "finished")
-
-
-@pytest.fixture
-def copy(finished: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(finished, tmp_path / "copy"))
-
-
-def run(config: RunConfig, out: Path, **keywords: str) -> Path:
-    return pipeline.run(config, out, progress=Lines(io.StringIO()), **keywords)  # type: ignore[arg-type]
+from miniature import run
 
 
 def result(out: Path, stage: str) -> Path:

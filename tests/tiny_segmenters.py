@@ -6,6 +6,7 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 from transformers import (
@@ -242,3 +243,13 @@ def write_segformer(folder: Path) -> Path:
     model.save_pretrained(folder)
     SegformerImageProcessor(size={"height": 64, "width": 64}).save_pretrained(folder)
     return folder
+
+
+def pictures() -> list[np.ndarray]:
+    """The last one is grey, one is wide, one three pixels high."""
+    rng = np.random.default_rng(0)
+    made = [rng.integers(0, 256, (*size, 3), dtype=np.uint8) for size in ((48, 64), (40, 120), (3, 90), (64, 48))]
+    for number, image in enumerate(made):
+        image[: image.shape[0] // 2, : image.shape[1] // 3, number % 3] = 255
+    made[3][:] = made[3][..., :1]
+    return made

@@ -170,19 +170,13 @@ class _Painter:
         return read_mask(next(iter(self.tables.payload("segment", column, [name]))))
 
     def _row(self, name: str, task: Task | None, result: Painted | Failed) -> Row:
-        source, to_label, variant = split_id(name)
         if isinstance(result, Failed):
             return failed_row(name, result)
         assert task is not None, "an empty slot has no result"
         box, patch = patch_of(task.image, result.image, result.changed)
         height, width = task.mask.shape
         return {
-            "id": name,
-            "source_id": source,
-            "source_sha256": self.dataset.sha256(source),
-            "from_label": self._label(source),
-            "to_label": to_label,
-            "variant": variant,
+            **origin(name, self.dataset),
             "seed": task.seed,
             "box": list(box),
             "height": height,
@@ -193,6 +187,19 @@ class _Painter:
             "status": OK,
             "error": "",
         }
+
+
+def origin(name: str, dataset: Dataset) -> Row:
+    """The columns of a counterfactual that its name and its source decide, whatever paints it."""
+    source, to_label, variant = split_id(name)
+    return {
+        "id": name,
+        "source_id": source,
+        "source_sha256": dataset.sha256(source),
+        "from_label": dataset.samples["label"][dataset.rows[source]].as_py(),
+        "to_label": to_label,
+        "variant": variant,
+    }
 
 
 def prompt(settings: InpaintConfig, tokens: Mapping[int, str], dataset: Dataset, label: int, word: str = "") -> str:

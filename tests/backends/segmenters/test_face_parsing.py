@@ -25,16 +25,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny.write_segformer(tmp_path_factory.mktemp("weights") / "segformer")
 
 
-def pictures() -> list[np.ndarray]:
-    """The last one is grey, one is wide, one three pixels high."""
-    rng = np.random.default_rng(0)
-    made = [rng.integers(0, 256, (*size, 3), dtype=np.uint8) for size in ((48, 64), (40, 120), (3, 90), (64, 48))]
-    for number, image in enumerate(made):
-        image[: image.shape[0] // 2, : image.shape[1] // 3, number % 3] = 255
-    made[3][:] = made[3][..., :1]
-    return made
-
-
 def opened(folder: Path, labels: tuple[str, ...], runtime: Runtime = CPU) -> FaceParsing:
     return open_face_parsing(FaceParsingConfig(weights=str(folder), labels=labels), runtime, Models())
 
@@ -50,7 +40,7 @@ def parts_by_the_library(folder: Path, image: np.ndarray) -> np.ndarray:
 
 
 def test_masks_equal_the_processors_one_image_at_a_time(folder: Path) -> None:
-    parts = [parts_by_the_library(folder, image) for image in pictures()]
+    parts = [parts_by_the_library(folder, image) for image in tiny.pictures()]
     names = ("background", "skin", "nose", "hair", "hat")
     seen = {name: [int((part == number).sum()) for part in parts] for number, name in enumerate(names)}
     rare = min((name for name in seen if any(seen[name])), key=lambda name: sum(seen[name]))
@@ -58,7 +48,7 @@ def test_masks_equal_the_processors_one_image_at_a_time(folder: Path) -> None:
     assert 0 in seen[rare]
     for labels in ((common,), (rare,), (rare, common)):
         numbers = [names.index(label) for label in labels]
-        found = opened(folder, labels).segment(["a"] * 4, pictures(), "person", 3)
+        found = opened(folder, labels).segment(["a"] * 4, tiny.pictures(), "person", 3)
         for one, part in zip(found, parts, strict=True):
             assert np.array_equal(one.mask, np.isin(part, numbers))
             assert 0 < one.score <= 1
@@ -66,7 +56,7 @@ def test_masks_equal_the_processors_one_image_at_a_time(folder: Path) -> None:
 
 def test_the_score_is_the_mean_probability_or_the_highest(folder: Path) -> None:
     everything = opened(folder, ("background", "skin", "nose", "hair", "hat")).segment(
-        ["a"], pictures()[:1], "person", 3
+        ["a"], tiny.pictures()[:1], "person", 3
     )
     assert everything[0].mask.all()
     assert everything[0].score == pytest.approx(1)
@@ -74,16 +64,18 @@ def test_the_score_is_the_mean_probability_or_the_highest(folder: Path) -> None:
 
 def test_a_batch_equals_single_images(folder: Path) -> None:
     segmenter = opened(folder, ("hair", "nose"))
-    together = segmenter.segment(["a"] * 4, pictures(), "person", 3)
-    for one, image in zip(together, pictures(), strict=True):
+    together = segmenter.segment(["a"] * 4, tiny.pictures(), "person", 3)
+    for one, image in zip(together, tiny.pictures(), strict=True):
         (alone,) = segmenter.segment(["a"], [image], "person", 3)
         assert np.array_equal(alone.mask, one.mask)
         assert alone.score == pytest.approx(one.score, abs=1e-5)
 
 
 def test_half_precision_changes_few_pixels(folder: Path) -> None:
-    half = opened(folder, ("hair",), Runtime(CPU.device, torch.bfloat16)).segment(["a"] * 4, pictures(), "person", 3)
-    full = opened(folder, ("hair",)).segment(["a"] * 4, pictures(), "person", 3)
+    half = opened(folder, ("hair",), Runtime(CPU.device, torch.bfloat16)).segment(
+        ["a"] * 4, tiny.pictures(), "person", 3
+    )
+    full = opened(folder, ("hair",)).segment(["a"] * 4, tiny.pictures(), "person", 3)
     assert np.mean([(a.mask == b.mask).mean() for a, b in zip(half, full, strict=True)]) > 0.9
 
 

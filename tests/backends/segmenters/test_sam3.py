@@ -26,16 +26,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny.write_sam3(tmp_path_factory.mktemp("weights") / "sam3")
 
 
-def pictures() -> list[np.ndarray]:
-    """The last one is grey, one is wide, one three pixels high."""
-    rng = np.random.default_rng(0)
-    made = [rng.integers(0, 256, (*size, 3), dtype=np.uint8) for size in ((48, 64), (40, 120), (3, 90), (64, 48))]
-    for number, image in enumerate(made):
-        image[: image.shape[0] // 2, : image.shape[1] // 3, number % 3] = 255
-    made[3][:] = made[3][..., :1]
-    return made
-
-
 def opened(folder: Path, runtime: Runtime = CPU, **more: Any) -> Sam3:
     return open_sam3(Sam3Config(weights=str(folder), **more), runtime, Models())
 
@@ -46,7 +36,7 @@ def outputs_by_the_library(folder: Path) -> list[tuple[Any, list[tuple[int, int]
     with torch.no_grad():
         return [
             (model(**processor(images=Image.fromarray(image), text="bird", return_tensors="pt")), [image.shape[:2]])
-            for image in pictures()
+            for image in tiny.pictures()
         ]
 
 
@@ -61,7 +51,7 @@ def test_the_union_of_objects_equals_the_processors(folder: Path, quantile: floa
     """Quantile 0: every image but the poorest has objects; 0.5: half of the images have none."""
     limit = float(np.quantile(best_scores(folder), quantile))
     processor = Sam3Processor.from_pretrained(folder)
-    found = opened(folder, box_threshold=limit).segment(["a"] * 4, pictures(), "bird", 3)
+    found = opened(folder, box_threshold=limit).segment(["a"] * 4, tiny.pictures(), "bird", 3)
     for one, (outputs, size), best in zip(found, outputs_by_the_library(folder), best_scores(folder), strict=True):
         (expected,) = processor.post_process_instance_segmentation(outputs, threshold=limit, target_sizes=size)
         assert len(one.boxes) == len(expected["boxes"])
@@ -76,14 +66,14 @@ def test_the_union_of_objects_equals_the_processors(folder: Path, quantile: floa
 
 def test_the_semantic_map_equals_the_processors(folder: Path) -> None:
     processor = Sam3Processor.from_pretrained(folder)
-    found = opened(folder, concept="semantic", threshold=0.52).segment(["a"] * 4, pictures(), "bird", 3)
+    found = opened(folder, concept="semantic", threshold=0.52).segment(["a"] * 4, tiny.pictures(), "bird", 3)
     for one, (outputs, size) in zip(found, outputs_by_the_library(folder), strict=True):
         (expected,) = processor.post_process_semantic_segmentation(outputs, threshold=0.52, target_sizes=size)
         assert np.array_equal(one.mask, expected.bool().numpy())
         assert 0 < one.mask.mean() < 1
         assert 0.52 < one.score < 1
         assert one.boxes == ()
-    (nothing,) = opened(folder, concept="semantic", threshold=0.99).segment(["a"], pictures()[:1], "bird", 3)
+    (nothing,) = opened(folder, concept="semantic", threshold=0.99).segment(["a"], tiny.pictures()[:1], "bird", 3)
     assert not nothing.mask.any()
     assert 0 < nothing.score < 0.99
 
@@ -91,8 +81,8 @@ def test_the_semantic_map_equals_the_processors(folder: Path) -> None:
 @pytest.mark.parametrize("concept", ["instances", "semantic"])
 def test_a_batch_equals_single_images(folder: Path, concept: str) -> None:
     segmenter = opened(folder, concept=concept, box_threshold=float(np.median(best_scores(folder))))
-    together = segmenter.segment(["a"] * 4, pictures(), "bird", 3)
-    for one, image in zip(together, pictures(), strict=True):
+    together = segmenter.segment(["a"] * 4, tiny.pictures(), "bird", 3)
+    for one, image in zip(together, tiny.pictures(), strict=True):
         (alone,) = segmenter.segment(["a"], [image], "bird", 3)
         assert np.array_equal(alone.mask, one.mask)
         assert alone.score == pytest.approx(one.score, abs=1e-5)
@@ -102,15 +92,15 @@ def test_the_phrase_decides_and_is_encoded_once(folder: Path, monkeypatch: pytes
     segmenter, encoded = opened(folder), []
     inner = segmenter.model.get_text_features
     monkeypatch.setattr(segmenter.model, "get_text_features", lambda **text: encoded.append(1) or inner(**text))
-    scores = [segmenter.segment(["a"], pictures()[:1], phrase, 1)[0].score for phrase in ("bird", "zebra", "bird")]
+    scores = [segmenter.segment(["a"], tiny.pictures()[:1], phrase, 1)[0].score for phrase in ("bird", "zebra", "bird")]
     assert scores[0] == scores[2] != scores[1]
     assert len(encoded) == 2
 
 
 def test_half_precision_is_for_the_image_encoder(folder: Path) -> None:
     more: dict[str, Any] = {"concept": "semantic", "threshold": 0.52}
-    half = opened(folder, Runtime(CPU.device, torch.bfloat16), **more).segment(["a"] * 4, pictures(), "bird", 3)
-    full = opened(folder, **more).segment(["a"] * 4, pictures(), "bird", 3)
+    half = opened(folder, Runtime(CPU.device, torch.bfloat16), **more).segment(["a"] * 4, tiny.pictures(), "bird", 3)
+    full = opened(folder, **more).segment(["a"] * 4, tiny.pictures(), "bird", 3)
     assert np.mean([(a.mask == b.mask).mean() for a, b in zip(half, full, strict=True)]) > 0.9
 
 
@@ -120,6 +110,6 @@ def test_the_published_form_a_video_model_is_the_same(folder: Path, tmp_path: Pa
     for one in segmenters:  # the files' headers differ, and how mapped weights are aligned moves a last bit
         for tensor in (*one.model.parameters(), *one.model.buffers()):
             tensor.data = tensor.data.clone()
-    pairs = [one.segment(["a"], pictures()[:1], "bird", 3)[0] for one in segmenters]
+    pairs = [one.segment(["a"], tiny.pictures()[:1], "bird", 3)[0] for one in segmenters]
     assert pairs[0].score == pairs[1].score
     assert np.array_equal(pairs[0].mask, pairs[1].mask)
