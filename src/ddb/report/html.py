@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from importlib import resources
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from ddb.report.charts.key import key
@@ -29,9 +29,10 @@ def html_page(
 
     `styles`: (package, file) of style sheets besides the shared ones; `script`: a file of `package`. The template finds
     both under the names `style` and `script`, and in `policy` a Content-Security-Policy that allows exactly these two
-    texts, pictures in data URIs and nothing else. `key` draws the key of a chart."""
+    texts, pictures in data URIs and nothing else. `key` draws the key of a chart. Any template can
+    include `warnings.html`, which shows `warnings`."""
     environment = Environment(
-        loader=PackageLoader(package, "."),
+        loader=ChoiceLoader([PackageLoader(package, "."), PackageLoader(__package__, ".")]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
