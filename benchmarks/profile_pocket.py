@@ -26,9 +26,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from ddb.backends import Lesson
 from ddb.backends.classifiers.timm_classifier import create_classifier
+from ddb.backends.generators.diffusion.denoising import Noised, denoising_losses
 from ddb.backends.generators.diffusion.generator import canvas, decode, encode
-from ddb.backends.generators.diffusion.inversion import denoising_losses, encode_views
 from ddb.backends.generators.diffusion.loading import open_diffusion
+from ddb.backends.generators.diffusion.views import encode_views
 from ddb.backends.registry import diffusion_weights, open_segmenter
 from ddb.config import LatentDiffusionConfig, RunConfig
 from ddb.config.load import load_config
@@ -94,20 +95,21 @@ def paths(config: RunConfig, runtime: Runtime) -> list[HotPath]:
     pixels = torch.from_numpy(np.stack(images[:batch])).permute(0, 3, 1, 2).float() / 127.5 - 1
     latents = encode(model, pixels)
     assert beside.masked is not None
-    inputs, guided = torch.cat([latents, beside.mask, beside.masked], dim=1), text.expand(2 * batch)
+    inputs, pair = torch.cat([latents, beside.mask, beside.masked], dim=1), text.expand(2 * batch)
 
     @torch.no_grad()
     def denoise() -> None:
-        model.predict(inputs, torch.tensor(500), guided)
+        model.predict(inputs, torch.tensor(500), pair)
 
     masks = [picture.mask for picture in pictures]
     lesson = Lesson(0, images[:30], regions[:30], "bird", 0, masks[:30])
-    views = encode_views(model, inpaint, lesson, True).pick(torch.arange(invert.batch_size))
-    times, noise = torch.randint(1000, (invert.batch_size,)), torch.randn(views.latents.shape)
+    views = encode_views(model, inpaint, lesson, True)
+    rows, times = torch.arange(invert.batch_size), torch.randint(1000, (invert.batch_size,))
+    noised = Noised(rows, times, torch.randn((invert.batch_size, *views.latents.shape[1:])))
 
     def learn() -> None:
         wanted = replace(text, hidden=text.hidden.clone().requires_grad_())
-        denoising_losses(model, wanted, views, times, noise).mean().backward()
+        denoising_losses(model, wanted, views, noised).mean().backward()
 
     loaded = create_classifier(erm, ("a", "b"), 0)
     stack = np.stack(images)

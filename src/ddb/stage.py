@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
@@ -20,6 +21,23 @@ Batch = Sequence[str | None]
 blank, so that the batch keeps its shape."""
 Worker = Callable[[Batch], list[Row]]
 """A batch in, one row out for each id that is not None, in order. A row that fails is `error_row`."""
+
+
+@dataclass(frozen=True)
+class Phased:
+    """A worker in three phases, so that an engine can read and write batches while the model computes others.
+
+    `read`: a batch -> the model's inputs, without a model; `compute`: the model's outputs, which may still be computed
+    by a device; `rows`: the batch's rows, from these. `read` is called in one thread, `compute` in that which opened
+    the worker, `rows` in another, each for one batch after another. `rows` may raise what a worker may raise."""
+
+    read: Callable[[Batch], Any]
+    compute: Callable[[Any], Any]
+    rows: Callable[[Any], list[Row]]
+
+    def __call__(self, batch: Batch) -> list[Row]:
+        """The phases one after another."""
+        return self.rows(self.compute(self.read(batch)))
 
 
 class Need(Enum):

@@ -14,7 +14,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from ddb.backends import Painted, Task
+from ddb.backends import Painted, Task, paint_all
 from ddb.backends.registry import model_names, open_generator, open_inverter, open_segmenter, reference_identities
 from ddb.config import CopyPasteConfig, InvertConfig, LatentDiffusionConfig, RunConfig, SegmentConfig, segment_config
 from ddb.context import Context, Models
@@ -58,9 +58,9 @@ def test_generators_with_other_tokens_do_not_disturb_each_other(
 ) -> None:
     models, items = Models(), tasks(1, prompt=f"a {TOKEN} bird")
     one = open_generator(painting, CONTEXT, models, {TOKEN: token(tmp_path, 0.5)})
-    (before,) = one.paint(items, 1)
+    (before,) = paint_all(one, items, 1)
     other = open_generator(painting, CONTEXT, models, {TOKEN: token(tmp_path, 0.7)})
-    (changed,), (after,) = other.paint(items, 1), one.paint(items, 1)
+    (changed,), (after,) = paint_all(other, items, 1), paint_all(one, items, 1)
     assert isinstance(before, Painted) and isinstance(after, Painted) and isinstance(changed, Painted)
     assert np.array_equal(before.image, after.image)
     assert not np.array_equal(before.image, changed.image)

@@ -36,6 +36,12 @@ class Recorder:
     failing: set[int] = field(default_factory=set)
     straying: set[int] = field(default_factory=set)
 
+    def prepare(self, tasks: Sequence[Task | Failed]) -> Sequence[Task | Failed]:
+        return tasks
+
+    def finish(self, painted: list[Painted | Failed]) -> list[Painted | Failed]:
+        return painted
+
     def paint(self, tasks: Sequence[Task | Failed], batch_size: int) -> list[Painted | Failed]:
         self.tasks += [task for task in tasks if isinstance(task, Task)]
         self.seen.append([task.seed if isinstance(task, Task) else None for task in tasks])

@@ -24,7 +24,7 @@ import torch
 from PIL import Image, ImageDraw
 
 from ddb.backends import Found, Painted, Task
-from ddb.backends.generators.diffusion.generator import as_images, decode, encode
+from ddb.backends.generators.diffusion.generator import as_levels, decode, encode
 from ddb.backends.generators.diffusion.loading import open_diffusion
 from ddb.backends.registry import diffusion_weights, open_generator, open_segmenter
 from ddb.config import LatentDiffusionConfig, SegmentConfig
@@ -143,7 +143,7 @@ def reconstructions(images: Sequence[np.ndarray], settings: LatentDiffusionConfi
     """Through the encoder and back."""
     model = open_diffusion(diffusion_weights(settings), open_accelerator("cpu", "fp32"))
     pixels = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float() / 127.5 - 1
-    return as_images(decode(model, encode(model, pixels)))
+    return list(as_levels(decode(model, encode(model, pixels))).numpy())
 
 
 def painted(prompt: str, sources: Sequence[Picture], segment: SegmentConfig, settings: LatentDiffusionConfig) -> list:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -128,7 +128,8 @@ class Segmenter(Protocol):
 
 
 class Generator(Protocol):
-    """Paints counterfactuals. `wants_donor`: whether tasks need a `donor`."""
+    """Paints counterfactuals, in three phases: the first and the last use no model and may run in other threads, for
+    other batches, while `paint` runs. `wants_donor`: whether tasks need a `donor`."""
 
     @property
     def identity(self) -> str:
@@ -138,10 +139,22 @@ class Generator(Protocol):
     @property
     def wants_donor(self) -> bool: ...
 
-    def paint(self, tasks: Sequence[Task | Failed], batch_size: int) -> list[Painted | Failed]:
-        """One result per task, in order, computed in batches of exactly `batch_size`; result n depends on task n and
-        the batch size alone."""
+    def prepare(self, tasks: Sequence[Task | Failed]) -> Any:
+        """The input of `paint`."""
         ...
+
+    def paint(self, prepared: Any, batch_size: int) -> Any:
+        """The input of `finish`; computed in batches of exactly `batch_size`. A device may still compute it."""
+        ...
+
+    def finish(self, painted: Any) -> list[Painted | Failed]:
+        """One result per task, in order; result n depends on task n and the batch size alone."""
+        ...
+
+
+def paint_all(generator: Generator, tasks: Sequence[Task | Failed], batch_size: int) -> list[Painted | Failed]:
+    """One result per task, in order: the phases of `generator` one after another."""
+    return generator.finish(generator.paint(generator.prepare(tasks), batch_size))
 
 
 class Inverter(Protocol):

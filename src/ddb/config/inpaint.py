@@ -72,6 +72,10 @@ class LatentDiffusionConfig(GeneratorConfig):
     guidance_end: float = content(
         1.0, gt=0, le=1, description="share of the steps, from the noisiest on, that are guided; the rest cost half"
     )
+    deep_every: PositiveInt = content(
+        1,
+        description="the UNet's inner layers are computed in every n-th step and reused in between; 1: in each (paper)",
+    )
     against: Literal["nothing", "source"] = content(
         "nothing", description="what guidance leads away from: the empty prompt (paper), or the source's own class"
     )

@@ -5,16 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 
 from ddb.engine.files import is_disk_full
+from ddb.engine.overlap import overlapped
 from ddb.errors import DDBError, StageFailed
-from ddb.stage import Batch, Row, Worker, error_row
+from ddb.stage import Batch, Phased, Row, Worker, error_row
 
 Engine = Callable[[Callable[[], Worker], Iterable[Batch]], Iterator[list[Row]]]
 """Open workers, give each batch to one of them, yield the rows of each batch in any order."""
 
 
 def execute(open_worker: Callable[[], Worker], batches: Iterable[Batch]) -> Iterator[list[Row]]:
-    """One worker, batches in order."""
+    """One worker, batches in order; a `Phased` one with its phases at the same time."""
     worker = open_worker()
+    if isinstance(worker, Phased):
+        yield from overlapped(worker, batches, attempt)
+        return
     for batch in batches:
         yield attempt(worker, batch)
 

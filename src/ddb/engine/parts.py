@@ -7,6 +7,7 @@ time. Other tables have `GROUP_ROWS` rows in a row group.
 
 from __future__ import annotations
 
+import threading
 from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -42,9 +43,11 @@ def payload_names(schema: pa.Schema) -> list[str]:
 
 
 class Recent:
-    """A cache of the most recently used open files and row groups, bounded whatever the number of parts."""
+    """A cache of the most recently used open files and row groups, bounded whatever the number of parts. `lock`: held
+    while one is read, since a file that is open is not for several threads at once."""
 
     def __init__(self) -> None:
+        self.lock = threading.RLock()
         self._files: OrderedDict[Part, pq.ParquetFile] = OrderedDict()
         self._groups: OrderedDict[tuple[Part, int, tuple[str, ...]], pa.Table] = OrderedDict()
 
@@ -119,7 +122,8 @@ class Part:
 
     def _read(self, read: Callable[[], T]) -> T:
         try:
-            return read()
+            with self._recent.lock:
+                return read()
         except FileNotFoundError:
             raise
         except (pa.ArrowInvalid, OSError) as error:

@@ -7,10 +7,11 @@ seed of a candidate is a hash of the run's seed, source, target and variant, so 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.compute as pc
@@ -27,7 +28,7 @@ from ddb.errors import DataError
 from ddb.learn.seeds import seed_of
 from ddb.learn.selection import PerClass, budgets, majority, targets
 from ddb.records import CANDIDATES, OK, candidate_id
-from ddb.stage import Batch, Fixed, Need, Row, Stage, Tables, Worker
+from ddb.stage import Batch, Fixed, Need, Phased, Row, Stage, Tables, Worker
 from ddb.stages.slots import failed_row, filled, given, rows_of
 
 Retry = Callable[[Tables], list[tuple[str, int]]]
@@ -54,7 +55,8 @@ def stage(
             segmenter = open_segmenter(segmentation, context, models)
             generator = ObjectsOnly(generator, segmenter, context.dataset.phrase, settings.feather)
         names = {label: token for label, (token, _) in tokens.items()}
-        return _Painter(context, settings, tables, generator, names, fixed.batch_size)
+        painter = _Painter(context, settings, tables, generator, names, fixed.batch_size)
+        return Phased(painter.read, painter.compute, painter.rows)
 
     return Stage(
         name="inpaint",
@@ -98,8 +100,19 @@ def split_id(name: str) -> tuple[str, int, int]:
 
 
 @dataclass(frozen=True)
+class _Painting:
+    """A batch between two phases: its tasks (None in a slot that is empty or failed), the error rows of those that
+    failed, the model's inputs or outputs."""
+
+    batch: Batch
+    tasks: Sequence[Task | None]
+    failed: Mapping[str, Row]
+    content: Any
+
+
+@dataclass(frozen=True)
 class _Painter:
-    """The stage's worker: candidate ids -> rows."""
+    """The phases of the stage's worker: candidate ids -> tasks -> paintings -> rows."""
 
     context: Context
     settings: InpaintConfig
@@ -108,10 +121,19 @@ class _Painter:
     tokens: Mapping[int, str]
     batch_size: int
 
-    def __call__(self, batch: Batch) -> list[Row]:
+    def read(self, batch: Batch) -> _Painting:
+        """The batch's tasks, prepared for the model."""
         tasks, failed = filled(batch, lambda name: self._task(*split_id(name)))
-        painted = self.generator.paint(given(tasks), self.batch_size)
-        return rows_of(batch, failed, lambda slot, name: self._row(name, tasks[slot], painted[slot]))
+        return _Painting(batch, tasks, failed, self.generator.prepare(given(tasks)))
+
+    def compute(self, painting: _Painting) -> _Painting:
+        """The paintings, in the place of the model's inputs."""
+        return replace(painting, content=self.generator.paint(painting.content, self.batch_size))
+
+    def rows(self, painting: _Painting) -> list[Row]:
+        """The batch's rows."""
+        tasks, results = painting.tasks, self.generator.finish(painting.content)
+        return rows_of(painting.batch, painting.failed, lambda slot, name: self._row(name, tasks[slot], results[slot]))
 
     @property
     def dataset(self) -> Dataset:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ddb.backends import Failed, Painted, Task
+from ddb.backends import Failed, Painted, Task, paint_all
 from ddb.backends.generators.copy_paste import CopyPaste, fill
 
 GREEN, RED, BLUE, GREY = (0, 200, 0), (200, 0, 0), (0, 0, 200), (90, 90, 90)
@@ -32,7 +32,7 @@ def task() -> Task:
 
 
 def test_the_donors_object_replaces_the_old_one(task: Task) -> None:
-    (painted,) = CopyPaste(edge=0).paint([task], 1)
+    (painted,) = paint_all(CopyPaste(edge=0), [task], 1)
     assert np.array_equal(painted.changed, task.mask)
     assert np.array_equal(painted.image[~task.mask], task.image[~task.mask])
     assert not (painted.image == RED).all(axis=2).any()
@@ -49,11 +49,11 @@ def test_background_about_a_known_object_stays(task: Task) -> None:
     image = task.image.copy()
     image[7, 5] = image[32, 30] = (9, 99, 9)
     old = (image == RED).all(axis=2)
-    (painted,) = CopyPaste(edge=0).paint([replace(task, image=image, old=old)], 1)
+    (painted,) = paint_all(CopyPaste(edge=0), [replace(task, image=image, old=old)], 1)
     assert not (painted.image == RED).all(axis=2).any()
     assert np.array_equal(painted.image[7, 5], image[7, 5])
     assert np.array_equal(painted.image[32, 30], image[32, 30])
-    (blind,) = CopyPaste(edge=0).paint([replace(task, image=image)], 1)
+    (blind,) = paint_all(CopyPaste(edge=0), [replace(task, image=image)], 1)
     assert not np.array_equal(blind.image[32, 30], image[32, 30])
 
 
@@ -61,13 +61,13 @@ def test_background_about_a_known_object_stays(task: Task) -> None:
 def test_objects_are_fitted_to_the_region(side: int, expected: int, task: Task) -> None:
     """An object that fills its image fills the region; one that is tiny in its image still takes half of it."""
     donor = scene(GREY, BLUE, (slice(0, 4), slice(0, 4)), (side, side))
-    (painted,) = CopyPaste(edge=0).paint([replace(task, donor=donor)], 1)
+    (painted,) = paint_all(CopyPaste(edge=0), [replace(task, donor=donor)], 1)
     rows, _ = np.nonzero(painted.image[..., 2] > 150)
     assert np.ptp(rows) + 1 == pytest.approx(expected, abs=2)
 
 
 def test_the_feather_lies_inside_the_mask(task: Task) -> None:
-    (painted,) = CopyPaste(edge=3).paint([task], 1)
+    (painted,) = paint_all(CopyPaste(edge=3), [task], 1)
     assert np.array_equal(painted.image[~task.mask], task.image[~task.mask])
     assert np.array_equal(painted.changed, task.mask)
 
@@ -76,8 +76,8 @@ def test_the_same_seed_gives_the_same_image_and_seeds_differ(task: Task) -> None
     tail = task.donor[0].copy()  # type: ignore[index]
     tail[3:6, 20] = (250, 250, 0)
     base = replace(task, donor=(tail, task.donor[1]))  # type: ignore[index]
-    images = [CopyPaste(0).paint([replace(base, seed=seed)], 1)[0].image for seed in range(6)]
-    assert np.array_equal(images[0], CopyPaste(0).paint([replace(base, seed=0)], 1)[0].image)
+    images = [paint_all(CopyPaste(0), [replace(base, seed=seed)], 1)[0].image for seed in range(6)]
+    assert np.array_equal(images[0], paint_all(CopyPaste(0), [replace(base, seed=0)], 1)[0].image)
     assert any(not np.array_equal(images[0], other) for other in images[1:])
 
 
@@ -92,15 +92,15 @@ def test_filling_uses_the_surroundings_only() -> None:
 
 
 def test_a_mask_over_the_whole_image_works(task: Task) -> None:
-    (painted,) = CopyPaste(edge=2).paint([replace(task, mask=np.ones_like(task.mask))], 1)
+    (painted,) = paint_all(CopyPaste(edge=2), [replace(task, mask=np.ones_like(task.mask))], 1)
     assert painted.image.shape == task.image.shape
     assert (painted.image[..., 2] > 150).any()
 
 
 def test_a_task_without_a_donor_fails_alone(task: Task) -> None:
     empty = replace(task, mask=np.zeros_like(task.mask))
-    bad, worse, good, passed = CopyPaste(edge=0).paint(
-        [replace(task, donor=None), empty, task, Failed("unreadable")], 2
+    bad, worse, good, passed = paint_all(
+        CopyPaste(edge=0), [replace(task, donor=None), empty, task, Failed("unreadable")], 2
     )
     assert isinstance(bad, Failed) and "donor" in bad.reason
     assert isinstance(worse, Failed) and "mask" in worse.reason

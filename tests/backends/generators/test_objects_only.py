@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy.spatial.distance import cdist
 
-from ddb.backends import Failed, Found, Image, Mask, Painted, Task
+from ddb.backends import Failed, Found, Image, Mask, Painted, Task, paint_all
 from ddb.backends.generators.objects_only import ObjectsOnly
 
 SIDE, SOFT = 40, 2
@@ -33,6 +33,12 @@ class Painter:
     identity = "painter@1"
     wants_donor = False
 
+    def prepare(self, tasks: Sequence[Task]) -> Sequence[Task]:
+        return tasks
+
+    def finish(self, painted: list[Painted]) -> list[Painted]:
+        return painted
+
     def paint(self, tasks: Sequence[Task], batch_size: int) -> list[Painted]:
         return [Painted(np.where(task.mask[..., None], CANVAS, task.image), task.mask) for task in tasks]
 
@@ -53,7 +59,7 @@ class Finder:
 
 def painted(found: Mask, old: Mask | None = OLD, soft: int = SOFT) -> Painted:
     task = Task(image=SOURCE, mask=REGION, to_label=1, prompt="", seed=0, old=old)
-    [result] = ObjectsOnly(Painter(), Finder(found), "bird", soft).paint([task], 4)
+    [result] = paint_all(ObjectsOnly(Painter(), Finder(found), "bird", soft), [task], 4)
     return result
 
 
@@ -99,9 +105,9 @@ def test_it_is_the_generator_that_it_wraps() -> None:
     finder = Finder(NEW)
     own = ObjectsOnly(Painter(), finder, "bird", SOFT)
     assert (own.identity, own.wants_donor) == ("painter@1", False)
-    assert own.paint([], 4) == []
+    assert paint_all(own, [], 4) == []
     assert finder.asked == (0, "")
-    own.paint([Task(image=SOURCE, mask=REGION, to_label=1, prompt="", seed=0, old=OLD)] * 3, 4)
+    paint_all(own, [Task(image=SOURCE, mask=REGION, to_label=1, prompt="", seed=0, old=OLD)] * 3, 4)
     assert finder.asked == (3, "bird")
 
 
@@ -122,7 +128,7 @@ def test_failures_of_either_model_are_passed_on_and_stay_alone() -> None:
 
     task = Task(image=SOURCE, mask=REGION, to_label=1, prompt="", seed=0, old=OLD)
     own = ObjectsOnly(Half(), Blind(NEW), "bird", SOFT)
-    first, *others = own.paint([task, task, task, Failed("unreadable")], 4)
+    first, *others = paint_all(own, [task, task, task, Failed("unreadable")], 4)
     assert isinstance(first, Painted)
     assert np.array_equal(first.image, painted(NEW).image)
     assert others == [Failed("not finite"), Failed("no map"), Failed("unreadable")]
@@ -132,6 +138,6 @@ def test_what_is_called_changed_is_what_may_differ() -> None:
     """A painting that differs from the source in every pixel of the region: it changes all that is called changed but
     at the faintest edge, and nothing else."""
     task = Task(image=np.zeros_like(SOURCE), mask=REGION, to_label=1, prompt="", seed=0, old=OLD)
-    (result,) = ObjectsOnly(Painter(), Finder(NEW), "bird", SOFT).paint([task], 1)
+    (result,) = paint_all(ObjectsOnly(Painter(), Finder(NEW), "bird", SOFT), [task], 1)
     assert isinstance(result, Painted)
     assert np.array_equal((result.image != 0).any(axis=2), result.changed)

@@ -31,10 +31,17 @@ class CopyPaste:
     identity: str = "copy_paste"
     wants_donor: bool = True
 
-    def paint(self, tasks: Sequence[Task | Failed], batch_size: int) -> list[Painted | Failed]:
-        """One result per task. A task fails if it has no donor, or if its mask or its donor's object is empty. Tasks
-        are painted one by one, whatever `batch_size`."""
-        return [task if isinstance(task, Failed) else self._paint(task) for task in tasks]
+    def prepare(self, tasks: Sequence[Task | Failed]) -> Sequence[Task | Failed]:
+        """The tasks."""
+        return tasks
+
+    def paint(self, prepared: Sequence[Task | Failed], batch_size: int) -> Sequence[Task | Failed]:
+        """The tasks: there is no model."""
+        return prepared
+
+    def finish(self, painted: Sequence[Task | Failed]) -> list[Painted | Failed]:
+        """One result per task. A task fails if it has no donor, or if its mask or its donor's object is empty."""
+        return [task if isinstance(task, Failed) else self._paint(task) for task in painted]
 
     def _paint(self, task: Task) -> Painted | Failed:
         if task.donor is None or not task.donor[1].any() or not task.mask.any():

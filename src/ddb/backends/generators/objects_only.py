@@ -8,6 +8,7 @@ the objects is the source's (method.md section 4 leaves open what is pasted back
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from scipy import ndimage
 
@@ -37,16 +38,27 @@ class ObjectsOnly:
     def wants_donor(self) -> bool:
         return self.generator.wants_donor
 
-    def paint(self, tasks: Sequence[Task | Failed], batch_size: int) -> list[Painted | Failed]:
-        """As `Generator.paint`; `changed` is where pixels may differ from the source: the objects with their soft edge.
-        A painting in which the segmenter fails is a failure. Both models work in batches of `batch_size`."""
-        painted = self.generator.paint(tasks, batch_size)
-        if all(isinstance(one, Failed) for one in painted):
-            return painted
-        names = [str(number) for number in range(len(tasks))]
-        images = [one if isinstance(one, Failed) else one.image for one in painted]
-        found = self.segmenter.segment(names, images, self.phrase, batch_size)
-        return [self._cut(*three) for three in zip(tasks, painted, found, strict=True)]
+    def prepare(self, tasks: Sequence[Task | Failed]) -> tuple[Sequence[Task | Failed], Any]:
+        """The tasks, and what the generator prepares."""
+        return tasks, self.generator.prepare(tasks)
+
+    def paint(
+        self, prepared: tuple[Sequence[Task | Failed], Any], batch_size: int
+    ) -> list[tuple[Task | Failed, Painted | Failed, Found | Failed]]:
+        """Each task, its painting and the object in it. Both models work in batches of `batch_size`."""
+        tasks, inputs = prepared
+        painted = self.generator.finish(self.generator.paint(inputs, batch_size))
+        found: list[Found | Failed] = [one for one in painted if isinstance(one, Failed)]
+        if len(found) < len(painted):
+            names = [str(number) for number in range(len(tasks))]
+            images = [one if isinstance(one, Failed) else one.image for one in painted]
+            found = self.segmenter.segment(names, images, self.phrase, batch_size)
+        return list(zip(tasks, painted, found, strict=True))
+
+    def finish(self, painted: list[tuple[Task | Failed, Painted | Failed, Found | Failed]]) -> list[Painted | Failed]:
+        """`changed` is where pixels may differ from the source: the objects with their soft edge. A painting in which
+        the segmenter fails is a failure."""
+        return [self._cut(*three) for three in painted]
 
     def _cut(self, task: Task | Failed, painted: Painted | Failed, found: Found | Failed) -> Painted | Failed:
         if isinstance(task, Failed) or isinstance(painted, Failed):

@@ -12,7 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ddb.backends import Failed, Painted, Task
+from ddb.backends import Failed, Painted, Task, paint_all
 from ddb.backends.generators.diffusion import generator as latent_diffusion
 from ddb.backends.generators.diffusion.flat import flat_colour
 from ddb.backends.generators.diffusion.generator import LatentDiffusion, canvas
@@ -31,7 +31,7 @@ def opened(model: Diffusion, settings: LatentDiffusionConfig) -> LatentDiffusion
 
 def paint(painter: LatentDiffusion, items: list[Task], size: int = 8) -> list[Painted]:
     """Paint in batches of this size; nothing may fail."""
-    results = painter.paint(items, size)
+    results = paint_all(painter, items, size)
     assert not [one for one in results if isinstance(one, Failed)]
     return [one for one in results if isinstance(one, Painted)]
 
@@ -155,7 +155,7 @@ def test_a_thin_mask_survives_scaling_down() -> None:
 
 def test_an_empty_mask_fails(model: Diffusion, tasks: Tasks) -> None:
     (task,) = tasks(1)
-    [failed] = opened(model, PAINT).paint([replace(task, mask=np.zeros_like(task.mask))], 1)
+    [failed] = paint_all(opened(model, PAINT), [replace(task, mask=np.zeros_like(task.mask))], 1)
     assert isinstance(failed, Failed) and "mask is empty" in failed.reason
 
 
@@ -178,12 +178,12 @@ def small_device(nine: Diffusion) -> Iterator[Callable[[int], list[int]]]:
     def limit(room: int) -> list[int]:
         tried: list[int] = []
 
-        def guard(module: object, inputs: tuple[torch.Tensor, ...], options: Any) -> None:
+        def guard(module: object, inputs: tuple[torch.Tensor, ...]) -> None:
             tried.append(len(inputs[0]))
             if len(inputs[0]) > room:
                 raise torch.OutOfMemoryError("CUDA out of memory.")
 
-        handles.append(nine.unet.register_forward_pre_hook(guard, with_kwargs=True))
+        handles.append(nine.unet.conv_in.register_forward_pre_hook(guard))
         return tried
 
     yield limit
@@ -226,14 +226,14 @@ def bits(results: list[Painted | Failed]) -> list[bytes]:
 def test_pixels_do_not_depend_on_neighbours_or_their_number(kind: str, model: Diffusion, tasks: Tasks) -> None:
     """To the bit: alone, with others, with failures, in the last batch; each in its place of a batch of four."""
     painter, items = opened(model, PAINT), tasks(4)
-    whole = bits(painter.paint(items, 4))
-    assert bits(painter.paint(items[:1], 4)) == whole[:1]
-    assert bits(painter.paint([Failed("unreadable"), items[1]], 4)) == [b"", whole[1]]
+    whole = bits(paint_all(painter, items, 4))
+    assert bits(paint_all(painter, items[:1], 4)) == whole[:1]
+    assert bits(paint_all(painter, [Failed("unreadable"), items[1]], 4)) == [b"", whole[1]]
     empty = replace(items[0], mask=np.zeros_like(items[0].mask))
-    assert bits(painter.paint([empty, *items[1:]], 4)) == [b"", *whole[1:]]
+    assert bits(paint_all(painter, [empty, *items[1:]], 4)) == [b"", *whole[1:]]
     strangers = [replace(item, prompt="a cat", seed=item.seed + 50) for item in items]
-    assert bits(painter.paint([strangers[0], items[1], *strangers[2:]], 4))[1] == whole[1]
-    assert bits(painter.paint([*strangers, *items[:2]], 4))[4:] == whole[:2]
+    assert bits(paint_all(painter, [strangers[0], items[1], *strangers[2:]], 4))[1] == whole[1]
+    assert bits(paint_all(painter, [*strangers, *items[:2]], 4))[4:] == whole[:2]
 
 
 PARTS = {"unet": "UNet's output", "decoder": "VAE's output", "encoder": "VAE's encoding"}
@@ -243,8 +243,8 @@ PARTS = {"unet": "UNet's output", "decoder": "VAE's output", "encoder": "VAE's e
 def test_what_is_not_finite_fails_that_task_alone(part: str, nine: Diffusion, tasks: Tasks) -> None:
     """NaN in one row of a part's output: its neighbours are painted as before, to the bit."""
     painter, items = opened(nine, PAINT.model_copy(update={"guidance": 1.0})), tasks(3)
-    whole = bits(painter.paint(items, 3))
-    module = nine.unet if part == "unet" else getattr(nine.vae, part)
+    whole = bits(paint_all(painter, items, 3))
+    module = nine.unet.conv_out if part == "unet" else getattr(nine.vae, part)
 
     def spoil(module: object, inputs: object, output: Any) -> Any:
         values = output[0] if isinstance(output, tuple) else output
@@ -253,7 +253,7 @@ def test_what_is_not_finite_fails_that_task_alone(part: str, nine: Diffusion, ta
         return (values,) if isinstance(output, tuple) else values
 
     handle = module.register_forward_hook(spoil)
-    results = painter.paint(items, 3)
+    results = paint_all(painter, items, 3)
     handle.remove()
     assert bits(results) == [whole[0], b"", whole[2]]
     assert isinstance(results[1], Failed)
@@ -262,7 +262,7 @@ def test_what_is_not_finite_fails_that_task_alone(part: str, nine: Diffusion, ta
 
 def test_a_damaged_unet_paints_nothing(nine: Diffusion, tasks: Tasks) -> None:
     nine.unet.conv_in.weight.data[0, 0, 0, 0] = float("nan")
-    results = opened(nine, PAINT).paint(tasks(3), 2)
+    results = paint_all(opened(nine, PAINT), tasks(3), 2)
     assert all(isinstance(one, Failed) and "UNet's output is not finite" in one.reason for one in results)
     assert len(results) == 3
 
@@ -278,7 +278,7 @@ def test_a_region_of_one_flat_colour_is_no_counterfactual(level: float, nine: Di
         return output
 
     handle = nine.vae.decoder.register_forward_hook(flat)
-    first, second = opened(nine, PAINT).paint(items, 2)
+    first, second = paint_all(opened(nine, PAINT), items, 2)
     handle.remove()
     assert isinstance(first, Failed)
     assert "painted one flat colour" in first.reason and "safety checker" in first.reason
@@ -309,6 +309,6 @@ def test_an_exception_of_a_library_fails_the_task_that_raises_it(
     for item, value in zip(items, (1, 77, 2), strict=True):
         item.image[0, 0, 0] = value
     monkeypatch.setattr(latent_diffusion, "canvas", fails)
-    first, second, third = opened(nine, PAINT).paint(items, 3)
+    first, second, third = paint_all(opened(nine, PAINT), items, 3)
     assert isinstance(first, Painted) and isinstance(third, Painted)
     assert isinstance(second, Failed) and second.reason == "RuntimeError: shape '[2]' is invalid"

@@ -16,7 +16,8 @@ from scipy import stats
 
 from ddb.backends import Lesson, Task
 from ddb.backends.generators.diffusion import inversion
-from ddb.backends.generators.diffusion.inversion import TextualInversion, denoising_losses, kept_check
+from ddb.backends.generators.diffusion.denoising import Noised, denoising_losses
+from ddb.backends.generators.diffusion.inversion import TextualInversion, kept_check
 from ddb.backends.generators.diffusion.model import Diffusion
 from ddb.backends.generators.diffusion.tokens import read_token
 from ddb.backends.generators.diffusion.views import BACKGROUND_WEIGHT, encode_views
@@ -84,7 +85,7 @@ def test_a_step_equals_diffusers_training_example(
     rows = [torch.randn(2, one.width, generator=draw).requires_grad_() for one in model.prompts.encoders]
     prompt, prompts = f"a photo of a {TOKEN} bird", model.prompts.with_tokens({TOKEN: rows})
     text = prompts.embed(prompts.ids(prompt), {TOKEN: tuple(rows)})
-    loss = denoising_losses(model, text, views, times, noise).mean()
+    loss = denoising_losses(model, text, views, Noised(torch.arange(3), times, noise)).mean()
     loss.backward()
     expected, gradients = reference_step(diffusers_pipeline(kind, folders[kind]), prompt, rows, views, times, noise)
     torch.testing.assert_close(loss, expected, atol=1e-5, rtol=1e-5)
@@ -104,7 +105,7 @@ def test_the_loss_counts_inside_the_mask_alone(nine: Diffusion, lesson: Lesson) 
     velocity = schedule.get_velocity(views.latents, noise, times)
     error = (nine.unet(inputs, times, text.hidden.expand(2, -1, -1)).sample - velocity) ** 2
     by_hand = [float(error[i][:, views.mask[i, 0] > 0].mean()) for i in range(2)]
-    losses = denoising_losses(nine, text, views, times, noise)
+    losses = denoising_losses(nine, text, views, Noised(torch.arange(2), times, noise))
     assert losses.tolist() == pytest.approx(by_hand, rel=1e-4)
 
 
@@ -225,7 +226,7 @@ def test_out_of_memory_halves_a_step_and_keeps_its_gradient(
         if len(inputs[0]) > room:
             raise torch.OutOfMemoryError("CUDA out of memory.")
 
-    handle = model.unet.register_forward_pre_hook(guard)
+    handle = model.unet.conv_in.register_forward_pre_hook(guard)
     try:
         room = 1
         learner = TextualInversion(model, quick, PAINT)

@@ -13,7 +13,7 @@ import torch
 from diffusers import StableDiffusionInpaintPipeline, StableDiffusionXLInpaintPipeline
 from safetensors.torch import load_file, save_file
 
-from ddb.backends import Failed, Painted, Task
+from ddb.backends import Failed, Painted, Task, paint_all
 from ddb.backends.generators.diffusion.generator import LatentDiffusion
 from ddb.backends.generators.diffusion.inversion import TextualInversion
 from ddb.backends.generators.diffusion.loading import open_diffusion
@@ -112,12 +112,12 @@ def test_a_token_from_a_file_paints_as_the_one_just_given(
     learned = TextualInversion(model, InvertConfig(), PAINT).adopt(0, file, tmp_path / "run")
     assert (learned.token, learned.file.name, learned.losses) == (TOKEN, "token-0.safetensors", [])
     items = tasks(1, prompt=PROMPT)
-    here = LatentDiffusion(model, PAINT, model.prompts.read({TOKEN: file})).paint(items, 1)
+    here = paint_all(LatentDiffusion(model, PAINT, model.prompts.read({TOKEN: file})), items, 1)
     fresh = open_diffusion(parse_weights(str(folders[kind])), Runtime(torch.device("cpu"), torch.float32))
     there = LatentDiffusion(fresh, PAINT, fresh.prompts.read({TOKEN: learned.file}))
-    other, same = replace(items[0], prompt="a photo of a bird"), there.paint(items, 1)
+    other, same = replace(items[0], prompt="a photo of a bird"), paint_all(there, items, 1)
     assert np.array_equal(image(here), image(same))
-    assert not np.array_equal(image(here), image(there.paint([other], 1)))
+    assert not np.array_equal(image(here), image(paint_all(there, [other], 1)))
 
 
 def image(results: list[Painted | Failed]) -> np.ndarray:
@@ -129,7 +129,7 @@ def image(results: list[Painted | Failed]) -> np.ndarray:
 def test_a_task_with_an_unknown_token_fails_alone(kind: str, model: Diffusion, tasks: Tasks) -> None:
     good, bad, worse = tasks(3)
     items = [good, replace(bad, prompt=PROMPT), replace(worse, against=PROMPT)]
-    first, *others = LatentDiffusion(model, PAINT, model.prompts).paint(items, 3)
+    first, *others = paint_all(LatentDiffusion(model, PAINT, model.prompts), items, 3)
     assert isinstance(first, Painted)
     for other in others:
         assert isinstance(other, Failed)

@@ -1,8 +1,9 @@
 """Counterfactuals by latent diffusion inpainting, through diffusers' models (Stable Diffusion 1.5, 2 and XL, UNets of
 9 and of 4 channels).
 
-Everything that does not change between steps is computed once: prompts, latents, masked latents. Batches have a fixed
-shape, and item n of a batch depends on task n alone.
+Everything that does not change between steps is computed once: prompts, latents, masked latents. Nothing waits for the
+device between a batch's inputs and its finished paintings (`OnHost`). Batches have a fixed shape, and item n of a batch
+depends on task n alone.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import torch
 from torch import Tensor
 
 from ddb.backends import Failed, Image, Mask, Painted, Task
-from ddb.backends.batches import Rooms, first_fault, in_fixed_batches, not_finite
+from ddb.backends.batches import Rooms, in_fixed_batches, not_finite
 from ddb.backends.generators.diffusion.flat import flat_colour
 from ddb.backends.generators.diffusion.geometry import Window, paste_back, take, window
 from ddb.backends.generators.diffusion.model import Diffusion
@@ -25,30 +26,43 @@ from ddb.backends.generators.diffusion.sampling import Canvas, check_steps, samp
 from ddb.backends.generators.diffusion.text import Text, joined
 from ddb.config import LatentDiffusionConfig
 from ddb.errors import ConfigError, ModelError
+from ddb.learn.classifier import to_tensor
+from ddb.learn.transfers import OnHost
 
 VAE_PIXELS = 1024 * 1024
-"""Pixels that go through the VAE at once: it runs in float32 and needs about 2 GB for a 512 x 512 image."""
+"""Pixels that go through the VAE at once: in float32 it needs about 2 GB for a 512 x 512 image."""
 GREY = 127
 
 
 @dataclass(frozen=True)
 class Square:
-    """A task at the generator's size: pixels uint8 HWC and mask bool HW, the embedded prompts, the seed of the noise.
-    `task` and `area`: where the result is pasted back; None for a blank."""
+    """A task at the generator's size: pixels uint8 HWC and mask bool HW. `area`: where the result is pasted back. A
+    blank has neither task nor area."""
 
     pixels: Image
     hole: Mask
-    text: Text
-    against: Text
-    seed: int
     task: Task | None = None
     area: Window | None = None
 
 
 @dataclass(frozen=True)
+class Rendered:
+    """The painting of a square: row `row` of a batch's `pixels` (uint8 BHWC) and of its `checks`: what was checked, the
+    dtype in which it was computed, whether it is finite [B]."""
+
+    square: Square
+    row: int
+    pixels: OnHost
+    checks: Sequence[tuple[str, torch.dtype, OnHost]]
+
+
+@dataclass(frozen=True)
 class LatentDiffusion:
     """A Generator: paints a square of `settings.image_size` px and pastes the result into the source. `prompts` hold
-    the learned tokens that tasks may name. ConfigError if the settings do not fit the model."""
+    the learned tokens that tasks may name. ConfigError if the settings do not fit the model.
+
+    A task fails alone: an empty mask, an unknown token, a prompt that is too long, a model whose output is not finite,
+    a painting of one flat colour."""
 
     model: Diffusion
     settings: LatentDiffusionConfig
@@ -63,63 +77,88 @@ class LatentDiffusion:
     def identity(self) -> str:
         return self.model.identity
 
-    def paint(self, tasks: Sequence[Task | Failed], batch_size: int) -> list[Painted | Failed]:
-        """One result per task, in order, in batches of exactly `batch_size`.
+    def prepare(self, tasks: Sequence[Task | Failed]) -> list[Square | Failed]:
+        """A square for each task."""
+        return [task if isinstance(task, Failed) else self._square(task) for task in tasks]
 
-        A task fails alone: an empty mask, an unknown token, a prompt that is too long, a model whose output is not
-        finite, a painting of one flat colour. OutOfMemory where one task does not fit into memory."""
-        squares = [self._square(task) for task in tasks]
-        return in_fixed_batches(self._painted, squares, self._blank(), self._rooms.of(batch_size))
+    def paint(self, prepared: Sequence[Square | Failed], batch_size: int) -> list[Rendered | Failed]:
+        """A painting for each square, in batches of exactly `batch_size`. OutOfMemory where one square does not fit
+        into memory."""
+        found = [one if isinstance(one, Failed) else self._texts(one) for one in prepared]
+        usable = [text if isinstance(text, Failed) else one for one, text in zip(prepared, found, strict=True)]
+        return in_fixed_batches(self._rendered, usable, self._blank, self._rooms.of(batch_size))
+
+    def finish(self, painted: Sequence[Rendered | Failed]) -> list[Painted | Failed]:
+        """The paintings, pasted into their sources."""
+        return [one if isinstance(one, Failed) else self._put_back(one) for one in painted]
 
     @cached_property
     def _rooms(self) -> Rooms:
         return Rooms("inpaint.batch_size", remedy(self.settings))
 
-    def _square(self, task: Task | Failed) -> Square | Failed:
-        if isinstance(task, Failed):
-            return task
-        size = self.settings.image_size
+    def _square(self, task: Task) -> Square | Failed:
         try:
             area = window(task.mask, self.settings.crop)
-            pixels, hole = take(task.image, task.mask, area, size)
-            text, against = self.prompts.encode(task.prompt), self.prompts.encode_against(task.against)
-        except (ModelError, ValueError) as error:
+        except ValueError as error:
             return Failed(str(error))
-        if not all(bool(one.hidden.isfinite().all()) for one in (text, against)):
-            return not_finite("the text encoder's output", torch.float32)
-        return Square(pixels, hole, text, against, task.seed, task, area)
+        pixels, hole = take(task.image, task.mask, area, self.settings.image_size)
+        return Square(pixels, hole, task, area)
 
+    @cached_property
     def _blank(self) -> Square:
         """A grey square, which replaces failed tasks and pads the last batch."""
         side = (self.settings.image_size,) * 2
-        text, against = self.prompts.encode(""), self.prompts.encode_against("")
-        return Square(np.full((*side, 3), GREY, np.uint8), np.ones(side, np.bool_), text, against, 0)
+        return Square(np.full((*side, 3), GREY, np.uint8), np.ones(side, np.bool_))
 
-    def _painted(self, squares: Sequence[Square]) -> list[Painted | Failed]:
+    def _texts(self, square: Square) -> tuple[Text, Text] | Failed:
+        """The embedded prompt, and that from which guidance leads away."""
+        key = (square.task.prompt, square.task.against) if square.task else ("", "")
+        if key not in self._embedded:
+            self._embedded[key] = self._embed(*key)
+        return self._embedded[key]
+
+    @cached_property
+    def _embedded(self) -> dict[tuple[str, str], tuple[Text, Text] | Failed]:
+        return {}
+
+    def _embed(self, prompt: str, against: str) -> tuple[Text, Text] | Failed:
+        try:
+            texts = self.prompts.encode(prompt), self.prompts.encode_against(against)
+        except ModelError as error:
+            return Failed(str(error))
+        if not all(bool(one.hidden.isfinite().all()) for one in texts):
+            return not_finite("the text encoder's output", torch.float32)
+        return texts
+
+    def _rendered(self, squares: Sequence[Square]) -> list[Rendered]:
+        model = self.model
         board = canvas(
-            self.model, [one.pixels for one in squares], [one.hole for one in squares], self.settings.strength < 1
+            model, [one.pixels for one in squares], [one.hole for one in squares], self.settings.strength < 1
         )
-        latents = sample(
-            self.model,
-            self.settings,
-            joined([one.text for one in squares]),
-            joined([one.against for one in squares]),
-            [torch.Generator().manual_seed(one.seed) for one in squares],
-            board,
-        )
-        pixels = decode(self.model, latents)
+        found = [self._texts(one) for one in squares]
+        texts, against = zip(*(one for one in found if not isinstance(one, Failed)), strict=True)
+        draws = [torch.Generator().manual_seed(one.task.seed if one.task else 0) for one in squares]
+        latents = sample(model, self.settings, joined(texts), joined(against), draws, board)
+        pixels = decode(model, latents)
+        tensors = [
+            ("the VAE's encoding", model.vae.dtype, board.masked),
+            ("the VAE's encoding", model.vae.dtype, board.known),
+            ("the UNet's output", model.runtime.dtype, latents),
+            ("the VAE's output", model.vae.dtype, pixels),
+        ]
         checks = [
-            ("the VAE's encoding", torch.float32, board.masked),
-            ("the VAE's encoding", torch.float32, board.known),
-            ("the UNet's output", self.model.runtime.dtype, latents),
-            ("the VAE's output", torch.float32, pixels),
+            (what, dtype, OnHost.of(tensor.isfinite().flatten(1).all(1)))
+            for what, dtype, tensor in tensors
+            if tensor is not None
         ]
-        return [
-            first_fault(checks, row) or self._put_back(square, image)
-            for row, (square, image) in enumerate(zip(squares, as_images(pixels), strict=True))
-        ]
+        levels = OnHost.of(as_levels(pixels))
+        return [Rendered(square, row, levels, checks) for row, square in enumerate(squares)]
 
-    def _put_back(self, square: Square, image: Image) -> Painted | Failed:
+    def _put_back(self, rendered: Rendered) -> Painted | Failed:
+        for what, dtype, finite in rendered.checks:
+            if not finite.array[rendered.row]:
+                return not_finite(what, dtype)
+        square, image = rendered.square, rendered.pixels.array[rendered.row]
         if (failed := flat_colour(image, square.hole)) is not None:
             return failed
         if square.task is None or square.area is None:
@@ -140,8 +179,8 @@ def remedy(settings: LatentDiffusionConfig) -> str:
 
 def canvas(model: Diffusion, images: Sequence[Image], masks: Sequence[Mask], with_known: bool) -> Canvas:
     """Encode a batch of squares once. Latent masks are max-pooled: a cell is repainted if any pixel of it is."""
-    pixels = _pixels(images).to(model.runtime.device)
-    holes = torch.from_numpy(np.stack(masks))[:, None].float().to(model.runtime.device)
+    pixels = to_tensor(np.stack(images), model.runtime.device) / 127.5 - 1
+    holes = to_tensor(np.stack(masks)[..., None].view(np.uint8), model.runtime.device)
     return Canvas(
         mask=torch.nn.functional.max_pool2d(holes, model.factor),
         masked=encode(model, pixels * (1 - holes)) if model.inpainting else None,
@@ -152,30 +191,27 @@ def canvas(model: Diffusion, images: Sequence[Image], masks: Sequence[Mask], wit
 @torch.no_grad()
 def encode(model: Diffusion, pixels: Tensor) -> Tensor:
     """Pixels B3HW in [-1, 1] -> scaled latents BChw, float32: the posterior's mode, so no draw is involved."""
-    pixels = pixels.contiguous(memory_format=torch.channels_last)
+    pixels = pixels.to(model.vae.dtype).contiguous(memory_format=torch.channels_last)
     latents = _in_slices(lambda part: model.vae.encode(part).latent_dist.mode(), pixels, pixels.shape[-2:].numel())
-    return latents * float(model.vae.config.scaling_factor)
+    return latents.float() * float(model.vae.config.scaling_factor)
 
 
 @torch.no_grad()
 def decode(model: Diffusion, latents: Tensor) -> Tensor:
     """Scaled latents BChw -> pixels B3HW, float32; 0 is black and 1 white; values outside [0, 1] and values that are
     not finite occur."""
-    scaled = (latents / model.vae.config.scaling_factor).contiguous(memory_format=torch.channels_last)
+    scaled = (latents / model.vae.config.scaling_factor).to(model.vae.dtype)
+    scaled = scaled.contiguous(memory_format=torch.channels_last)
     area = latents.shape[-2:].numel() * model.factor**2
-    return _in_slices(lambda part: model.vae.decode(part, return_dict=False)[0], scaled, area) / 2 + 0.5
+    return _in_slices(lambda part: model.vae.decode(part, return_dict=False)[0], scaled, area).float() / 2 + 0.5
 
 
-def as_images(pixels: Tensor) -> list[Image]:
-    """Pixels B3HW, 0 black and 1 white -> uint8 HWC images; values are clipped to [0, 1], those not finite become 0."""
+def as_levels(pixels: Tensor) -> Tensor:
+    """Pixels B3HW, 0 black and 1 white -> uint8 BHWC; values are clipped to [0, 1], those not finite become 0."""
     levels = (pixels.nan_to_num(0, 0, 0).clamp(0, 1) * 255).round().to(torch.uint8)
-    return list(levels.permute(0, 2, 3, 1).contiguous().cpu().numpy())
+    return levels.permute(0, 2, 3, 1).contiguous()
 
 
 def _in_slices(work: Callable[[Tensor], Tensor], batch: Tensor, area: int) -> Tensor:
     """Apply `work` to slices of the batch with at most VAE_PIXELS pixels (`area` pixels per row)."""
     return torch.cat([work(part) for part in torch.split(batch, max(1, VAE_PIXELS // area))])
-
-
-def _pixels(images: Sequence[Image]) -> Tensor:
-    return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float() / 127.5 - 1

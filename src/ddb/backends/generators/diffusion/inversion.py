@@ -10,63 +10,48 @@ fixed images, times and noise, decides which vectors are kept (`kept_check`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from diffusers import DDPMScheduler
 from scipy import stats
 from torch import Tensor, nn
 
 from ddb.backends import Learned, Lesson
 from ddb.backends.batches import not_finite
+from ddb.backends.generators.diffusion.denoising import Noised, denoising_losses
 from ddb.backends.generators.diffusion.generator import check_size, remedy
 from ddb.backends.generators.diffusion.model import Diffusion
 from ddb.backends.generators.diffusion.prompts import Prompts
-from ddb.backends.generators.diffusion.text import Text, plain_words
+from ddb.backends.generators.diffusion.text import Placed, plain_words
 from ddb.backends.generators.diffusion.tokens import Rows, read_token, write_token
 from ddb.backends.generators.diffusion.views import Views, encode_views, split
 from ddb.config import InvertConfig, LatentDiffusionConfig
 from ddb.errors import StageFailed
 from ddb.learn.halving import BatchSize, batches
 
-Part = TypeVar("Part")
-
 HELD_OUT_PAIRS = 48
 """Fixed (image, time, noise) triples of the held-out loss; times spread evenly over the schedule."""
 NORM_LIMIT = 2.0
 """Largest norm of a vector, as a multiple of the 95% quantile of the norms in the embedding table."""
+CHECKED_AT_ONCE = 16
+"""Triples of the held-out loss in one pass, which needs no gradient; halved where memory runs out."""
 FP16_GRADIENT_SCALE = 2.0**12
 INIT_NOISE = 0.01
 """Norm of the noise added to an initial vector, as a share of its norm, so that several vectors can diverge."""
 
 
 @dataclass(frozen=True)
-class Noised:
-    """Inputs of a denoising loss, on the CPU: rows of the views int64 [n], times int64 [n], noise nChw."""
-
-    rows: Tensor
-    times: Tensor
-    noise: Tensor
-
-    def pick(self, part: Sequence[int]) -> Noised:
-        picked = torch.tensor(part)
-        return Noised(self.rows[picked], self.times[picked], self.noise[picked])
-
-
-@dataclass(frozen=True)
 class Subject:
-    """Constants of learning a token: its name, the prompts that include it, the prompt's ids for each encoder, the
+    """Constants of learning a token: the prompts that include it, the prompt's ids with the places of its vectors, the
     encoded images."""
 
-    token: str
     prompts: Prompts
-    ids: tuple[Tensor, ...]
+    placed: tuple[Placed, ...]
     views: Views
 
 
@@ -97,18 +82,18 @@ class TextualInversion:
         ValueError without images; StageFailed if the loss is not finite; OutOfMemory if one image does not fit.
         """
         views = encode_views(self.model, self.painting, lesson, self.settings.inside_mask)
-        rows, losses = self._fit(lesson, views)
+        rows, losses = self.fit(lesson, views)
         return _written(lesson.label, rows, folder, losses)
 
-    def _fit(self, lesson: Lesson, views: Views) -> tuple[Rows, list[float]]:
+    def fit(self, lesson: Lesson, views: Views) -> tuple[Rows, list[float]]:
         """The kept vectors [n, width], one tensor an encoder, and the held-out losses, the first before any step."""
         draw = torch.Generator().manual_seed(lesson.seed)
         settings, token, phrase = self.settings, token_name(lesson.label), plain_words(lesson.phrase)
         initial = self.model.prompts.initial(settings.init or phrase, settings.vectors)
         vectors = [nn.Parameter(_parted(rows, draw)) for rows in initial]
         prompts = self.model.prompts.with_tokens({token: vectors})
-        ids = prompts.ids(self.painting.template.format(token=token, phrase=phrase))
-        subject = Subject(token, prompts, ids, views)
+        placed = prompts.placed(prompts.ids(self.painting.template.format(token=token, phrase=phrase)), prompts.tokens)
+        subject = Subject(prompts, placed, views)
         training, held_out = split(len(lesson.images))
         fixed = _held_out_batch(held_out, views, self._times(), draw)
         optimiser = torch.optim.AdamW(vectors, lr=settings.lr, weight_decay=0.0)
@@ -141,7 +126,7 @@ class TextualInversion:
             loss = self._losses(subject, vectors, batch.pick(part)).mean()
             return torch.autograd.grad(loss * share, vectors)
 
-        gradients = list(self._batches(of_part, count))
+        gradients = list(batches(of_part, range(count), self._room))
         for vector, parts in zip(vectors, zip(*gradients, strict=True), strict=True):
             vector.grad = parts[0] if len(parts) == 1 else torch.stack(parts).sum(dim=0)
 
@@ -152,22 +137,21 @@ class TextualInversion:
         def of_part(part: Sequence[int]) -> Tensor:
             return self._losses(subject, vectors, fixed.pick(part)).cpu()
 
-        losses = torch.cat(list(self._batches(of_part, len(fixed.rows)))).double()
+        losses = torch.cat(list(batches(of_part, range(len(fixed.rows)), self._checking_room))).double()
         images = fixed.rows % (len(subject.views.latents) // 2)
         return np.array([float(losses[images == image].mean()) for image in sorted(set(images.tolist()))])
-
-    def _batches(self, work: Callable[[Sequence[int]], Part], count: int) -> Iterator[Part]:
-        return batches(work, range(count), self._room)
 
     @cached_property
     def _room(self) -> BatchSize:
         return BatchSize(self.settings.batch_size, "invert.batch_size", remedy(self.painting))
 
+    @cached_property
+    def _checking_room(self) -> BatchSize:
+        return BatchSize(CHECKED_AT_ONCE, "batches of", remedy(self.painting))
+
     def _losses(self, subject: Subject, vectors: Sequence[Tensor], batch: Noised) -> Tensor:
-        rows = tuple(self._stored(vector) for vector in vectors)
-        text = subject.prompts.embed(subject.ids, {subject.token: rows})
-        views = subject.views.pick(batch.rows.to(subject.views.latents.device))
-        return denoising_losses(self.model, text, views, batch.times, batch.noise)
+        text = subject.prompts.embed_placed(subject.placed, [self._stored(vector) for vector in vectors])
+        return denoising_losses(self.model, text, subject.views, batch)
 
     def _stored(self, vectors: Tensor) -> Tensor:
         """The vectors rounded to the dtype of their file, with a straight-through gradient."""
@@ -209,23 +193,6 @@ def kept_check(losses: npt.NDArray[np.float64]) -> int:
     images = losses.shape[1]
     limit = stats.t.ppf(0.95, images - 1) * stats.sem(excess, axis=1) if images > 1 else np.zeros(len(losses))
     return int(np.flatnonzero(excess.mean(axis=1) <= limit)[-1])
-
-
-def denoising_losses(model: Diffusion, text: Text, views: Views, times: Tensor, noise: Tensor) -> Tensor:
-    """Weighted mean squared error inside the mask, of every image [B]. `text`: one prompt, `times` int64 [B], `noise`
-    BChw; differentiable in `text`."""
-    device = views.latents.device
-    times, noise = times.to(device), noise.to(device)
-    schedule = DDPMScheduler.from_config(model.schedule)
-    inputs = schedule.add_noise(views.latents, noise, times)
-    if views.masked is not None:
-        inputs = torch.cat([inputs, views.mask, views.masked], dim=1)
-    output = model.predict(inputs, times, text.to(model.runtime.dtype).expand(len(times)))
-    kind = model.schedule.get("prediction_type", "epsilon")
-    target = schedule.get_velocity(views.latents, noise, times) if kind == "v_prediction" else noise
-    error = ((output - target) ** 2).mean(dim=1, keepdim=True)
-    losses: Tensor = (views.weight * error).sum(dim=(1, 2, 3)) / views.weight.sum(dim=(1, 2, 3))
-    return losses
 
 
 def _parted(rows: Tensor, draw: torch.Generator) -> Tensor:

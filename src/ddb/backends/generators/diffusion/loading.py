@@ -20,6 +20,8 @@ from ddb.backends.generators.diffusion.files import INDEX, PATTERNS, SCHEDULE
 from ddb.backends.generators.diffusion.model import Diffusion
 from ddb.backends.generators.diffusion.prompts import Prompts
 from ddb.backends.generators.diffusion.text import TextEncoder
+from ddb.backends.generators.diffusion.unet import is_known
+from ddb.backends.generators.diffusion.upsampling import with_transposed_upsampling
 from ddb.backends.weights import Weights, read_json, readable
 from ddb.errors import ModelError
 from ddb.learn.device import Runtime
@@ -40,7 +42,7 @@ def open_diffusion(weights: Weights, runtime: Runtime) -> Diffusion:
     index = read_json(folder / INDEX) if (folder / INDEX).is_file() else {}
     exact = Runtime(runtime.device, torch.float32)
     unet = _weights(folder, "unet", UNet2DConditionModel, runtime)
-    vae = _weights(folder, "vae", AutoencoderKL, exact)
+    vae = _weights(folder, "vae", AutoencoderKL, Runtime(runtime.device, vae_dtype(folder, runtime)))
     _check_unet(folder, unet, vae)
     paired = unet.config.addition_embed_type == "text_time"
     parts = list(ENCODERS)[: 2 if paired else 1]
@@ -49,6 +51,9 @@ def open_diffusion(weights: Weights, runtime: Runtime) -> Diffusion:
     _check_widths(folder, unet, encoders)
     models = (unet, vae, *(one.encoder for one in encoders))
     readable(folder, lambda: [model.eval().requires_grad_(False).to(runtime.device) for model in models])
+    if (runtime.device.type, runtime.dtype) == ("cpu", torch.float32):
+        for model in (unet, vae):
+            with_transposed_upsampling(model)
     return Diffusion(
         unet=unet.to(memory_format=torch.channels_last),
         vae=vae.to(memory_format=torch.channels_last),
@@ -57,6 +62,17 @@ def open_diffusion(weights: Weights, runtime: Runtime) -> Diffusion:
         runtime=runtime,
         identity=weights.identity,
     )
+
+
+def vae_dtype(folder: Path, runtime: Runtime) -> torch.dtype:
+    """The VAE's dtype: on CUDA that of the runtime, but float32 instead of float16 where its configuration asks for it
+    (`force_upcast`; Stable Diffusion XL's overflows), elsewhere float32. In bfloat16 the levels of a white pixel are
+    0.5 apart."""
+    if runtime.device.type != "cuda" or runtime.dtype == torch.float32:
+        return torch.float32
+    config = read_json(folder / "vae" / "config.json")
+    overflows = runtime.dtype == torch.float16 and bool(config.get("force_upcast", True))
+    return torch.float32 if overflows else runtime.dtype
 
 
 def _schedule(path: Path) -> dict[str, Any]:
@@ -115,6 +131,8 @@ def _check_unet(folder: Path, unet: Any, vae: Any) -> None:
             f"{folder / 'unet'}: {channels} input channels; ddb paints with {latent} (text-to-image) or "
             f"{2 * latent + 1} (inpainting)."
         )
+    if not is_known(unet):
+        raise ModelError(f"{folder / 'unet'}: has other blocks than those of Stable Diffusion 1.5, 2 and XL.")
     asked = [name for name in UNTOLD if unet.config.get(name) is not None]
     if asked or unet.config.addition_embed_type not in (None, "text_time"):
         what = f"{asked[0]} {unet.config.get(asked[0])}" if asked else f"{unet.config.addition_embed_type} embeddings"

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ddb.backends.generators.diffusion.text import Text, TextEncoder, names
+from ddb.backends.generators.diffusion.text import Placed, Text, TextEncoder, names
 from ddb.backends.generators.diffusion.tokens import Rows, read_token
 from ddb.errors import ModelError
 
@@ -96,11 +96,21 @@ class Prompts:
         return text.zeros() if self.empty_is_zero and not prompt else text
 
     def embed(self, ids: Sequence[Tensor], tokens: Mapping[str, Rows]) -> Text:
-        """Embed ids [n, length] of each encoder with these tokens' vectors; differentiable in them. The states of two
-        encoders are concatenated; the pooled vector is that of the second."""
+        """Embed ids [n, length] of each encoder with these tokens' vectors; differentiable in them."""
+        columns = list(zip(*tokens.values(), strict=True)) or [()] * len(self.encoders)
+        return self.embed_placed(self.placed(ids, tokens), [torch.cat(own) if own else None for own in columns])
+
+    def placed(self, ids: Sequence[Tensor], tokens: Mapping[str, Rows]) -> tuple[Placed, ...]:
+        """For each encoder, where its ids [n, length] hold vectors of these tokens."""
+        counts = {token: len(rows[0]) for token, rows in tokens.items()}
+        return tuple(encoder.placed(own, counts) for encoder, own in zip(self.encoders, ids, strict=True))
+
+    def embed_placed(self, placed: Sequence[Placed], vectors: Sequence[Tensor | None]) -> Text:
+        """Embed prompts with all vectors of their tokens, [k, width] for each encoder (None without any);
+        differentiable in them. The states of two encoders are concatenated; the pooled vector is that of the second."""
         texts = [
-            encoder.embed(own, {token: rows[number] for token, rows in tokens.items()})
-            for number, (encoder, own) in enumerate(zip(self.encoders, ids, strict=True))
+            encoder.embed(own, () if rows is None else rows.unbind())
+            for encoder, own, rows in zip(self.encoders, placed, vectors, strict=True)
         ]
         if len(texts) == 1:
             return texts[0]

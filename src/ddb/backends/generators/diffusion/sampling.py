@@ -98,9 +98,11 @@ def sample(
     device.
 
     Steps after the share `guidance_end` use no guidance, where it increases contrast rather than content (arXiv
-    2404.07724)."""
+    2404.07724). The deep features of the UNet are computed in every `deep_every`-th step (arXiv 2312.00858).
+
+    The scheduler computes its coefficients on the CPU, so that no step waits for the device."""
     scheduler = build_scheduler(model.schedule, settings.scheduler)
-    scheduler.set_timesteps(settings.steps, device=model.runtime.device)
+    scheduler.set_timesteps(settings.steps)
     skipped = (settings.steps - planned_steps(settings)) * scheduler.order
     times = scheduler.timesteps[skipped:]
     if hasattr(scheduler, "set_begin_index"):
@@ -117,11 +119,14 @@ def sample(
     both = joined([against.to(model.runtime.dtype).expand(len(text.hidden)), text]) if guided_steps else text
     beside = torch.cat([canvas.mask, _needed(canvas.masked)], dim=1) if model.inpainting else None
     drawing = {"generator": list(generators)} if "generator" in inspect.signature(scheduler.step).parameters else {}
+    on_device, deep = times.to(model.runtime.device), None
     for index, time in enumerate(times):
         inputs = scheduler.scale_model_input(latents, time)
         inputs = inputs if beside is None else torch.cat([inputs, beside], dim=1)
         guided = index < guided_steps
-        output = model.predict(inputs, time, both if guided else text, settings.guidance)
+        if index % settings.deep_every == 0 or index == guided_steps:
+            deep = None
+        output, deep = model.predict_from(inputs, on_device[index], both if guided else text, settings.guidance, deep)
         if guided:
             without, with_prompt = output.chunk(2)
             output = without + settings.guidance * (with_prompt - without)

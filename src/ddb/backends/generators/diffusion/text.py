@@ -45,6 +45,15 @@ def joined(texts: Sequence[Text]) -> Text:
 
 
 @dataclass(frozen=True)
+class Placed:
+    """Prompts' ids int64 [n, length] without learned tokens, and bool [n, length] for each vector of theirs: where it
+    replaces the embedding."""
+
+    plain: Tensor
+    places: tuple[Tensor, ...]
+
+
+@dataclass(frozen=True)
 class TextEncoder:
     """`paired`: one of Stable Diffusion XL's two encoders, whose states before the last layer are used."""
 
@@ -77,24 +86,27 @@ class TextEncoder:
         ids: Tensor = self.tokenizer(text, padding="max_length", max_length=length, return_tensors="pt").input_ids
         return ids.to(self.table.device)
 
-    def embed(self, ids: Tensor, tokens: Mapping[str, Tensor]) -> Text:
-        """Embed ids [n, length] with these tokens' vectors [k, width]; differentiable in them."""
-        rows: list[tuple[Tensor, Tensor]] = []
-        plain = ids
-        for token, vectors in tokens.items():
-            for name, vector in zip(names(token, len(vectors)), vectors, strict=True):
+    def placed(self, ids: Tensor, tokens: Mapping[str, int]) -> Placed:
+        """Where ids [n, length] hold these tokens, token -> number of vectors."""
+        places, plain = [], ids
+        for token, count in tokens.items():
+            for name in names(token, count):
                 here = ids == self.tokenizer.convert_tokens_to_ids(name)
-                rows.append((here, vector))
+                places.append(here)
                 plain = plain.masked_fill(here, 0)
+        return Placed(plain, tuple(places))
+
+    def embed(self, placed: Placed, vectors: Sequence[Tensor]) -> Text:
+        """Embed prompts with a vector [width] for each of their places; differentiable in the vectors."""
 
         def put_rows(module: object, inputs: object, output: Tensor) -> Tensor:
-            for here, vector in rows:
+            for here, vector in zip(placed.places, vectors, strict=True):
                 output = torch.where(here[..., None], vector.to(output.dtype), output)
             return output
 
         handle = self.encoder.get_input_embeddings().register_forward_hook(put_rows)
         try:
-            output = self.encoder(plain, output_hidden_states=self.paired)
+            output = self.encoder(placed.plain, output_hidden_states=self.paired)
         finally:
             handle.remove()
         if not self.paired:
