@@ -68,7 +68,9 @@ class RayPool:
         return self._started
 
     def stop(self, worker: int) -> None:
-        ray.kill(self._forget(worker))
+        self._asked.pop(worker, None)
+        if (actor := self._actors.pop(worker, None)) is not None:
+            ray.kill(actor)
 
     def open(self, worker: int, stage: str) -> None:
         self._asked[worker] = deque([self._actors[worker].open.remote(stage)])
@@ -92,14 +94,10 @@ class RayPool:
         try:
             answer: Answer = ray.get(request)
         except ray.exceptions.RayError as error:
-            ray.kill(self._forget(worker))  # where it was only out of reach
+            self.stop(worker)  # it may only be out of reach
             return Lost(in_words(error))
         self._asked[worker].popleft()
         return answer
-
-    def _forget(self, worker: int) -> Any:
-        del self._asked[worker]
-        return self._actors.pop(worker)
 
 
 def in_words(error: Exception) -> str:

@@ -47,7 +47,7 @@ class Pool(Protocol):
         """A new worker; it may take its time to appear."""
 
     def stop(self, worker: int) -> None:
-        """End a worker at once; what it has not answered is dropped."""
+        """End a worker at once; what it has not answered is dropped. No effect on a lost one."""
 
     def open(self, worker: int, stage: str) -> None:
         """Request: open a stage. Answers to earlier requests that are still to come are dropped."""
@@ -56,7 +56,8 @@ class Pool(Protocol):
         """Request: the rows of a batch of the open stage."""
 
     def answers(self, seconds: float) -> list[tuple[int, Answer | Lost]]:
-        """What has come since the last call, at most one answer of each worker; waits up to `seconds` for the first."""
+        """What has come since the last call, at most one answer of each worker, also to requests of an earlier stage;
+        waits up to `seconds` for the first."""
 
 
 def execute(
@@ -126,16 +127,24 @@ class _Run:
         for number in range(AHEAD):
             for worker in sorted(self.opened):
                 own = self.given[worker]
-                if len(own) == number and len(self.waiting) > (len(self.given) if number else 0):
+                if len(own) == number and self._may_take(own):
                     if not own:
                         self.since[worker] = self.clock()
                     own.append(self.waiting.popleft())
                     self.pool.compute(worker, own[-1].batch)
 
+    def _may_take(self, own: deque[_Work]) -> bool:
+        """Whether a worker with the batches `own` may take the next. One that has lost a worker shares none with
+        others: an answer that was ready may be lost with the worker, so it would not be clear which one is to blame."""
+        if not own:
+            return bool(self.waiting)
+        return len(self.waiting) > len(self.given) and not own[0].losses and not self.waiting[0].losses
+
     def collect(self) -> list[list[Row]]:
-        """Wait for answers; the rows of finished batches. Stuck workers are stopped."""
+        """Wait for answers; the rows of finished batches. Stuck workers are stopped. Workers that this stage does not
+        use may still answer that they have opened the one before."""
         done = []
-        answers = self.pool.answers(TICK)
+        answers = [(worker, answer) for worker, answer in self.pool.answers(TICK) if worker in self.given]
         if answers or any(self.given.values()):
             self.heard = self.clock()
         elif self.clock() - self.heard > self.stuck_after:
