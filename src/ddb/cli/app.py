@@ -191,13 +191,13 @@ def bench(
         str, typer.Option("--search", help="Hyperparameters: first (seed), every (seed) or off.")
     ] = "first",
     tables: Annotated[str, typer.Option("--tables", metavar="A,B", help="1, 2, 3, counts, labels, or all.")] = "1",
-    engine: Annotated[str, typer.Option("--engine", help="local.")] = "local",
+    engine: Engine = "local",
     concepts: Annotated[
         Path | None, typer.Option("--concepts", metavar="DIR", help="DISC's concept images, a sub-folder each.")
     ] = None,
     processes: Annotated[
-        int, typer.Option("--processes", metavar="N", help="Fits at once, each with its share of the cores.")
-    ] = 1,
+        int | None, typer.Option("--processes", metavar="N", help="Fits at once, each with its share of the cores.")
+    ] = None,
 ) -> None:
     """Compare ddb with other methods over seeds. Run it again to go on."""
     from ddb.bench.options import Asked, options
