@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import TypeVar
 
 from ddb.engine import local
@@ -86,8 +87,7 @@ def follow(open_run: Callable[[], tuple[Workspace, Setup]]) -> None:
     while stage := processes.shared(""):
         run, error = (run, None) if run else _tried(open_run)
         if _agreed(error) is None and run is not None:
-            workspace, setup = run
-            _, error = _tried(lambda: opened(stage, workspace, setup))  # noqa: B023 (called at once)
+            _, error = _tried(partial(opened, stage, *run))
             _agreed(error)
 
 

@@ -54,7 +54,8 @@ def test_a_batch_whose_worker_is_killed_or_hangs_is_computed_elsewhere(
     assert toy.tree(tmp_path / "run") == wanted
     twice = {name for name in toy.computed(tmp_path / "run") if toy.computed(tmp_path / "run").count(name) > 1}
     assert "13" in twice
-    assert len(twice) <= 8  # the batch in flight, and the one behind it if the worker had begun it
+    if fault == "killed once":
+        assert len(twice) <= 8  # the batch in flight, and an answer that was lost with the worker
 
 
 def test_a_row_that_kills_its_worker_becomes_one_error_row(tmp_path: Path) -> None:
@@ -108,6 +109,17 @@ def test_a_pool_stops_what_is_gone(tmp_path: Path) -> None:
     pool.stop(worker)
     pool.stop(worker)
     assert pool.workers() == []
+
+
+def test_a_cluster_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ray.is_initialized", lambda: False)
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))  # and does not listen
+        address = f"127.0.0.1:{closed.getsockname()[1]}"
+        for wrong, reason in ((address, "Connection refused"), ("nonsense", "Invalid address")):
+            monkeypatch.setenv("RAY_ADDRESS", wrong)
+            with pytest.raises(ConfigError, match=f"no Ray cluster at {wrong} .*{reason}"), connected():
+                pass
 
 
 def test_engines(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ import importlib.util
 import logging
 import os
 import signal
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +17,8 @@ from ddb.errors import ConfigError
 
 ENGINES = ("local", "ray")
 ADDRESS = "RAY_ADDRESS"
+REACH = 10.0
+"""Seconds that a cluster may take to accept a connection. Ray itself tries for minutes."""
 
 
 @dataclass(frozen=True)
@@ -68,9 +71,10 @@ def connected() -> Iterator[None]:
         yield
         return
     try:
+        _check_address(os.environ.get(ADDRESS, ""))
         with _signals_kept():
             ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
         where = os.environ.get(ADDRESS) or "this machine"
         reason = str(error).strip().splitlines()[0]
         raise ConfigError(f"no Ray cluster at {where} ({reason}). Set {ADDRESS}, or see `ray status`.") from error
@@ -109,6 +113,13 @@ def _checked(asked: int, most: int, why: str) -> int:
     if max(asked, 1) > most:
         raise ConfigError(f"ray.workers {max(asked, 1)}: {why}, which is room for {most}.")
     return asked or most
+
+
+def _check_address(address: str) -> None:
+    """OSError where HOST:PORT accepts no connection. Other forms of an address are left to Ray."""
+    host, _, port = address.rpartition(":")
+    if port.isdecimal() and "://" not in address:
+        socket.create_connection((host, int(port)), REACH).close()
 
 
 @contextmanager
