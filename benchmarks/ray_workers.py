@@ -30,7 +30,7 @@ from ddb.engine.workspace import Workspace
 
 SMALL = (
     "data.pocket.train=240", "data.pocket.val=60", "data.pocket.test=60",
-    "erm.epochs=2", "invert.steps=20", "prune.max_rounds=1", "inpaint.batch_size=8", "device=cpu",
+    "erm.epochs=2", "invert.steps=20", "prune.max_rounds=1", "inpaint.steps=10", "inpaint.batch_size=8", "device=cpu",
 )  # fmt: skip
 
 
