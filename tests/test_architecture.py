@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import os
+import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
@@ -38,9 +40,10 @@ ALLOWED = {
     "environment": ("learn.device",),
     "refill": (*BASE, "stage", "config", "data", "learn", "stages", "engine.workspace"),
     "crew": (*BASE, "stage", "engine", "learn.processes"),
+    "cluster": (*BASE, "stage", "config", "crew", "engine", "learn.processes"),
     "run_folder": (*BASE, "config", "data", "engine", "environment", "preflight", "report"),
     "pipeline": (
-        *BASE, *MODELS, "stage", "config", "crew", "engine", "refill", "run_folder", "stages",
+        *BASE, *MODELS, "stage", "cluster", "config", "crew", "engine", "refill", "run_folder", "stages",
     ),
     "segment_preview": (*BASE, *MODELS, "config", "engine", "report.contact_sheet", "stages"),
     "export": (*BASE, "engine", "run_folder"),
@@ -114,6 +117,14 @@ def test_one_model_library_a_file_and_only_in_backends(path: Path) -> None:
     assert len(used) <= (1 if part(path) == "backends" else 0), f"{relative(path)} imports {used}"
 
 
+def test_ray_is_imported_by_those_who_ask_for_it() -> None:
+    """The modules that import it at their top are imported by functions that were told to use it."""
+    users = {relative(path) for path in FILES if "ray" in imports(path)}
+    assert users == {"bench/team/actors.py", "engine/cluster/connection.py", "engine/cluster/ray_pool.py"}
+    code = "import sys, ddb.pipeline, ddb.cli.app; assert 'ray' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, "PYTHONPATH": str(ROOT / "src")})
+
+
 def test_engine_and_report_know_no_models() -> None:
     for path in FILES:
         if part(path) in ("engine", "report"):
@@ -184,7 +195,8 @@ def test_every_module_says_what_it_is() -> None:
 
 def test_libraries_that_are_imported_are_the_declared_ones() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-    declared = {line.partition(">")[0] for line in project["dependencies"]}
+    extras = project["optional-dependencies"]["ray"]
+    declared = {line.partition(">")[0] for line in (*project["dependencies"], *extras)}
     used = {name.partition(".")[0] for path in FILES for name in imports(path)} - {"ddb"} - set(sys.stdlib_module_names)
     used = {DISTRIBUTIONS.get(name, name) for name in used}
     assert not used - declared, "imported, but not declared in pyproject.toml"

@@ -1,4 +1,4 @@
-"""A run in two processes, started by torchrun or by accelerate, against the same run in one."""
+"""A run in two processes that train together, started by torchrun or by accelerate, against the same run in one."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_toy_stages_end_in_the_same_bytes(tmp_path: Path) -> None:
     ("fault", "said"),
     [
         ("open", "process 1: RuntimeError: a kernel of another library"),
-        ("row", "process 1 has no memory left"),
+        ("model", "process 1 has no memory left"),
     ],
 )
 def test_what_stops_a_helper_reaches_the_leader(tmp_path: Path, fault: str, said: str) -> None:
@@ -63,7 +63,7 @@ def run_by_two(place: Path, out: str, by: tuple[str, ...]) -> str:
     return done.stderr
 
 
-def test_rows_are_split_without_overlap_or_gap(place: Path) -> None:
+def test_the_leader_computes_the_rows(place: Path) -> None:
     """From the same classifier on, the tables of two processes are those of one, byte by byte."""
     shutil.copytree(place / "alone", place / "two", ignore=shutil.ignore_patterns("[2-8]-*", "balanced", "*.json*"))
     first = Workspace.at(place / "alone").folder("erm").relative_to(place / "alone")

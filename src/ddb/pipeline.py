@@ -11,7 +11,8 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,8 +20,10 @@ from ddb.config import FitConfig, RunConfig
 from ddb.config.marks import content_of, references_of
 from ddb.config.section import StageName
 from ddb.context import Context, Models
-from ddb.engine import forecast, journal
+from ddb.engine import forecast, journal, local
+from ddb.engine.cluster.connection import check_engine
 from ddb.engine.interrupt import guarded
+from ddb.engine.local import Engine
 from ddb.engine.progress import Messages, Progress, open_progress
 from ddb.engine.runner import Policy, Setup, run_stage
 from ddb.engine.state import describe
@@ -34,6 +37,10 @@ if TYPE_CHECKING:
     from ddb.data.table import Dataset
 
 STAGES: tuple[StageName, ...] = ("erm", "invert", "segment", "inpaint", "score", "prune", "retrain", "evaluate")
+TRAINING = ("erm", "retrain")
+"""Stages that train while they open: the processes of a launch open them together."""
+ROWS = ("invert", "segment", "inpaint", "score", "evaluate")
+"""Stages with batches that are worth sending to other processes."""
 
 
 def run(
@@ -43,18 +50,21 @@ def run(
     until: str | None = None,
     only: str | None = None,
     progress: Progress | None = None,
+    engine: str = "local",
 ) -> Path:
     """Run the method into the folder `out` (default: `ddb.run_folder.default_folder`) and return it; a folder that
     exists is resumed.
 
-    `until`: stop after this stage. `only`: run this stage alone; the stages before it must be finished. In several
-    processes (accelerate launch, torchrun) all call this alike: the first one writes, the others help it. Raises
-    DDBError (see `ddb.errors`); whatever was computed before stays in the folder."""
+    `until`: stop after this stage. `only`: run this stage alone; the stages before it must be finished. `engine`:
+    "local", or "ray": the batches of `ROWS` are computed by workers of a Ray cluster (settings `ray`). In several
+    processes (accelerate launch, torchrun) all call this alike: they train together, and the first one does all else.
+    Raises DDBError (see `ddb.errors`); whatever was computed before stays in the folder."""
     from ddb import crew
     from ddb.run_folder import default_folder, hand_over, open_run
 
     out = Path(out) if out is not None else default_folder(config)
     wanted = _wanted(until, only)
+    check_engine(engine)
     progress = progress or open_progress(sys.stderr)
     if not crew.join(config.device):
         with guarded():
@@ -65,9 +75,17 @@ def run(
         dataset = open_run(workspace, config, progress)
         setup = set_up(config, dataset, workspace, progress)
         workspace.settle(setup.stages)
-        for line in forecast.in_words(forecast.forecast(workspace, setup.stages)):
+        outlooks = forecast.forecast(workspace, setup.stages)
+        for line in forecast.in_words(outlooks):
             progress.say(line)
-        run_stages(workspace, wanted, setup, config.prune.max_rounds)
+        todo = {one.stage for one in outlooks if not one.kept}
+        with ExitStack() as stack:
+            if engine == "ray" and todo.intersection(ROWS, wanted):
+                from ddb.cluster import shared_rows
+
+                helping = partial(_helping, out, config, dataset)
+                setup = stack.enter_context(shared_rows(setup, config, ROWS, helping))
+            run_stages(workspace, wanted, setup, config.prune.max_rounds)
         if wanted[-1] == STAGES[-1]:
             hand_over(workspace, dataset.without_attributes(), progress)
     return out
@@ -124,7 +142,7 @@ def set_up(
     """How the stages of this configuration are run by this process."""
     import torch
 
-    from ddb import __version__, crew
+    from ddb import __version__
     from ddb.learn.device import open_accelerator
 
     runtime = open_accelerator(config.device, config.precision)
@@ -136,8 +154,14 @@ def set_up(
         fixed=Fixed(0, runtime.device.type, dtype, torch.get_num_threads(), __version__),
         progress=progress,
         policy=Policy(config.max_error_rate, config.resume_elsewhere),
-        engine=crew.engine,
+        engine=_engine,
     )
+
+
+def _engine(stage: str) -> Engine:
+    from ddb import crew
+
+    return crew.engine(stage) if stage in TRAINING else local.execute
 
 
 def opener(stages: list[Stage], models: Models) -> Callable[[Stage, Workspace, Fixed], Worker]:
@@ -217,12 +241,12 @@ def _content(config: RunConfig, dataset: Dataset) -> dict[str, dict[str, object]
     return found
 
 
-def _helping(out: Path, config: RunConfig) -> tuple[Workspace, Setup]:
-    """The run as a process sees it that only helps: it finds the data that the leader has prepared."""
+def _helping(out: Path, config: RunConfig, dataset: Dataset | None = None) -> tuple[Workspace, Setup]:
+    """The run as a process sees it that only helps: it is given the data, or finds what the leader has prepared."""
     from ddb.data.sources.load import load_dataset
 
     workspace = Workspace(out, STAGES)
-    dataset = load_dataset(config.data, out / "cache")
+    dataset = dataset or load_dataset(config.data, out / "cache")
     return workspace, set_up(config, dataset, workspace, open_progress(sys.stderr))
 
 

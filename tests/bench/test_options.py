@@ -28,6 +28,7 @@ def test_all_is_ddb_and_every_rival() -> None:
     assert not found.named
     assert asked(methods=" jtt, erm,jtt").methods == ("jtt", "erm")
     assert asked(methods="jtt").named
+    assert (asked().processes, asked(engine="ray").processes, asked(engine="ray", processes=3).processes) == (1, 0, 3)
     assert asked(tables="all").tables == ("1", "2", "3", "counts", "labels")
 
 
@@ -42,7 +43,7 @@ def test_all_is_ddb_and_every_rival() -> None:
         ({"processes": 0}, "--processes 0: at least one"),
         ({"select": "test"}, "--select test: choose worst_group or worst_class or counterfactual"),
         ({"search": "all"}, "--search all: choose first or every or off"),
-        ({"engine": "ray"}, "--engine ray: choose local"),
+        ({"engine": "slurm"}, "--engine slurm: choose local or ray"),
     ],
 )
 def test_wrong_names_are_refused(change: dict[str, Any], message: str) -> None:

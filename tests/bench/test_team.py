@@ -24,6 +24,7 @@ from ddb.bench.folder import Folder
 from ddb.bench.parts import Part, PartRunner
 from ddb.engine.progress import Lines
 from ddb.errors import DDBError, StageFailed
+from ray_cluster import two_cpus
 
 
 @pytest.fixture
@@ -79,6 +80,40 @@ def test_a_process_that_is_killed_is_named(birds: Path, tmp_path: Path) -> None:
     with pytest.raises(StageFailed, match=r"seed \d: run: its process was killed \(signal 9\); out of memory\? Fewer"):
         run(config(birds), options(["ddb"], processes=2), tmp_path)
     assert not multiprocessing.active_children()
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[None]:
+    with two_cpus():
+        yield
+
+
+@pytest.mark.slow
+def test_two_actors_end_like_one_process_though_one_is_killed(
+    birds: Path, tmp_path: Path, one_thread: None, cluster: None
+) -> None:
+    def strike() -> None:
+        while not list(tmp_path.glob("actors/seed-*/run/1-erm")):
+            time.sleep(0.01)
+        family = psutil.Process().children(recursive=True)
+        next(one for one in family if "PartActor" in " ".join(one.cmdline())).kill()
+
+    own, asked, log = config(birds), {"methods": ("erm", "ddb"), "tables": ("1",)}, io.StringIO()
+    alone = run(own, options(**asked), tmp_path / "alone")
+    threading.Thread(target=strike, daemon=True).start()
+    assert run(own, options(**asked, engine="ray", processes=0), tmp_path / "actors", log) == alone
+    assert tree(tmp_path / "actors") == tree(tmp_path / "alone")
+    said = log.getvalue()
+    assert "ray: 2 workers with 1 thread each" in said
+    assert "its worker was lost (its process was killed" in said
+    assert "seed 1: ddb" in said
+
+
+@pytest.mark.slow
+def test_an_error_of_a_part_comes_from_its_actor_as_it_is(birds: Path, tmp_path: Path, cluster: None) -> None:
+    own = config(birds, segment={"masks": str(tmp_path / "nowhere")})
+    with pytest.raises(DDBError, match="nowhere"):
+        run(own, options(["ddb"], engine="ray", processes=0), tmp_path / "actors")
 
 
 @pytest.mark.slow

@@ -20,13 +20,15 @@ from ddb.errors import Interrupted, StageFailed
 
 PYTHON = [sys.executable, "-c", "from ddb.cli import main; main()"]
 RUN = {"source", "--data", "--set", "--out", "--device", "--seed"}
+RAY = {"--engine", "--workers"}
 STAGES = ["erm", "invert", "segment", "inpaint", "score", "prune", "retrain", "evaluate"]
 
 # The command line as people script it. A change here is a change for them: say so in the changelog.
 SURFACE = {
-    "run": RUN | {"--dry-run"},
-    **dict.fromkeys(STAGES, RUN),
-    "segment": RUN | {"--preview"},
+    "run": RUN | RAY | {"--dry-run"},
+    **dict.fromkeys(STAGES, RUN | RAY),
+    **dict.fromkeys(("erm", "prune", "retrain"), RUN),
+    "segment": RUN | RAY | {"--preview"},
     "bench": RUN - {"--seed"}
     | {"--methods", "--seeds", "--select", "--search", "--tables", "--engine", "--concepts", "--processes"},
     "check": {"source", "--data", "--set", "--device"},

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ddb.config import RunConfig
+from ddb.engine.cluster.connection import check_engine
 from ddb.errors import ConfigError
 from ddb.rivals import RIVALS
 
@@ -16,14 +17,14 @@ METHODS = (DDB, *RIVALS)
 SELECTION_RULES = ("worst_group", "worst_class", "counterfactual")
 SEARCHES = ("first", "every", "off")
 TABLES = ("1", "2", "3", "counts", "labels")
-ENGINES = ("local",)
 
 
 @dataclass(frozen=True)
 class Options:
     """`methods`: in order; `named`: whether they were listed by name, so that none may be left out. `select`: the rule
     that selects epochs and hyperparameters. `search`: "first", "every" or "off": the seeds with which hyperparameters
-    are searched. `concepts`: DISC's folder of concept images. `processes`: number of parts that run at once."""
+    are searched. `concepts`: DISC's folder of concept images. `engine`: "local" or "ray". `processes`: number of parts
+    that run at once; 0 (ray): as many as the cluster has room for."""
 
     methods: tuple[str, ...]
     named: bool
@@ -32,6 +33,7 @@ class Options:
     search: str
     tables: tuple[str, ...]
     concepts: Path | None = None
+    engine: str = "local"
     processes: int = 1
 
 
@@ -46,7 +48,7 @@ class Asked:
     tables: str
     engine: str
     concepts: Path | None
-    processes: int = 1
+    processes: int | None = None
 
 
 def options(asked: Asked) -> Options:
@@ -54,13 +56,13 @@ def options(asked: Asked) -> Options:
     for value, known, what in (
         (asked.select, SELECTION_RULES, "select"),
         (asked.search, SEARCHES, "search"),
-        (asked.engine, ENGINES, "engine"),
     ):
         if value not in known:
             raise ConfigError(f"--{what} {value}: choose {' or '.join(known)}.")
+    check_engine(asked.engine)
     for name in ("seeds", "processes"):
-        if getattr(asked, name) < 1:
-            raise ConfigError(f"--{name} {getattr(asked, name)}: at least one.")
+        if (number := getattr(asked, name)) is not None and number < 1:
+            raise ConfigError(f"--{name} {number}: at least one.")
     return Options(
         methods=tuple(METHODS if asked.methods == "all" else _listed(asked.methods, METHODS, "method")),
         named=asked.methods != "all",
@@ -69,7 +71,8 @@ def options(asked: Asked) -> Options:
         search=asked.search,
         tables=tuple(TABLES if asked.tables == "all" else _listed(asked.tables, TABLES, "table")),
         concepts=asked.concepts,
-        processes=asked.processes,
+        engine=asked.engine,
+        processes=asked.processes or (0 if asked.engine == "ray" else 1),
     )
 
 

@@ -1,7 +1,7 @@
 """The parts of a bench: their list, the parts that each needs, their computation, and the figures of all of them.
 
 A part writes its records into the bench folder. Records that exist are not made again, so a part that another process
-has run (`team.py`) is only read here.
+has run (`team/`) is only read here.
 """
 
 from __future__ import annotations

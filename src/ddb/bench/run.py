@@ -12,12 +12,12 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from ddb.bench import team
 from ddb.bench.folder import Folder, Record
 from ddb.bench.options import Options, check_studies
 from ddb.bench.parts import PartRunner
 from ddb.bench.show.output import write_all
 from ddb.bench.show.results import Results
+from ddb.bench.team.hand_out import run_parts
 from ddb.config import RunConfig
 from ddb.config.marks import deciding
 from ddb.engine import journal
@@ -37,8 +37,8 @@ def run_bench(config: RunConfig, options: Options, out: Path, progress: Progress
         runner = PartRunner(config, options, folder, progress)
         for remark in runner.remarks():
             progress.say(remark)
-        if options.processes > 1:
-            team.run_parts(runner)
+        if options.engine == "ray" or options.processes > 1:
+            run_parts(runner)
         for part in runner.parts():
             runner.run(part)
         results = runner.results()

@@ -13,7 +13,21 @@ import typer
 
 from ddb import __version__
 from ddb.cli.groups import config_app, data_app, models_app, pocket_app
-from ddb.cli.options import Data, Device, Out, Run, Seed, Set, Source, config_of, say, verbs
+from ddb.cli.options import (
+    Data,
+    Device,
+    Engine,
+    Out,
+    Run,
+    Seed,
+    Set,
+    Source,
+    Workers,
+    config_of,
+    say,
+    verbs,
+    with_workers,
+)
 from ddb.cli.outcome import faults_logged, finish
 from ddb.errors import DDBError
 
@@ -64,29 +78,33 @@ def run(
     dry: Annotated[
         bool, typer.Option("--dry-run", help="Only say what would be computed, why, and how long it took last time.")
     ] = False,
+    engine: Engine = "local",
+    workers: Workers = None,
 ) -> None:
     """Run the whole method; run it again to go on where it stopped."""
-    config = config_of(source, overrides, data, seed, device)
+    config = config_of(source, with_workers(overrides, workers), data, seed, device)
     if dry:
         from ddb import pipeline
 
         for line in pipeline.dry_run(config, out):
             print(line)
     else:
-        _run(config, out)
+        _run(config, out, engine=engine)
 
 
-def _run(config: RunConfig, out: Path | None, only: str | None = None) -> None:
+def _run(config: RunConfig, out: Path | None, only: str | None = None, engine: str = "local") -> None:
     """`only`: this stage alone."""
     from ddb import pipeline
     from ddb.run_folder import default_folder
 
     folder = out or default_folder(config)
     with faults_logged(folder):
-        pipeline.run(config, folder, only=only)
+        pipeline.run(config, folder, only=only, engine=engine)
 
 
-def _stage_verb(name: str) -> Callable[..., None]:
+def _alone(name: str) -> Callable[..., None]:
+    """The verb of a stage that this process computes."""
+
     def verb(
         source: Source,
         data: Data = None,
@@ -96,6 +114,25 @@ def _stage_verb(name: str) -> Callable[..., None]:
         seed: Seed = None,
     ) -> None:
         _run(config_of(source, overrides, data, seed, device), out, only=name)
+
+    return verb
+
+
+def _by_rows(name: str) -> Callable[..., None]:
+    """The verb of a stage whose rows workers can compute."""
+
+    def verb(
+        source: Source,
+        data: Data = None,
+        overrides: Set = None,
+        out: Out = None,
+        device: Device = None,
+        seed: Seed = None,
+        engine: Engine = "local",
+        workers: Workers = None,
+    ) -> None:
+        config = config_of(source, with_workers(overrides, workers), data, seed, device)
+        _run(config, out, name, engine)
 
     return verb
 
@@ -113,10 +150,12 @@ def _segment(
             "--preview", metavar="N", min=1, max=400, help="Only show N images with boxes, masks, regions on one sheet."
         ),
     ] = None,
+    engine: Engine = "local",
+    workers: Workers = None,
 ) -> None:
-    config = config_of(source, overrides, data, seed, device)
+    config = config_of(source, with_workers(overrides, workers), data, seed, device)
     if preview is None:
-        _run(config, out, only="segment")
+        _run(config, out, "segment", engine)
         return
     from ddb.run_folder import default_folder
     from ddb.segment_preview import preview as show
@@ -125,10 +164,13 @@ def _segment(
         print(line)
 
 
+_VERBS = {
+    **{name: _alone(name) for name in ("erm", "prune", "retrain")},
+    **{name: _by_rows(name) for name in ("invert", "inpaint", "score", "evaluate")},
+    "segment": _segment,
+}
 for _name, _help in STAGE_HELP.items():
-    app.command(_name, help=f"{_help} This stage alone; needs the stages before it.")(
-        _segment if _name == "segment" else _stage_verb(_name)
-    )
+    app.command(_name, help=f"{_help} This stage alone; needs the stages before it.")(_VERBS[_name])
 
 
 @app.command()
@@ -149,13 +191,13 @@ def bench(
         str, typer.Option("--search", help="Hyperparameters: first (seed), every (seed) or off.")
     ] = "first",
     tables: Annotated[str, typer.Option("--tables", metavar="A,B", help="1, 2, 3, counts, labels, or all.")] = "1",
-    engine: Annotated[str, typer.Option("--engine", help="local.")] = "local",
+    engine: Engine = "local",
     concepts: Annotated[
         Path | None, typer.Option("--concepts", metavar="DIR", help="DISC's concept images, a sub-folder each.")
     ] = None,
     processes: Annotated[
-        int, typer.Option("--processes", metavar="N", help="Fits at once, each with its share of the cores.")
-    ] = 1,
+        int | None, typer.Option("--processes", metavar="N", help="Fits at once, each with its share of the cores.")
+    ] = None,
 ) -> None:
     """Compare ddb with other methods over seeds. Run it again to go on."""
     from ddb.bench.options import Asked, options

@@ -22,6 +22,10 @@ Out = Annotated[
 ]
 Device = Annotated[str | None, typer.Option("--device", metavar="NAME", help="auto, cpu, cuda or mps.")]
 Seed = Annotated[int | None, typer.Option("--seed", metavar="N", help="Seed of every random draw.")]
+Engine = Annotated[str, typer.Option("--engine", metavar="NAME", help="local, or ray: workers of a cluster.")]
+Workers = Annotated[
+    int | None, typer.Option("--workers", metavar="N", help="Ray's workers; default: what the cluster has room for.")
+]
 Names = Annotated[list[str], typer.Argument(metavar="ROLE...", help="Roles or hub ids.")]
 AnyNames = Annotated[list[str] | None, typer.Argument(metavar="[ROLE|PATH]...", help="Default: what is in the cache.")]
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="Run folder.")]
@@ -47,3 +51,8 @@ def config_of(
     from ddb.config.load import load_config
 
     return load_config(source, overrides or (), data=data, seed=seed, device=device, say=say)
+
+
+def with_workers(overrides: Sequence[str] | None, workers: int | None) -> list[str]:
+    """The overrides with that of `--workers`."""
+    return [*(overrides or ()), *([] if workers is None else [f"ray.workers={workers}"])]

@@ -19,6 +19,7 @@ from ddb.config.inpaint import LatentDiffusionConfig as LatentDiffusionConfig
 from ddb.config.inpaint import inpaint_config as inpaint_config
 from ddb.config.invert import InvertConfig as InvertConfig
 from ddb.config.prune import PruneConfig as PruneConfig
+from ddb.config.ray import RayConfig as RayConfig
 from ddb.config.retrain import RetrainConfig as RetrainConfig
 from ddb.config.run import RunConfig as RunConfig
 from ddb.config.score import ScoreConfig as ScoreConfig

@@ -12,6 +12,7 @@ from ddb.config.evaluate import EvaluateConfig
 from ddb.config.inpaint import InpaintConfig, LatentDiffusionConfig
 from ddb.config.invert import InvertConfig
 from ddb.config.prune import PruneConfig
+from ddb.config.ray import RayConfig
 from ddb.config.retrain import RetrainConfig
 from ddb.config.score import ScoreConfig
 from ddb.config.section import Section, Seed, Share, content, execution, sections_of
@@ -46,6 +47,7 @@ class RunConfig(Section):
     prune: PruneConfig = PruneConfig()
     retrain: RetrainConfig = RetrainConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
+    ray: RayConfig = RayConfig()
 
     @field_validator("name")
     @classmethod

@@ -31,10 +31,7 @@ def attempt(worker: Worker, batch: Batch) -> list[Row]:
     ids = [name for name in batch if name is not None]
     rows, error = _rows(worker, batch)
     if error is not None and len(ids) > 1:
-        alone = [
-            [name if slot == position else None for slot, name in enumerate(batch)] for position in _positions(batch)
-        ]
-        return [row for one in alone for row in attempt(worker, one)]
+        return [row for one in alone(batch) for row in attempt(worker, one)]
     if error is not None:
         return [error_row(ids[0], error)]
     if [row["id"] for row in rows] != ids:
@@ -55,5 +52,10 @@ def _rows(worker: Worker, batch: Batch) -> tuple[list[Row], Exception | None]:
         return [], error
 
 
-def _positions(batch: Batch) -> list[int]:
-    return [position for position, name in enumerate(batch) if name is not None]
+def alone(batch: Batch) -> list[Batch]:
+    """A batch for each id, which keeps its slot; the other slots are empty."""
+    return [
+        [name if slot == position else None for slot, name in enumerate(batch)]
+        for position, own in enumerate(batch)
+        if own is not None
+    ]

@@ -47,6 +47,12 @@ def started_with_others() -> bool:
     )
 
 
+def forget_launcher() -> None:
+    """Remove what a launcher left in the environment, in a process that it did not start but one of its processes."""
+    for name in (*NUMBERS, "MASTER_ADDR", "LOCAL_RANK", "LOCAL_WORLD_SIZE"):
+        os.environ.pop(name, None)
+
+
 def join(device: str) -> None:
     """Initialise the process group, if this process was started with others. `device` as in the configuration.
     ConfigError as `started_with_others`, or where the other processes cannot be reached."""
