@@ -9,11 +9,21 @@ from typing import Any
 
 import torch
 from accelerate import PartialState
+from torch import Tensor
 
 from ddb.errors import ConfigError
 from ddb.learn.processes import started_with_others
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+CPU = torch.device("cpu")
+
+
+def sent(values: Tensor, device: torch.device) -> Tensor:
+    """`values` on `device`; `values` itself where they are there already. To CUDA they are copied from pinned memory,
+    so that the host does not wait for the device."""
+    if device.type == "cuda" and values.device.type == "cpu":
+        return values.pin_memory().to(device, non_blocking=True)
+    return values.to(device)
 
 
 @dataclass(frozen=True)
