@@ -1,9 +1,10 @@
-"""Training and scoring beside what a user would otherwise write: images/s and pairs/s, for `benchmarks/peers.py`.
+"""Training beside what a user would otherwise write: images/s, for `benchmarks/peers.py`.
 
     python benchmarks/peers_training.py [--device cuda --full] [--rounds 5]
 
-Each function returns a rate for each contender. Contenders take turns; the rate is the median of the rounds. On the CPU
-the pocket backbone at 64 pixels, with `--full` a ResNet-50 at 224 pixels; batches of 32 images.
+`training` returns a rate for each contender. Contenders take turns; the rate is the median of the rounds. The model is
+the pocket backbone at 64 pixels, with `--full` a ResNet-50 at 224 pixels without trained weights. Batches have 32
+images; all contenders compute in the precision of `precision: auto`.
 """
 
 from __future__ import annotations
@@ -16,16 +17,12 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from captum.attr import IntegratedGradients
 from PIL import Image, ImageFilter
-from sklearn.linear_model import LogisticRegression
-from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
@@ -35,16 +32,13 @@ from ddb.config import Augment, ErmConfig
 from ddb.data.images import png_bytes
 from ddb.data.stores.picture_file import open_pictures, write_pictures
 from ddb.data.stores.picture_store import for_crops
-from ddb.learn import predict
-from ddb.learn.attribution import output_change
 from ddb.learn.classifier import Classifier, to_tensor
 from ddb.learn.device import Runtime, open_accelerator
 from ddb.learn.training.batches import Batch, passes
 from ddb.learn.training.fit import Images, Material, fit
 from ddb.pocket.world import render, sample_scene
-from ddb.rivals.dfr_regression import Regression, logistic_head
 
-BATCH, STEPS, CAPTUM_STEPS = 32, 40, 50
+BATCH, STEPS = 32, 30
 AUGMENT = Augment(scale=(0.8, 1.0))
 Rates = dict[str, float]
 
@@ -65,10 +59,7 @@ class Bench:
 def bench(folder: Path, device: str, full: bool) -> Bench:
     """Write `BATCH * STEPS` images into `folder`: pocket birds, or (`full`) synthetic photographs of 500 x 375."""
     runtime, count = open_accelerator(device, "auto"), BATCH * STEPS
-    backbone = {"backbone": "resnet50", "weights": "none"} if full else {"backbone": "pocket", "weights": "pocket"}
-    settings = ErmConfig(
-        **backbone, image_size=224 if full else 64, epochs=1, batch_size=BATCH, lr=1e-3, augment=AUGMENT
-    )
+    settings = settings_of(full)
     rng, labels = np.random.default_rng(0), np.arange(count) // (count // 2)
     for name in ("a", "b"):
         (folder / "images" / name).mkdir(parents=True)
@@ -84,6 +75,12 @@ def bench(folder: Path, device: str, full: bool) -> Bench:
     squares = np.empty((0, settings.image_size, settings.image_size, 3), np.uint8)
     images = Images(squares, labels.astype(np.int64), pictures=open_pictures(store, count))
     return Bench(folder, images, settings, runtime)
+
+
+def settings_of(full: bool) -> ErmConfig:
+    """The pocket backbone at 64 pixels, or (`full`) a ResNet-50 at 224."""
+    own = {"backbone": "resnet50", "weights": "none"} if full else {"backbone": "pocket", "weights": "pocket"}
+    return ErmConfig(**own, image_size=224 if full else 64, epochs=1, batch_size=BATCH, lr=1e-3, augment=AUGMENT)
 
 
 def _photograph(rng: np.random.Generator) -> np.ndarray:
@@ -211,3 +208,18 @@ def medians(contenders: Mapping[str, Callable[[], float]], rounds: int) -> Rates
 def synchronise(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
+    parser.add_argument("--full", action="store_true")
+    parser.add_argument("--rounds", type=int, default=5)
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        rates = training(bench(Path(folder), args.device, args.full), args.rounds)
+    print(json.dumps({"training, images/s": rates}))
+
+
+if __name__ == "__main__":
+    main()

@@ -181,7 +181,8 @@ def _coloured(images: Tensor, factors: Tensor) -> Tensor:
     grey = (images * luma).sum(1, keepdim=True)
     centre = grey.mean((2, 3), keepdim=True)
     images = (images - grey) * saturation + grey
-    return ((images - centre) * contrast + centre).clamp(0, 255)
+    coloured: Tensor = ((images - centre) * contrast + centre).clamp(0, 255)
+    return coloured
 
 
 def _blurred(images: Tensor, soft: Tensor) -> Tensor:
