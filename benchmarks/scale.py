@@ -221,7 +221,13 @@ def _erm(models: Models, tables: Tables, folder: Path, fixed: Fixed, config: Run
         own = float(np.exp(-loss))
         probabilities = [own, 1 - own] if labels[name] == 0 else [1 - own, own]
         known = {"id": name, "label": labels[name], "split": splits[name], "status": "ok", "error": ""}
-        return {**known, "loss": loss, "probabilities": probabilities, "correct": own > 0.5}
+        return {
+            **known,
+            "loss": loss,
+            "probabilities": probabilities,
+            "logits": np.log(probabilities).tolist(),
+            "correct": own > 0.5,
+        }
 
     return partial(_rows, one=one)
 

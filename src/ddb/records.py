@@ -37,6 +37,7 @@ PREDICTIONS = _stage(  # 1-erm: a row per training and validation sample, eval m
     ("split", pa.string()),
     ("loss", pa.float32()),  # cross-entropy, nats
     ("probabilities", pa.list_(pa.float32())),  # softmax over classes
+    ("logits", pa.list_(pa.float32())),
     ("correct", pa.bool_()),
 )
 

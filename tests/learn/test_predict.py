@@ -38,6 +38,29 @@ def test_an_images_logits_do_not_depend_on_its_neighbours(make_classifier, colou
     assert seen == [16, 16]
 
 
+def test_the_next_batch_is_read_before_the_outputs_of_a_batch_are_waited_for(
+    make_classifier, colours, cpu, monkeypatch
+):
+    """The order of events; on a GPU the device computes a batch while the host reads the next one."""
+    events, real, classifier = [], predict.to_tensor, make_classifier()
+    number, begin = iter(range(100)), predict.fetched
+
+    def reads(pixels, device):
+        events.append("read")
+        return real(pixels, device)
+
+    def fetched(values):
+        mine, wait = next(number), begin(values)
+        return lambda: (events.append(f"wait {mine}"), wait())[1]
+
+    monkeypatch.setattr(predict, "to_tensor", reads)
+    monkeypatch.setattr(predict, "fetched", fetched)
+    outputs = predict.logits(classifier, colours.pixels, cpu, 16)
+    assert events == ["read", "read", "wait 0", "read", "wait 1", "wait 2"]
+    monkeypatch.undo()
+    assert np.array_equal(outputs, predict.logits(classifier, colours.pixels, cpu, 16))
+
+
 def test_a_row_that_is_not_finite_spoils_no_other(make_classifier, colours, cpu):
     """A model that divides by zero on one image: logits, loss and probabilities of that row alone are not finite."""
     classifier = make_classifier()

@@ -29,6 +29,7 @@ def test_rows_agree_with_the_saved_classifier(run_folder, squares, tiny_erm):
         with torch.inference_mode():
             outputs = loaded.classifier.model((pixels - mean) / std)
         np.testing.assert_allclose(row["probabilities"], outputs.softmax(1)[0], atol=1e-5)
+        np.testing.assert_allclose(row["logits"], outputs[0], atol=1e-5)
         loss = torch.nn.functional.cross_entropy(outputs, torch.tensor([row["label"]]))
         assert row["loss"] == pytest.approx(float(loss), abs=1e-5)
         assert row["correct"] == (int(outputs.argmax()) == row["label"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ddb.data.preprocessing import Colour, Preprocessing
+from ddb.learn.device import sent
 
 Pixels = npt.NDArray[np.uint8]
 """[N, S, S, 3], RGB, 0-255; may be a memory map."""
@@ -46,15 +48,26 @@ class Classifier:
 
     def normalise(self, images: Tensor) -> Tensor:
         """Float pixels [B, 3, S, S] in 0-255 -> the model's input."""
-        scale = images.new_tensor([1 / (255 * s) for s in self.std]).view(3, 1, 1)
-        shift = images.new_tensor([-m / s for m, s in zip(self.mean, self.std, strict=True)]).view(3, 1, 1)
+        scale, shift = _scale_and_shift(self.mean, self.std, images.device, images.dtype)
         return torch.addcmul(shift, images, scale)
+
+
+@lru_cache(maxsize=16)
+@torch.inference_mode(False)
+def _scale_and_shift(mean: Colour, std: Colour, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Each [3, 1, 1]. They are kept, since a copy to the device makes the host wait."""
+    scale = torch.tensor([1 / (255 * s) for s in std], dtype=dtype)
+    shift = torch.tensor([-m / s for m, s in zip(mean, std, strict=True)], dtype=dtype)
+    return scale.view(3, 1, 1).to(device), shift.view(3, 1, 1).to(device)
 
 
 def to_tensor(pixels: Pixels, device: torch.device) -> Tensor:
     """uint8 [B, S, S, 3] -> float32 [B, 3, S, S] in 0-255, in channels_last memory format (the permutation is a
     view)."""
     own = torch.from_numpy(np.require(pixels, requirements=["C", "W"]))  # memory maps are read here
-    if device.type == "cuda":  # copies overlap with computation only from pinned memory
-        own = own.pin_memory()
-    return own.to(device, non_blocking=own.is_pinned()).permute(0, 3, 1, 2).float()
+    return as_images(sent(own, device))
+
+
+def as_images(pixels: Tensor) -> Tensor:
+    """uint8 [B, S, S, 3] -> float32 [B, 3, S, S] on the same device, in channels_last memory format."""
+    return pixels.permute(0, 3, 1, 2).float()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 import numpy as np
@@ -10,13 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from ddb.learn.classifier import Classifier, Pixels, to_tensor
-from ddb.learn.device import Runtime
+from ddb.learn.device import Runtime, fetched
 
 Array = TypeVar("Array", bound=npt.NDArray[Any])
 Floats = npt.NDArray[np.float32]
 
 
-@torch.no_grad()
 def logits(classifier: Classifier, pixels: Pixels, runtime: Runtime, batch_size: int) -> Floats:
     """uint8 [N, S, S, 3] -> float32 [N, K], N > 0, in the runtime's precision; use `runtime.exact()` where small
     differences matter.
@@ -25,14 +25,24 @@ def logits(classifier: Classifier, pixels: Pixels, runtime: Runtime, batch_size:
     logits are bit-identical whatever other images are in the call. A row of the result may hold NaN or infinity
     (`learn.finite`); other rows are not affected.
     """
+    return np.concatenate(list(_outputs(classifier, pixels, runtime, batch_size)))
+
+
+@torch.no_grad()
+def _outputs(classifier: Classifier, pixels: Pixels, runtime: Runtime, batch_size: int) -> Iterator[Floats]:
+    """The logits of each batch [b, K]. The next batch is read and sent before those of a batch are waited for."""
     model = classifier.on(runtime.device).eval()
-    outputs = []
+    waiting: list[Callable[[], Floats]] = []
     for start in range(0, len(pixels), batch_size):
         own = pixels[start : start + batch_size]
         images = to_tensor(filled_up(own, batch_size), runtime.device)
         with runtime.autocast():
-            outputs.append(model(classifier.normalise(images))[: len(own)].float().cpu().numpy())
-    return np.concatenate(outputs)
+            outputs = model(classifier.normalise(images))[: len(own)]
+        waiting.append(fetched(outputs.float()))
+        if len(waiting) == 2:
+            yield waiting.pop(0)()
+    for last in waiting:
+        yield last()
 
 
 def filled_up(rows: Array, count: int) -> Array:
@@ -46,17 +56,17 @@ def filled_up(rows: Array, count: int) -> Array:
 
 def features(classifier: Classifier, pixels: Pixels, runtime: Runtime, batch_size: int) -> Floats:
     """Input of the last layer: uint8 [N, S, S, 3] -> float32 [N, D], N > 0; in batches as `logits`."""
-    seen: list[Floats] = []
+    seen: list[Callable[[], Floats]] = []
 
     def keep(_module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        seen.append(inputs[0].float().cpu().numpy())
+        seen.append(fetched(inputs[0].float()))
 
     handle = classifier.head.register_forward_pre_hook(keep)
     try:
-        logits(classifier, pixels, runtime, batch_size)
+        found = [seen.pop(0)() for _ in _outputs(classifier, pixels, runtime, batch_size)]
     finally:
         handle.remove()
-    return np.concatenate(seen)[: len(pixels)]
+    return np.concatenate(found)[: len(pixels)]
 
 
 def softmax(values: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:

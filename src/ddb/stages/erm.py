@@ -130,6 +130,7 @@ def _worker(context: Context, samples: pa.Table, loaded: LoadedClassifier, runti
                 "split": splits[rows[slot]],
                 "loss": float(losses[slot]),
                 "probabilities": probabilities[slot].tolist(),
+                "logits": outputs[slot].tolist(),
                 "correct": bool(outputs[slot].argmax() == own[slot]),
                 "status": OK,
                 "error": "",

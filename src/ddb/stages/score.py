@@ -3,14 +3,15 @@
 
 rho = sum over the mask of the integrated gradients of f_to from the source x to the counterfactual x'. At the
 classifier's own input the mask is every pixel that a repainted pixel can influence; where all pixels outside it are
-the source's, the sum is f_to(x') - f_to(x) exactly (`exact`), two forward passes instead of `ig_steps` backward ones.
+the source's, the sum is f_to(x') - f_to(x) exactly (`exact`). f(x) is in the source's row of stage erm, computed from
+the same pixels, so that a candidate takes one forward pass instead of `ig_steps` forward and backward ones.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ from ddb.learn.attribution import Integral, Masks, integrated_gradients, output_
 from ddb.learn.classifier import Classifier
 from ddb.learn.device import Runtime, open_accelerator
 from ddb.learn.halving import BatchSize
+from ddb.learn.predict import Floats
 from ddb.records import OK, SCORES
 from ddb.stage import Batch, Fixed, Need, Row, Stage, Tables, Worker
 from ddb.stages.slots import filled, rows_of, stacked
@@ -43,9 +45,11 @@ SMALLER = "lower erm.image_size, or free the device"
 
 @dataclass(frozen=True)
 class Pair:
-    """A source and its counterfactual at the classifier's input size, uint8 [S, S, 3]; `mask` bool [S, S]: pixels that
-    may differ; `area`: share of the image's pixels that differ, at its own size."""
+    """A source and its counterfactual at the classifier's input size, uint8 [S, S, 3]; `before` float32 [K]: the
+    source's logits; `mask` bool [S, S]: pixels that may differ; `area`: share of the image's pixels that differ, at its
+    own size."""
 
+    before: Floats
     source: Pixels
     image: Pixels
     mask: Mask
@@ -54,9 +58,10 @@ class Pair:
 
 @dataclass(frozen=True)
 class Pairs:
-    """A batch of pairs: sources and images uint8 [N, S, S, 3], masks bool [N, S, S], labels [N]; empty slots are
-    black."""
+    """A batch of pairs: logits of the sources [N, K], sources and images uint8 [N, S, S, 3], masks bool [N, S, S],
+    labels [N]; empty slots are black."""
 
+    before: Floats
     sources: Pixels
     images: Pixels
     masks: Masks
@@ -88,7 +93,8 @@ def stage(context: Context, settings: ScoreConfig, content: Mapping[str, object]
         batch = BatchSize(INTEGRATED_AT_ONCE, "batches of", SMALLER)
         integral = Integral(settings.ig_steps, settings.output, batch)
         scorer = Scorer(loaded, settings, runtime, fixed.batch_size, integral)
-        return _worker(Counterfactuals(tables, context.dataset), scorer)
+        candidates = Counterfactuals(tables, context.dataset)
+        return _worker(candidates, _logits(tables, set(candidates.source_ids)), scorer)
 
     return Stage(
         name="score",
@@ -109,32 +115,44 @@ def painted(tables: Tables) -> list[str]:
     return ids
 
 
-def _worker(candidates: Counterfactuals, scorer: Scorer) -> Worker:
+def _logits(tables: Tables, ids: Set[str]) -> dict[str, Floats]:
+    """The logits of these training images, float32 [K] each."""
+    table = tables.table("erm", ["id", "logits", "status"])
+    table = table.filter(pc.equal(table["status"], OK))
+    values = table["logits"].combine_chunks().flatten().to_numpy().reshape(table.num_rows, -1)
+    return {name: row for name, row in zip(table["id"].to_pylist(), values, strict=True) if name in ids}
+
+
+def _worker(candidates: Counterfactuals, logits: Mapping[str, Floats], scorer: Scorer) -> Worker:
     shown = _shown(candidates.columns, scorer.settings.maps)
-    preprocessing = scorer.loaded.card.preprocessing
+    preprocessing, sources = scorer.loaded.card.preprocessing, candidates.source_ids
+
+    def pair(one: Rebuilt) -> Pair:
+        return _pair(one, logits[sources[one.row]], preprocessing)
 
     def work(batch: Batch) -> list[Row]:
         ids = [name for name in batch if name is not None]
         rows = candidates.rows_of(ids)
-        found = dict(zip(ids, candidates.outcomes(rows, lambda one: _pair(one, preprocessing)), strict=True))
+        found = dict(zip(ids, candidates.outcomes(rows, pair), strict=True))
         slots, failed = filled(batch, lambda name: _raised(found[name]))
         pairs = _stacked(slots, batch, candidates, preprocessing.size)
         mapped = np.array([slot is not None and name in shown for slot, name in zip(slots, batch, strict=True)])
         columns = _scores(pairs, mapped, scorer)
 
         def row(slot: int, name: str) -> Row:
-            pair = slots[slot]
-            assert pair is not None, "what failed has its own row"
+            done = slots[slot]
+            assert done is not None, "what failed has its own row"
             values = {key: column[slot] for key, column in columns.items()}
-            return {"id": name, "status": OK, "error": "", "area": pair.area, **values}
+            return {"id": name, "status": OK, "error": "", "area": done.area, **values}
 
         return rows_of(batch, failed, row)
 
     return work
 
 
-def _pair(one: Rebuilt, preprocessing: Preprocessing) -> Pair:
+def _pair(one: Rebuilt, before: Floats, preprocessing: Preprocessing) -> Pair:
     return Pair(
+        before=before,
         source=preprocessing.square(one.source),
         image=preprocessing.square(one.image),
         mask=preprocessing.mask(one.changed),
@@ -150,7 +168,9 @@ def _raised(outcome: Pair | Exception) -> Pair:
 
 def _stacked(slots: Sequence[Pair | None], batch: Batch, candidates: Counterfactuals, side: int) -> Pairs:
     rows = [0 if name is None else int(candidates.rows_of([name])[0]) for name in batch]
+    blank = np.zeros(len(candidates.dataset.classes), np.float32)
     return Pairs(
+        before=np.stack([blank if pair is None else pair.before for pair in slots]),
         sources=stacked([None if pair is None else pair.source for pair in slots], (side, side, 3)),
         images=stacked([None if pair is None else pair.image for pair in slots], (side, side, 3)),
         masks=np.stack([np.zeros((side, side), bool) if pair is None else pair.mask for pair in slots]),
@@ -162,11 +182,11 @@ def _stacked(slots: Sequence[Pair | None], batch: Batch, candidates: Counterfact
 def _scores(pairs: Pairs, mapped: npt.NDArray[np.bool_], scorer: Scorer) -> dict[str, list[Any]]:
     """The columns of `records.SCORES` that come from the model, one value per slot."""
     settings, count = scorer.settings, len(pairs.sources)
-    before, after = (
-        predict.logits(scorer.classifier, pixels, scorer.runtime, scorer.batch_size)
-        for pixels in (pairs.sources, pairs.images)
-    )
-    kept_outside = ((pairs.sources == pairs.images).all(axis=3) | pairs.masks).all(axis=(1, 2))
+    after = predict.logits(scorer.classifier, pairs.images, scorer.runtime, scorer.batch_size)
+    equal = (pairs.sources == pairs.images).all(axis=3)
+    # ERM's batches have another shape, so last bits may differ: where nothing changed, rho has to be 0 exactly
+    before = np.where(equal.all(axis=(1, 2))[:, None], after, pairs.before)
+    kept_outside = (equal | pairs.masks).all(axis=(1, 2))
     closed = kept_outside if settings.method == "auto" else np.full(count, settings.method == "exact")
     rho = output_change(before, after, pairs.to_labels, settings.output)
     maps = _maps(pairs, np.flatnonzero(~closed | mapped), scorer)

@@ -7,9 +7,15 @@ import torch
 from torchvision.transforms import v2
 
 from ddb.config import Augment
-from ddb.learn.training.augment import RandomNumbers, augment
+from ddb.learn.training.augment import RandomNumbers, draw_distortion, draw_windows
 
 OFF = Augment(scale=(1.0, 1.0), flip=False)
+
+
+def augment(images: torch.Tensor, settings: Augment, numbers: RandomNumbers) -> torch.Tensor:
+    """Crop, mirror and distort squares, as a training step does."""
+    windows = draw_windows(settings, numbers)
+    return draw_distortion(settings, numbers, images.shape[2:]).of(windows.of_squares(images))
 
 
 def seeded(seed: int = 0) -> torch.Generator:

@@ -3,6 +3,9 @@ input's square."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import torch
@@ -10,13 +13,20 @@ from torchvision.transforms.v2 import functional as tv
 
 from ddb.config import Augment
 from ddb.learn.classifier import to_tensor
-from ddb.learn.training.augment import ASPECT, RandomNumbers, Windows, augment, draw_windows
-from ddb.learn.training.crops import crops
+from ddb.learn.training import crops as cropping
+from ddb.learn.training.augment import ASPECT, RandomNumbers, Windows, draw_windows
 from ddb.learn.training.material import Images
 
 SIZE = 16
 SETTINGS = Augment(scale=(0.3, 1.0))
 CPU = torch.device("cpu")
+
+
+def crops(parts: Sequence[tuple[Images, np.ndarray]], drawn: Windows) -> tuple[np.ndarray, Windows]:
+    """The squares of a batch, and the crops that remain."""
+    squares = np.empty((sum(len(rows) for _, rows in parts), SIZE, SIZE, 3), np.uint8)
+    with ThreadPoolExecutor(2) as workers:
+        return squares, cropping.crops(parts, drawn, squares, workers)
 
 
 class Pictures(list):
@@ -39,11 +49,9 @@ def test_squares_of_the_inputs_size_are_cropped_as_ever(colours):
     rows = np.arange(20)[::-1].copy()
     of_array = Images(colours.pixels, colours.labels)
     of_store = Images(np.zeros_like(colours.pixels), colours.labels, pictures=colours.pixels)
-    expected = augment(
-        to_tensor(colours.pixels[rows], CPU), SETTINGS, RandomNumbers(torch.Generator().manual_seed(0), 20)
-    )
+    expected = windows(20).of_squares(to_tensor(colours.pixels[rows], CPU))
     for source in (of_array, of_store):
-        pixels, left = crops([(source, rows)], windows(20), SIZE)
+        pixels, left = crops([(source, rows)], windows(20))
         assert torch.equal(left.of_squares(to_tensor(pixels, CPU)), expected)
 
 
@@ -55,7 +63,7 @@ def test_a_crop_is_torchvisions_of_the_same_box(shape):
     boxes = np.array([drawn.box(row, *shape) for row in range(30)]).round().astype(int)
     exact = Boxes(drawn.sign, drawn.area, drawn.aspect, drawn.across, drawn.down)
     exact.boxes.update(enumerate(map(tuple, boxes.tolist())))
-    pixels, left = crops([(source, np.arange(30))], exact, SIZE)
+    pixels, left = crops([(source, np.arange(30))], exact)
     found = left.of_squares(to_tensor(pixels, CPU))
     for row, (near, top, far, bottom) in enumerate(boxes.tolist()):
         picture = torch.from_numpy(source.pictures[row]).permute(2, 0, 1)
@@ -101,16 +109,16 @@ def test_pictures_and_squares_share_a_batch():
     """A step's parts one after another; without cropping the squares are taken, whatever the pictures."""
     source, other = images([(SIZE, SIZE), (30, 40), (SIZE, SIZE)]), images([(20, 20)] * 2, 1)
     parts = [(source, np.array([2, 1, 0])), (Images(other.pixels, other.labels), np.array([1]))]
-    pixels, left = crops(parts, windows(4), SIZE)
+    pixels, left = crops(parts, windows(4))
     assert np.array_equal(pixels[0], source.pictures[2]) and np.array_equal(pixels[2], source.pictures[0])
     assert np.array_equal(pixels[3], other.pixels[1])
     assert left.area.tolist()[1] == 1 and left.area.tolist()[0] == windows(4).area.tolist()[0]
-    whole, _ = crops(parts, windows(4, Augment(scale=(1.0, 1.0))), SIZE)
+    whole, _ = crops(parts, windows(4, Augment(scale=(1.0, 1.0))))
     assert np.array_equal(whole[:3], source.pixels[[2, 1, 0]])
 
 
 def test_a_large_picture_is_antialiased():
     chequered = np.tile(np.array([[0, 255], [255, 0]], np.uint8), (64, 64))[..., None].repeat(3, axis=2)
     source = Images(np.zeros((1, SIZE, SIZE, 3), np.uint8), np.zeros(1, np.int64), pictures=[chequered])
-    pixels, _ = crops([(source, np.array([0]))], windows(1), SIZE)
+    pixels, _ = crops([(source, np.array([0]))], windows(1))
     assert np.abs(pixels.astype(int) - 127).max() <= 12

@@ -1,5 +1,10 @@
-"""Training augmentation of whole batches, on tensors. All random numbers come from one CPU generator, so that a batch
-depends neither on the device nor on the number of processes that share it."""
+"""Training augmentation of whole batches, on tensors.
+
+Random numbers are drawn for the whole batch from one CPU generator, so that a batch depends neither on the device nor
+on the number of processes that share it. The values of pixel noise are the exception: on CUDA and MPS they are drawn on
+the device, from a seed that the CPU generator gives, since a CPU draws them more slowly than a GPU trains. With
+`augment.noise` above 0 a fit on such a device therefore draws other numbers than one on the CPU; without, the same.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ddb.config import Augment
+from ddb.learn.device import CPU, sent
 
 ASPECT = (3 / 4, 4 / 3)
 """Range of the crop's width over height, log-uniform, as in the recipes of the group-robustness papers."""
@@ -22,12 +28,13 @@ Box = tuple[float, float, float, float]
 
 @dataclass(frozen=True)
 class RandomNumbers:
-    """Random numbers for the augmentation of a batch of `total` images. Each method draws the numbers of the whole
-    batch and returns those of the images `own`."""
+    """Random numbers for the augmentation of a batch of `total` images on `device`. Each method draws the numbers of
+    the whole batch and returns those of the images `own`, on the CPU unless it says otherwise."""
 
     generator: torch.Generator
     total: int
     own: slice = field(default_factory=lambda: slice(None))
+    device: torch.device = CPU
 
     def uniform(self, low: float, high: float) -> Tensor:
         """float32 [own] in [low, high)."""
@@ -37,9 +44,13 @@ class RandomNumbers:
         """float32 [own], each 1 or -1."""
         return (1 - 2 * torch.randint(0, 2, (self.total,), generator=self.generator).float())[self.own]
 
-    def normal(self, shape: torch.Size) -> Tensor:
-        """float32 [own, *shape], standard normal."""
-        return torch.randn((self.total, *shape), generator=self.generator)[self.own]
+    def normal(self, shape: tuple[int, ...]) -> Tensor:
+        """float32 [own, *shape] on `device`, standard normal."""
+        generator = self.generator
+        if self.device.type != "cpu":
+            seed = int(torch.randint(2**62, (), generator=self.generator))
+            generator = torch.Generator(self.device).manual_seed(seed)
+        return torch.randn((self.total, *shape), generator=generator, device=self.device)[self.own]
 
     def ones(self) -> Tensor:
         """float32 [own] of ones; nothing is drawn."""
@@ -79,14 +90,14 @@ class Windows:
             return _looked_up(images, theta)
         result = self._mirrored(images).clone(memory_format=torch.channels_last)
         if bool(smaller.any()):
-            here = smaller.to(images.device)
+            here = sent(smaller.nonzero()[:, 0], images.device)
             result[here] = _looked_up(images[here], theta[smaller])
         return result
 
     def _mirrored(self, images: Tensor) -> Tensor:
         if bool((self.sign > 0).all()):
             return images
-        mirrored = (self.sign < 0).view(-1, 1, 1, 1).to(images.device)
+        mirrored = sent((self.sign < 0).view(-1, 1, 1, 1), images.device)
         return torch.where(mirrored, images.flip(3), images)
 
     def box(self, row: int, height: int, width: int) -> Box:
@@ -112,7 +123,7 @@ class Windows:
 
 def _looked_up(images: Tensor, theta: Tensor) -> Tensor:
     """`images` [B, 3, S, S] resampled by the affine maps `theta` [B, 2, 3], bilinear: float [B, 3, S, S]."""
-    grid = F.affine_grid(theta.to(images.device), list(images.shape), align_corners=False)
+    grid = F.affine_grid(sent(theta, images.device), list(images.shape), align_corners=False)
     found = F.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
     return found.contiguous(memory_format=torch.channels_last)
 
@@ -127,52 +138,59 @@ def draw_windows(settings: Augment, numbers: RandomNumbers) -> Windows:
     return Windows(sign, area, aspect, numbers.uniform(-1, 1), numbers.uniform(-1, 1))
 
 
-def augment(images: Tensor, settings: Augment, numbers: RandomNumbers) -> Tensor:
-    """Crop, mirror and distort squares: float [B, 3, S, S] in 0-255 -> the same shape and range."""
-    return distort(draw_windows(settings, numbers).of_squares(images), settings, numbers)
+@dataclass(frozen=True)
+class Distortion:
+    """Colour jitter, blur and noise of B images of H x W pixels; None: not done. float32 each, on the CPU but for
+    `noise`: `factors` [3, B] of brightness, contrast and saturation; `soft` [B] in [0, 1): weight of the blurred image;
+    `level` [B]: the noise's standard deviation, grey levels; `noise` [B, 3, H, W], standard normal, on the device."""
+
+    factors: Tensor | None = None
+    soft: Tensor | None = None
+    level: Tensor | None = None
+    noise: Tensor | None = None
+
+    def of(self, images: Tensor) -> Tensor:
+        """Distort crops: float [B, 3, H, W] in 0-255 -> the same shape and range."""
+        if self.factors is not None:
+            images = _coloured(images, sent(self.factors, images.device))
+        if self.soft is not None:
+            images = _blurred(images, sent(self.soft, images.device))
+        if self.level is not None and self.noise is not None:
+            images = (images + self.noise * sent(self.level, images.device).view(-1, 1, 1, 1)).clamp(0, 255)
+        return images
 
 
-def distort(images: Tensor, settings: Augment, numbers: RandomNumbers) -> Tensor:
-    """Colour jitter, blur and noise of crops: float [B, 3, H, W] in 0-255 -> the same shape and range."""
+def draw_distortion(settings: Augment, numbers: RandomNumbers, size: tuple[int, int]) -> Distortion:
+    """Draw the distortion (`settings.colour`, `blur`, `noise`) of a batch of images of `size` (height, width)."""
+    factors = soft = level = noise = None
     if settings.colour > 0:
-        images = _colour(images, settings.colour, numbers)
+        low, high = 1 - settings.colour, 1 + settings.colour
+        factors = torch.stack([numbers.uniform(low, high) for _ in range(3)])
     if settings.blur > 0:
-        images = _blur(images, settings.blur, numbers)
+        soft = (numbers.uniform(0, 1) < settings.blur).float() * numbers.uniform(0, 1)
     if settings.noise > 0:
-        images = _noise(images, settings.noise, numbers)
-    return images
+        level, noise = numbers.uniform(0, settings.noise), numbers.normal((3, *size))
+    return Distortion(factors, soft, level, noise)
 
 
-def _factors(strength: float, numbers: RandomNumbers, device: torch.device) -> Tensor:
-    return numbers.uniform(1 - strength, 1 + strength).view(-1, 1, 1, 1).to(device)
-
-
-def _colour(images: Tensor, strength: float, numbers: RandomNumbers) -> Tensor:
-    """Brightness, contrast and saturation, each by a factor in [1 - strength, 1 + strength]."""
-    images = images * _factors(strength, numbers, images.device)
-    luma = images.new_tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)
+def _coloured(images: Tensor, factors: Tensor) -> Tensor:
+    """Brightness, contrast and saturation of each image multiplied by `factors` [3, B]."""
+    brightness, contrast, saturation = factors.view(3, -1, 1, 1, 1)
+    images = images * brightness
+    luma = sent(torch.tensor([0.299, 0.587, 0.114]), images.device).view(1, 3, 1, 1)
     grey = (images * luma).sum(1, keepdim=True)
     centre = grey.mean((2, 3), keepdim=True)
-    contrast, saturation = (_factors(strength, numbers, images.device) for _ in range(2))
     images = (images - grey) * saturation + grey
-    return ((images - centre) * contrast + centre).clamp(0, 255)
+    coloured: Tensor = ((images - centre) * contrast + centre).clamp(0, 255)
+    return coloured
 
 
-def _blur(images: Tensor, share: float, numbers: RandomNumbers) -> Tensor:
-    """Blend a share of the images with their 5x5 Gaussian blur (sigma 1 pixel), by a random weight."""
-    n = len(images)
-    chosen = (numbers.uniform(0, 1) < share).float() * numbers.uniform(0, 1)
+def _blurred(images: Tensor, soft: Tensor) -> Tensor:
+    """Each image blended with its 5x5 Gaussian blur (sigma 1 pixel) by its weight `soft` [B]."""
     kernel = torch.exp(-0.5 * torch.arange(-2.0, 3.0) ** 2)
-    kernel = (kernel / kernel.sum()).to(images.device)
+    kernel = sent(kernel / kernel.sum(), images.device)
     padded = F.pad(images, (2, 2, 2, 2), mode="replicate")
     across = F.conv2d(padded, kernel.view(1, 1, 1, 5).expand(3, 1, 1, 5), groups=3)
-    soft = F.conv2d(across, kernel.view(1, 1, 5, 1).expand(3, 1, 5, 1), groups=3)
-    return torch.lerp(images, soft, chosen.view(n, 1, 1, 1).to(images.device))
-
-
-def _noise(images: Tensor, largest: float, numbers: RandomNumbers) -> Tensor:
-    """Gaussian noise with a standard deviation drawn from [0, largest] for every image, in grey levels."""
-    n = len(images)
-    level = numbers.uniform(0, largest).view(n, 1, 1, 1)
-    noise = numbers.normal(images.shape[1:]) * level
-    return (images + noise.to(images.device)).clamp(0, 255)
+    blurred = F.conv2d(across, kernel.view(1, 1, 5, 1).expand(3, 1, 5, 1), groups=3)
+    blended: Tensor = torch.lerp(images, blurred, soft.view(-1, 1, 1, 1))
+    return blended

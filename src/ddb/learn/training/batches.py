@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ddb.learn.classifier import Classifier
+from ddb.learn.device import sent
 
 Rows = npt.NDArray[np.int64]
 
@@ -92,9 +93,9 @@ def mixed(images: Tensor, partners: Tensor, batch: Batch) -> Tensor:
     """Mixup by `share` (Zhang et al. 2018), or CutMix where the batch has `boxes` (Yun et al. 2019): float
     [B, 3, S, S]."""
     if batch.boxes is None:
-        share = torch.from_numpy(_share(batch)).to(images.device).view(-1, 1, 1, 1)
+        share = sent(torch.from_numpy(_share(batch)), images.device).view(-1, 1, 1, 1)
         return share * images + (1 - share) * partners
-    top, left, bottom, right = torch.from_numpy(batch.boxes).to(images.device).view(-1, 4, 1, 1).unbind(1)
+    top, left, bottom, right = sent(torch.from_numpy(batch.boxes), images.device).view(-1, 4, 1, 1).unbind(1)
     y = torch.arange(images.shape[2], device=images.device).view(1, -1, 1)
     x = torch.arange(images.shape[3], device=images.device).view(1, 1, -1)
     inside = (y >= top) & (y < bottom) & (x >= left) & (x < right)
@@ -109,12 +110,12 @@ def losses(logits: Tensor, batch: Batch, labels: npt.NDArray[np.int64]) -> Tenso
     own = _cross_entropy(logits, labels[batch.rows])
     if batch.partners is None or batch.own_labels:
         return own
-    share = torch.from_numpy(_share(batch)).to(own.device).view(-1, *[1] * (own.dim() - 1))
+    share = sent(torch.from_numpy(_share(batch)), own.device).view(-1, *[1] * (own.dim() - 1))
     return share * own + (1 - share) * _cross_entropy(logits, labels[batch.partners])
 
 
 def _cross_entropy(logits: Tensor, labels: npt.NDArray[np.int64]) -> Tensor:
-    target = torch.from_numpy(labels).to(logits.device)
+    target = sent(torch.from_numpy(labels), logits.device)
     if logits.dim() == 2:
         return F.cross_entropy(logits, target, reduction="none")
     models = logits.shape[1]

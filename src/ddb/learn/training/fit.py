@@ -21,17 +21,18 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ddb.config import FitConfig
 from ddb.errors import StageFailed
-from ddb.learn import processes
+from ddb.learn import cores, processes
 from ddb.learn.classifier import Classifier
 from ddb.learn.device import Runtime
 from ddb.learn.halving import BatchSize
 from ddb.learn.seeds import seed_of
 from ddb.learn.training.batches import Batch, chunks, passes, rounds
 from ddb.learn.training.checkpoint import FitState, load_checkpoint, save_checkpoint, save_tensors
+from ddb.learn.training.feed import Feed, open_feed
 from ddb.learn.training.material import Figures as Figures
 from ddb.learn.training.material import Images as Images
 from ddb.learn.training.material import Material as Material
@@ -44,6 +45,8 @@ log = logging.getLogger("ddb")
 CHECKPOINT = "checkpoint.safetensors"
 RANKING = "ranking.safetensors"
 HISTORY = "fit.json"
+CHECKED = 10
+"""Steps after which their losses are read from the device, which makes the host wait for it."""
 
 
 def fit(
@@ -52,7 +55,8 @@ def fit(
     """Train `classifier.model` in place and leave it with the kept epoch's weights, in eval mode.
 
     Resumes from the checkpoint in `folder` if there is one; the caller removes it once the result is stored. Raises
-    StageFailed for a loss that is not finite (the last epoch's checkpoint stays), OutOfMemory where a step does not fit
+    StageFailed for a loss that is not finite (found within `CHECKED` steps; the last epoch's checkpoint stays),
+    DataError for a picture that cannot be read, OutOfMemory where a step does not fit
     into memory and cannot be computed in parts (`put_gradients`), ModelError for a damaged checkpoint.
     """
     model = classifier.on(runtime.device)
@@ -63,24 +67,25 @@ def fit(
     state = load_checkpoint(folder / CHECKPOINT, model, optimiser, scaler, memory) or FitState()
     room = BatchSize(sys.maxsize, "batch_size", "take a smaller erm.image_size or erm.backbone, or precision bf16")
     training = Training(shared_model(classifier), material, settings, runtime, scaler, room)
-    for epoch in range(state.epoch + 1, settings.epochs + 1):
-        loss = _train_epoch(training, optimiser, seed, epoch)
-        model.eval()
-        figures = processes.shared(material.validate(classifier) if material.validate and processes.leads() else ())
-        state = state.after(epoch, loss, figures, model)
-        if processes.leads():
-            if epoch == material.rank_epoch:
-                save_tensors(folder / RANKING, dict(model.state_dict()))
-            save_checkpoint(folder / CHECKPOINT, model, optimiser, scaler, state, memory)
-        shown = f", {settings.selection} {figures[0]:.3f}" if figures else ""
-        log.info("epoch %d/%d: loss %.4f%s", epoch, settings.epochs, loss, shown)
+    with open_feed(material, settings.augment, classifier.image_size, runtime.device) as feed:
+        for epoch in range(state.epoch + 1, settings.epochs + 1):
+            loss = _train_epoch(training, feed, optimiser, seed, epoch)
+            model.eval()
+            figures = processes.shared(material.validate(classifier) if material.validate and processes.leads() else ())
+            state = state.after(epoch, loss, figures, model)
+            if processes.leads():
+                if epoch == material.rank_epoch:
+                    save_tensors(folder / RANKING, dict(model.state_dict()))
+                save_checkpoint(folder / CHECKPOINT, model, optimiser, scaler, state, memory)
+            shown = f", {settings.selection} {figures[0]:.3f}" if figures else ""
+            log.info("epoch %d/%d: loss %.4f%s", epoch, settings.epochs, loss, shown)
     model.load_state_dict(state.best)
     model.eval()
     processes.wait()
     return state
 
 
-def _train_epoch(training: Training, optimiser: torch.optim.Optimizer, seed: int, epoch: int) -> float:
+def _train_epoch(training: Training, feed: Feed, optimiser: torch.optim.Optimizer, seed: int, epoch: int) -> float:
     """Train for one epoch; returns the mean of the steps' losses."""
     classifier, material, settings = training.classifier, training.material, training.settings
     own = (processes.rank(),) if processes.rank() else ()
@@ -88,21 +93,40 @@ def _train_epoch(training: Training, optimiser: torch.optim.Optimizer, seed: int
     generator = torch.Generator().manual_seed(seed_of(seed, "epoch", epoch))
     classifier.model.train(not material.last_layer_only)
     batches = _batches(classifier, material, settings.batch_size, generator)
-    total = torch.zeros((), dtype=torch.float64)
-    for step, batch in enumerate(batches):
-        rate = learning_rate(settings, epoch - 1 + step / len(batches))
+    began, unread, total = cores.usage(), list[Tensor](), 0.0
+    for step, inputs in enumerate(feed.inputs(batches, generator), 1):
+        rate = learning_rate(settings, epoch - 1 + (step - 1) / len(batches))
         for group in optimiser.param_groups:
             group["lr"] = rate
-        value = put_gradients(training, batch, generator)
-        if not math.isfinite(value):
-            raise StageFailed(
-                f"The loss is {value} at epoch {epoch}, step {step + 1}. Lower lr (now {settings.lr:g}) or use "
-                f"precision fp32; the checkpoint of epoch {epoch - 1} is kept."
-            )
+        unread.append(put_gradients(training, inputs))
         training.scaler.step(optimiser)
         training.scaler.update()
-        total += value
-    return float(total / len(batches))
+        if len(unread) == CHECKED or step == len(batches):
+            for value in _finite(unread, step - len(unread), epoch, settings):
+                total += value
+            unread.clear()
+        if step == CHECKED and epoch == 1 and feed.device.type == "cpu":
+            _advise(began)
+    return total / len(batches)
+
+
+def _finite(losses: list[Tensor], before: int, epoch: int, settings: FitConfig) -> list[float]:
+    """The losses of the steps that follow the first `before` ones, read from the device. StageFailed where one is not
+    finite."""
+    values: list[float] = torch.stack(losses).tolist()
+    for step, value in enumerate(values, before + 1):
+        if not math.isfinite(value):
+            raise StageFailed(
+                f"The loss is {value} at epoch {epoch}, step {step}. Lower lr (now {settings.lr:g}) or use "
+                f"precision fp32; the checkpoint of epoch {epoch - 1} is kept."
+            )
+    return values
+
+
+def _advise(began: cores.Usage | None) -> None:
+    """Log where this process's threads have to share their cores."""
+    if words := cores.advice(began, cores.usage(), torch.get_num_threads()):
+        log.warning(words)
 
 
 def _batches(

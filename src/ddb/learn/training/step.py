@@ -1,27 +1,24 @@
-"""The gradient of one training step: crop and augment the images, one forward and backward pass; several smaller passes
-where memory runs out."""
+"""The gradient of one training step: augment the images, one forward and backward pass; several smaller passes where
+memory runs out. Nothing here makes the host wait for the device, unless an objective weighs the losses."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ddb.config import FitConfig
 from ddb.learn import processes
-from ddb.learn.classifier import Classifier, to_tensor
-from ddb.learn.device import Runtime
+from ddb.learn.classifier import Classifier
+from ddb.learn.device import Runtime, sent
 from ddb.learn.halving import BatchSize, OutOfMemory, tried
-from ddb.learn.training.augment import RandomNumbers, distort, draw_windows
-from ddb.learn.training.batches import Batch, Rows, losses
-from ddb.learn.training.crops import crops
-from ddb.learn.training.material import Images, Material, Objective
-from ddb.learn.training.parallel import for_backward, of_all, own_images, own_positions, whole_batch
+from ddb.learn.training.batches import losses
+from ddb.learn.training.feed import Inputs
+from ddb.learn.training.material import Material, Objective
+from ddb.learn.training.parallel import for_backward, of_all, own_images, whole_batch
 
 
 @dataclass(frozen=True)
@@ -39,25 +36,22 @@ class Training:
 @dataclass(frozen=True)
 class Step:
     """This process's share of a step: B images of all loss terms, one term after another. `images` float [B, 3, S, S]
-    in 0-255; `parts`: their rows in each of `sources`; `scale` float32 [B]: factor of each image's loss, so that the
-    sum of all is the sum of the terms' weighted means; `rows` int64: the training images of the whole batch."""
+    in 0-255; `scale` float32 [B]; both on the device; `inputs`: the rows."""
 
     images: Tensor
-    parts: Sequence[Batch]
-    sources: Sequence[Images]
     scale: Tensor
-    rows: Rows
+    inputs: Inputs
 
 
-def put_gradients(training: Training, batch: Sequence[Batch], generator: torch.Generator) -> float:
+def put_gradients(training: Training, inputs: Inputs) -> Tensor:
     """Compute the gradient of a step's loss, times the scaler's factor, into the parameters' `grad`; returns the loss,
-    summed over all processes. `batch`: for each loss term the images of the whole batch.
+    summed over all processes: float32 [] on the device.
 
     A batch that does not fit into memory is halved, and the gradients of the halves are summed. That is the same
     gradient, since every image's loss depends on that image alone. OutOfMemory where one image does not fit, and where
     a batch cannot be halved: with batch normalisation in training mode, or where several processes share it.
     """
-    step, objective = _step(training, batch, generator), training.material.objective
+    step, objective = _step(training, inputs), training.material.objective
     before = {name: value.clone() for name, value in objective.state.items()} if objective else {}
     while True:
         loss = tried(lambda size: _backward(training, step, size), training.room.size)
@@ -82,50 +76,33 @@ def _require_independent(classifier: Classifier, count: int) -> None:
     )
 
 
-def _step(training: Training, batch: Sequence[Batch], generator: torch.Generator) -> Step:
-    material = training.material
-    sources = [material.train, *(term.images for term in material.terms)]
-    gammas = [1.0, *(term.gamma for term in material.terms)]
-    sizes = [len(part.rows) for part in batch]
-    own = [part.part(positions) for part, positions in zip(batch, own_positions(sizes), strict=True)]
-    factors = [np.float32(gamma / size) for gamma, size in zip(gammas, sizes, strict=True)]
-    scale = np.concatenate(
-        [_weights(source, part) * factor for source, part, factor in zip(sources, own, factors, strict=True)]
-    )
-    images = _images(training, own, sources, RandomNumbers(generator, sum(sizes), own_images()))
-    train = own[0]
-    if train.partners is not None:  # partners are augmented with random numbers of their own, drawn after the images'
-        numbers = RandomNumbers(generator, sizes[0], own_images())
-        partners = _images(training, [Batch(train.partners)], [material.train], numbers)
+def _step(training: Training, inputs: Inputs) -> Step:
+    inputs.wait()
+    images = inputs.squares.augmented()
+    if inputs.partners is not None:
+        train = inputs.parts[0]
         count = len(train.rows)
-        images = torch.cat([material.mixer(images[:count], partners, train), images[count:]])
-    return Step(images, own, sources, torch.from_numpy(scale).to(images.device), batch[0].rows)
+        mixed = training.material.mixer(images[:count], inputs.partners.augmented(), train)
+        images = torch.cat([mixed, images[count:]])
+    return Step(images, sent(inputs.scale, images.device), inputs)
 
 
-def _images(training: Training, parts: Sequence[Batch], sources: Sequence[Images], numbers: RandomNumbers) -> Tensor:
-    """The augmented images of all loss terms, one term after another: float [B, 3, S, S] in 0-255."""
-    augment = training.settings.augment
-    chosen = [(source, part.rows) for source, part in zip(sources, parts, strict=True)]
-    pixels, windows = crops(chosen, draw_windows(augment, numbers), training.classifier.image_size)
-    return distort(windows.of_squares(to_tensor(pixels, training.runtime.device)), augment, numbers)
-
-
-def _backward(training: Training, step: Step, size: int) -> float:
+def _backward(training: Training, step: Step, size: int) -> Tensor:
     """Accumulate the step's gradients in passes of at most `size` images; returns its loss."""
     count, objective = len(step.images), training.material.objective
     passes = [slice(start, min(start + size, count)) for start in range(0, count, size)] or [slice(0, 0)]
     training.classifier.model.zero_grad(set_to_none=True)
     weights = _weights_before(training, step, passes, objective) if objective and len(passes) > 1 else None
-    total = 0.0
+    total = torch.zeros((), device=step.images.device)
     for own in passes:
         logits = _logits(training, step, own)
         values = _losses(step, logits, own.start)
         if objective:
             factors = _weigh(objective, step, logits, values[0]) if weights is None else weights[own][: len(values[0])]
-            weighed = values[0] * factors.to(logits.device)
+            weighed = values[0] * sent(factors, logits.device)
             values[0] = weighed if weighed.dim() == 1 else weighed.sum(dim=1)  # over the models
         loss = (torch.cat(values) * step.scale[own]).sum()
-        total += processes.total(loss).item()
+        total += processes.total(loss.detach())
         torch.autograd.backward(training.scaler.scale(for_backward(loss)))
     return total
 
@@ -142,8 +119,8 @@ def _weights_before(training: Training, step: Step, passes: Sequence[slice], obj
 
 def _weigh(objective: Objective, step: Step, logits: Tensor, values: Tensor) -> Tensor:
     """The weights of this process's training images, from the logits and losses of the whole batch."""
-    whole = [of_all(tensor.detach(), len(step.rows)).cpu() for tensor in (logits[: len(values)], values)]
-    return objective.weigh(step.rows, *whole)[own_images()]
+    whole = [of_all(tensor.detach(), len(step.inputs.rows)).cpu() for tensor in (logits[: len(values)], values)]
+    return objective.weigh(step.inputs.rows, *whole)[own_images()]
 
 
 def _logits(training: Training, step: Step, own: slice) -> Tensor:
@@ -157,14 +134,9 @@ def _losses(step: Step, logits: Tensor, start: int) -> list[Tensor]:
     """For each loss term the losses [b] (or [b, M]) of its images among those at `start`, `start` + 1, ..., whose
     logits are given."""
     found, first = [], 0
-    for part, source in zip(step.parts, step.sources, strict=True):
+    for part, source in zip(step.inputs.parts, step.inputs.sources, strict=True):
         low, high = (min(max(first, at), first + len(part.rows)) for at in (start, start + len(logits)))
         here = part.part(slice(low - first, high - first))
         found.append(losses(logits[low - start : high - start], here, source.labels))
         first += len(part.rows)
     return found
-
-
-def _weights(images: Images, batch: Batch) -> npt.NDArray[np.float32]:
-    weights = np.ones(len(batch.rows), np.float32) if images.weights is None else images.weights[batch.rows]
-    return weights if batch.weights is None else weights * batch.weights
