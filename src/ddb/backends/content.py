@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,26 +28,30 @@ class _State(NamedTuple):
     changed: int
 
 
+@dataclass
 class _Known:
     """Hashes of this process, by the state that a file was hashed in: they change no answer. `asked`: states whose
-    hashes were asked for since the store was opened; `lasting`: states that a store may keep."""
+    hashes were asked for since a store was opened; `lasting`: states that a store may keep."""
 
-    hashes: dict[_State, str] = {}
-    asked: set[_State] = set()
-    lasting: set[_State] = set()
+    hashes: dict[_State, str] = field(default_factory=dict)
+    asked: set[_State] = field(default_factory=set)
+    lasting: set[_State] = field(default_factory=set)
+
+
+_known = _Known()
 
 
 def file_hash(path: str | Path) -> str:
     """SHA-256 of a file in hex. OSError if it cannot be read."""
     name, facts = os.path.abspath(path), os.stat(path)
     state = _State(name, facts.st_ino, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns)
-    _Known.asked.add(state)
-    if state not in _Known.hashes:
+    _known.asked.add(state)
+    if state not in _known.hashes:
         if time.time_ns() - max(state.modified, state.changed) > SETTLED:
-            _Known.lasting.add(state)
+            _known.lasting.add(state)
         with open(path, "rb") as file:
-            _Known.hashes[state] = hashlib.file_digest(file, "sha256").hexdigest()
-    return _Known.hashes[state]
+            _known.hashes[state] = hashlib.file_digest(file, "sha256").hexdigest()
+    return _known.hashes[state]
 
 
 @contextmanager
@@ -54,11 +59,11 @@ def hashes_kept(store: Path) -> Iterator[None]:
     """Inside this context, hashes that are in the file `store` are not computed; at its end the hashes that were asked
     for are written there. A damaged store is ignored."""
     before = _read(store)
-    _Known.hashes.update(before)
-    _Known.lasting.update(before)
-    _Known.asked.clear()
+    _known.hashes.update(before)
+    _known.lasting.update(before)
+    _known.asked.clear()
     yield
-    after = {state: _Known.hashes[state] for state in _Known.asked & _Known.lasting}
+    after = {state: _known.hashes[state] for state in _known.asked & _known.lasting}
     if after != before:
         _write(store, after)
 

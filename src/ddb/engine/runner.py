@@ -196,7 +196,8 @@ def _compute(buffer: _Buffer, setup: Setup, fixed: Fixed, batches: Sequence[Batc
     allowed = setup.policy.max_error_rate * planned
     try:
         engine = setup.engine(stage.name)
-        for rows in engine(lambda: setup.open_worker(stage, workspace, fixed), batches):
+        setup.progress.opening()
+        for rows in engine(lambda: _opened(workspace, stage, setup, fixed), batches):
             errors = [row for row in rows if row["status"] == ERROR]
             for row in errors:
                 journal.event(workspace.root, "row_failed", stage=stage.name, id=row["id"], error=row["error"])
@@ -212,6 +213,12 @@ def _compute(buffer: _Buffer, setup: Setup, fixed: Fixed, batches: Sequence[Batc
         buffer.flush()
     if len(failed) > allowed:
         raise _too_many(workspace.root, stage.name, failed, planned, setup.policy)
+
+
+def _opened(workspace: Workspace, stage: Stage, setup: Setup, fixed: Fixed) -> Worker:
+    worker = setup.open_worker(stage, workspace, fixed)
+    setup.progress.opened()
+    return worker
 
 
 def _batches(plan: Sequence[str], left: Set[str], size: int) -> list[Batch]:
