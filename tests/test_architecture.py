@@ -31,7 +31,7 @@ ALLOWED = {
     "models": (*BASE, "models"),
     "learn": (*BASE, "config", "data", "learn"),
     "backends": (*BASE, "config", "context", "data", "learn", "backends", "models", "pocket.models"),
-    "stages": (*BASE, *MODELS, "stage", "config", "stages.slots"),
+    "stages": (*BASE, *MODELS, "stage", "config", "stages"),
     "rivals": (*BASE, "config", "data", "learn", "backends.classifiers", "rivals"),
     "engine": (*BASE, "stage", "engine"),
     "report": (*BASE, "report", "engine", "data"),
@@ -42,9 +42,8 @@ ALLOWED = {
     "crew": (*BASE, "stage", "engine", "learn.processes"),
     "cluster": (*BASE, "stage", "config", "crew", "engine", "learn.processes"),
     "run_folder": (*BASE, "config", "data", "engine", "environment", "preflight", "report"),
-    "pipeline": (
-        *BASE, *MODELS, "stage", "cluster", "config", "crew", "engine", "refill", "run_folder", "stages",
-    ),
+    "method": (*BASE, *MODELS, "stage", "config", "engine.workspace", "refill", "stages"),
+    "pipeline": (*BASE, *MODELS, "stage", "cluster", "config", "crew", "engine", "method", "run_folder"),
     "segment_preview": (*BASE, *MODELS, "config", "engine", "report.contact_sheet", "stages"),
     "export": (*BASE, "engine", "run_folder"),
     "bench": (
@@ -103,10 +102,11 @@ def test_imports_point_one_way(path: Path) -> None:
     assert not wrong, f"{relative(path)} may not import {wrong}"
 
 
-@pytest.mark.parametrize("path", sorted((PACKAGE / "stages").glob("[!_]*.py")), ids=relative)
+@pytest.mark.parametrize("path", sorted((PACKAGE / "stages").rglob("*.py")), ids=relative)
 def test_stages_do_not_import_each_other(path: Path) -> None:
-    """`slots.py` is no stage: all of them use it."""
-    assert not [name for name in own_imports(path) if name.startswith("stages") and name != "stages.slots"]
+    """`slots.py` is no stage: all of them use it. A stage in a folder imports its own worker."""
+    own = ("stages.slots", f"stages.{path.parent.name}")
+    assert not [name for name in own_imports(path) if name.startswith("stages") and not within(name, own)]
 
 
 @pytest.mark.parametrize("path", FILES, ids=relative)

@@ -1,35 +1,35 @@
-"""READ FIRST. The method as an ordered list of stages, and `run`, which takes a configuration through it.
+"""READ FIRST. `run` takes a configuration through the stages of the method (`ddb.method`).
 
     erm -> invert -> segment -> inpaint -> score -> prune -> retrain -> evaluate -> balanced/, metrics.json, report.html
 
 A stage turns tables into a table (`ddb.stage`); the engine runs stages over a run folder and resumes them
-(`ddb.engine`); this is the only file that imports both stages and engine.
+(`ddb.engine`); this is where they meet.
 """
 
 from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ddb.config import FitConfig, RunConfig
-from ddb.config.marks import content_of, references_of
+from ddb.config import RunConfig
 from ddb.config.section import StageName
-from ddb.context import Context, Models
+from ddb.context import Models
 from ddb.engine import forecast, journal, local
 from ddb.engine.cluster.connection import check_engine
 from ddb.engine.interrupt import guarded
 from ddb.engine.local import Engine
 from ddb.engine.progress import Messages, Progress, open_progress
-from ddb.engine.runner import Policy, Setup, run_stage
+from ddb.engine.runner import Policy, Setup, is_finished, run_stage, skip
 from ddb.engine.state import describe
 from ddb.engine.workspace import Workspace
-from ddb.errors import ConfigError
-from ddb.stage import Fixed, Stage, Tables, Worker
+from ddb.errors import ConfigError, DDBError
+from ddb.method import build_stages as build_stages
+from ddb.stage import Fixed, Stage, Worker
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -72,6 +72,8 @@ def run(
         return out
     with guarded(), journal.locked(out), _messages(progress), crew.led():
         workspace = Workspace(out, STAGES)
+        if _finished(workspace, config, wanted, progress):
+            return out
         dataset = open_run(workspace, config, progress)
         setup = set_up(config, dataset, workspace, progress)
         workspace.settle(setup.stages)
@@ -94,18 +96,56 @@ def run(
 def dry_run(config: RunConfig, out: Path | None = None) -> list[str]:
     """What `run` would compute, and why, in words: a line for each stage. The run folder is not changed but for its
     caches; nothing is computed. Raises DDBError as `run` does."""
-    from ddb.data.sources.load import load_dataset
-    from ddb.run_folder import check_owner, default_folder
+    from ddb.run_folder import default_folder
 
     out = Path(out) if out is not None else default_folder(config)
     if not out.exists():
         return [f"{out}: a new run; all stages are to be computed"]
     workspace = Workspace(out, STAGES)
-    dataset = load_dataset(config.data, out / "cache")
+    _, stages = _looked_at(workspace, config)
+    return [str(out), *forecast.in_words(forecast.forecast(workspace, stages))]
+
+
+def _looked_at(workspace: Workspace, config: RunConfig) -> tuple[Dataset, list[Stage]]:
+    """The data and the stages of a run folder under these settings, settled. No model library is imported, and nothing
+    is written but caches. Raises DDBError."""
+    from ddb.data.sources.load import load_dataset
+    from ddb.run_folder import check_owner
+
+    dataset = load_dataset(config.data, workspace.root / "cache")
     check_owner(workspace, config, dataset)
     stages = build_stages(config, dataset, workspace)
     workspace.settle(stages, write=False)
-    return [str(out), *forecast.in_words(forecast.forecast(workspace, stages))]
+    return dataset, stages
+
+
+def _finished(workspace: Workspace, config: RunConfig, wanted: Sequence[str], progress: Progress) -> bool:
+    """Where all wanted stages are finished under these settings, say so, hand over the results, and return True. No
+    model is opened or checked. False where something is to be computed or wrong: `open_run` tells what."""
+    from ddb.data.inspection.summary import summary
+    from ddb.run_folder import hand_over, write_facts
+
+    if not workspace.is_begun:
+        return False
+    try:
+        dataset, stages = _looked_at(workspace, config)
+        own = [stage for stage in stages if stage.name in wanted]
+        if not all(is_finished(workspace, stage) for stage in own):
+            return False
+    except DDBError:  # `open_run` meets it again, and tells all other faults with it
+        return False
+    progress.say(f"{config.name}: reading the data")
+    for line in summary(dataset):
+        progress.say(line)
+    write_facts(workspace, config, dataset)
+    workspace.settle(stages)
+    for line in forecast.in_words(forecast.forecast(workspace, stages)):
+        progress.say(line)
+    for stage in own:
+        skip(workspace, stage.name, len(stage.plan(workspace)), progress)
+    if wanted[-1] == STAGES[-1]:
+        hand_over(workspace, dataset.without_attributes(), progress)
+    return True
 
 
 def status(out: Path) -> dict[str, Any]:
@@ -194,53 +234,6 @@ def run_stages(workspace: Workspace, names: Sequence[str], setup: Setup, rounds:
             run_stage(workspace, name, setup)
 
 
-def build_stages(config: RunConfig, dataset: Dataset, workspace: Workspace) -> list[Stage]:
-    """All stages, in order. None but the evaluation is given attributes; a fit whose epoch is chosen by worst-group
-    accuracy gets those of the validation images."""
-    from ddb.stages import erm, evaluate, inpaint, invert, prune, retrain, score, segment
-
-    context = context_of(config, dataset, workspace.root / "cache")
-    blind, groups, per_class = context.dataset, _validation_groups(dataset), config.inpaint.per_class
-    content = _content(config, dataset)
-    extent = {"per_class": per_class, "max_rounds": config.prune.max_rounds}
-
-    def labels_for(fit: FitConfig) -> pa.Table | None:
-        return groups if fit.selection == "worst_group" else None
-
-    def retry(tables: Tables) -> list[tuple[str, int]]:
-        from ddb.refill import retries
-
-        return retries(workspace, blind, config)
-
-    return [
-        erm.stage(context, config.erm, content["erm"], labels_for(config.erm)),
-        invert.stage(context, invert.Learning(config.invert, config.segment, config.inpaint), content["invert"]),
-        segment.stage(context, config.segment, config.inpaint, content["segment"]),
-        inpaint.stage(context, config.inpaint, config.segment, content["inpaint"], extent, retry),
-        score.stage(context, config.score, content["score"]),
-        prune.stage(config.prune, len(blind.classes), per_class, content["prune"]),
-        retrain.stage(context, config.retrain, config.erm, content["retrain"], labels_for(config.retrain)),
-        evaluate.stage(context, dataset, config.evaluate, config.data, content["evaluate"]),
-    ]
-
-
-def context_of(config: RunConfig, dataset: Dataset, cache: Path) -> Context:
-    """What every stage reads besides its settings."""
-    return Context(dataset.without_attributes(), config.seed, config.device, config.precision, cache)
-
-
-def _content(config: RunConfig, dataset: Dataset) -> dict[str, dict[str, object]]:
-    """What decides the rows of each stage by the settings: values marked content, and the identities of the files and
-    weights that settings name."""
-    from ddb.backends.registry import reference_identities
-
-    found: dict[str, dict[str, object]] = {}
-    for name in STAGES:
-        identities: Mapping[str, str] = reference_identities(config, references_of(config, name), dataset)
-        found[name] = {**content_of(config, name), **identities}
-    return found
-
-
 def _helping(out: Path, config: RunConfig, dataset: Dataset | None = None) -> tuple[Workspace, Setup]:
     """The run as a process sees it that only helps: it is given the data, or finds what the leader has prepared."""
     from ddb.data.sources.load import load_dataset
@@ -257,10 +250,6 @@ def _wanted(until: str | None, only: str | None) -> tuple[str, ...]:
     if only is not None:
         return (only,)
     return STAGES[: STAGES.index(until) + 1] if until is not None else STAGES
-
-
-def _validation_groups(dataset: Dataset) -> pa.Table:
-    return dataset.split("val").select(["id", "attribute"])
 
 
 @contextmanager

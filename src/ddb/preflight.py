@@ -14,11 +14,13 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from ddb.backends.checks import fetch_unpinned, mask_survey, model_faults, notes_on_published
+from ddb.backends.passed import Passed
 from ddb.backends.registry import tokens_identity
 from ddb.config import DataConfig, PocketConfig, RunConfig
 from ddb.config.faults import faults_message, tree_faults
 from ddb.config.load import read_tree
 from ddb.data.inspection.summary import summary
+from ddb.data.reading.cache_folder import user_cache
 from ddb.data.sources.load import load_dataset
 from ddb.data.table import Dataset
 from ddb.errors import ConfigError, DDBError
@@ -56,11 +58,12 @@ def check(
     return [*lines, *notes_on_published(config), f"{source}: nothing stands in the way of this run"]
 
 
-def prepare(config: RunConfig, cache: Path | None = None) -> tuple[Dataset, list[str]]:
-    """The data of a run that can start, and lines that describe it. `cache`: as in `load_dataset`.
+def prepare(config: RunConfig, cache: Path | None = None, passed: Passed | None = None) -> tuple[Dataset, list[str]]:
+    """The data of a run that can start, and lines that describe it. `cache`: as in `load_dataset`; `passed`: as in
+    `model_faults`.
 
     Raises DDBError with all faults, a line each; those of machine and models before a built-in world is drawn."""
-    errors = [ConfigError(fault) for fault in machine_faults(config)]
+    errors = [ConfigError(fault) for fault in machine_faults(config, passed)]
     if errors and config.data.source == "pocket":
         _refuse(errors)
     try:
@@ -74,16 +77,17 @@ def prepare(config: RunConfig, cache: Path | None = None) -> tuple[Dataset, list
 
 def prepare_run(config: RunConfig, cache: Path) -> tuple[Dataset, list[str]]:
     """As `prepare`; then published weights whose commit is not known yet are downloaded, so that the run knows what
-    they are."""
-    prepared = prepare(config, cache)
+    they are. Checks of models that passed before, in any run, are not repeated."""
+    prepared = prepare(config, cache, Passed(user_cache() / "checked"))
     fetch_unpinned(config)
     return prepared
 
 
-def machine_faults(config: RunConfig) -> list[str]:
-    """What is wrong with the launch, the device and the models that lie on this machine."""
+def machine_faults(config: RunConfig, passed: Passed | None = None) -> list[str]:
+    """What is wrong with the launch, the device and the models that lie on this machine. `passed`: as in
+    `model_faults`."""
     found = [_fault_of(started_with_others), _fault_of(lambda: open_accelerator(config.device, config.precision))]
-    return [*dict.fromkeys(fault for fault in found if fault), *model_faults(config)]
+    return [*dict.fromkeys(fault for fault in found if fault), *model_faults(config, passed)]
 
 
 def data_faults(config: RunConfig, dataset: Dataset) -> tuple[list[str], list[str]]:

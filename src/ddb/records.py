@@ -14,6 +14,8 @@ import pyarrow as pa
 OK = "ok"
 ERROR = "error"
 SPLITS = ("train", "val", "test")
+FAMILIAR = "in_distribution"
+"""Split of the images, in `OUTCOMES` alone, that are drawn with the training split's group shares."""
 
 
 def _stage(*fields: tuple[str, pa.DataType]) -> pa.Schema:

@@ -51,12 +51,18 @@ def open_run(workspace: Workspace, config: RunConfig, progress: Progress) -> Dat
     for line in lines:
         progress.say(line)
     with shielded():
+        files.write_json(workspace.root / "environment.json", environment(config.device, config.precision))
+        write_facts(workspace, config, dataset)
+    return dataset
+
+
+def write_facts(workspace: Workspace, config: RunConfig, dataset: Dataset) -> None:
+    """Write the data and the settings of the run into the run folder, and that it starts."""
+    with shielded():
         files.write_json(workspace.root / DATASET, _facts(config, dataset))
         files.write_table(workspace.root / "samples.parquet", dataset.samples)
-        files.write_json(workspace.root / "environment.json", environment(config.device, config.precision))
         files.write_atomic(workspace.root / "config.yaml", lambda file: file.write(config_text(config).encode()))
         journal.event(workspace.root, "run", name=config.name, seed=config.seed)
-    return dataset
 
 
 def check_owner(workspace: Workspace, config: RunConfig, dataset: Dataset) -> None:
@@ -79,13 +85,17 @@ def check_owner(workspace: Workspace, config: RunConfig, dataset: Dataset) -> No
 
 def hand_over(workspace: Workspace, dataset: Dataset, progress: Progress) -> None:
     """Write the results of the run: the classifier, the balanced data set, the figures, the report."""
-    from ddb.report.page import write_report
+    from ddb.report.made_from import has_mark, mark_of
 
     for address, write in (("classifier", _classifier), ("balanced", _balanced), ("metrics.json", _figures)):
         _bring_up_to_date(workspace, dataset, progress, address, write)
-    write_report(workspace.root)
+    page = workspace.root / "report.html"
+    if not has_mark(page, mark_of(workspace)):
+        from ddb.report.page import write_report
+
+        write_report(workspace.root)
     progress.say(_headline(files.read_json(workspace.root / "metrics.json") or {}))
-    progress.say(f"report: {workspace.root / 'report.html'}")
+    progress.say(f"report: {page}")
 
 
 def made_from(workspace: Workspace, address: str) -> dict[str, str] | None:

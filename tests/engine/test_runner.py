@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -10,11 +11,13 @@ from pathlib import Path
 import pytest
 import toy_stages as toy
 
+from ddb.context import Models
 from ddb.engine import journal
+from ddb.engine.progress import Lines
 from ddb.engine.runner import Policy
 from ddb.engine.workspace import Workspace
 from ddb.errors import DDBError, ModelError, StageFailed
-from ddb.stage import Batch, Row, Worker
+from ddb.stage import Batch, Fixed, Row, Tables, Worker
 
 
 @pytest.fixture(autouse=True)
@@ -160,3 +163,24 @@ def test_events_say_how_many_rows_were_computed(tmp_path: Path) -> None:
     workspace = toy.run(tmp_path, toy.numbers())
     (work,) = journal.history(tmp_path)
     assert (work.stage, work.result, work.rows) == ("numbers", workspace.folder("numbers").name, 10)
+
+
+def test_opening_does_not_count_into_the_rate(tmp_path: Path) -> None:
+    """A worker that takes an hour to open (it trains) and two seconds a batch of four."""
+    stream, seconds, stage = io.StringIO(), [0.0], toy.numbers(count=8)
+
+    def wait(time: float) -> None:
+        seconds[0] += time
+
+    def open_worker(models: Models, tables: Tables, folder: Path, fixed: Fixed) -> Worker:
+        wait(3600)
+        return toy.numbers(count=8, before=lambda batch: wait(2)).open(models, tables, folder, fixed)
+
+    toy.run(tmp_path, replace(stage, open=open_worker), progress=Lines(stream, every=0, now=lambda: seconds[0]))
+    assert stream.getvalue().splitlines()[:5] == [
+        "numbers: 8 rows planned",
+        "numbers: opening",
+        "numbers: 4/8 rows (50%), 2.0 rows/s, 0:02 left",
+        "numbers: 8/8 rows (100%), 2.0 rows/s, 0:00 left",
+        "numbers: finished, 8 of 8 rows, 1:00:04",
+    ]

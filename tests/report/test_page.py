@@ -16,8 +16,8 @@ import pytest
 from PIL import Image
 
 from ddb.errors import DDBError
-from ddb.report import thumbnails, write_report
-from ddb.report.page import render
+from ddb.report import thumbnails
+from ddb.report.page import render, write_report
 from ddb.report.reading import STAGES, Run
 from report_runs import Folder
 

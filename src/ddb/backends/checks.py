@@ -6,13 +6,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import torch
 
-from ddb.backends.classifiers.timm_classifier import check_backbone
+from ddb.backends.classifiers.named_weights import backbone_identity
 from ddb.backends.generators.diffusion.files import PATTERNS as DIFFUSION_FILES
+from ddb.backends.passed import Passed
 from ddb.backends.registry import diffusion_weights
 from ddb.backends.segmenters.given_masks import open_given_masks, survey, survey_lines
 from ddb.backends.segmenters.weights import KINDS, part_weights
@@ -20,6 +22,7 @@ from ddb.backends.segmenters.weights import PATTERNS as SEGMENTER_FILES
 from ddb.backends.weights import Weights, parse_weights
 from ddb.config import (
     ClipsegConfig,
+    ErmConfig,
     FaceParsingConfig,
     GivenMasksConfig,
     GroundedSamConfig,
@@ -40,15 +43,31 @@ from ddb.pocket.models import backbone_folder
 META = Runtime(torch.device("meta"), torch.float32)
 
 
-def model_faults(config: RunConfig) -> list[str]:
+@dataclass(frozen=True)
+class _Look:
+    """`setting` names something on this machine (or is the beginning of several settings), and `check` raises DDBError
+    where that cannot be used. `facts`: what the outcome depends on, JSON-able; None: something else, so that it is
+    never remembered."""
+
+    setting: str
+    check: Callable[[], object]
+    facts: Callable[[], object] | None = None
+
+
+def model_faults(config: RunConfig, passed: Passed | None = None) -> list[str]:
     """Faults of the models and given masks on this machine, one line each, with the setting's name. Published weights
-    are not checked: they are downloaded when the run opens them."""
+    are not checked: they are downloaded when the run opens them. `passed`: checks that need not be repeated; those that
+    pass now are added."""
     faults = []
-    for setting, look in _looks(config):
+    for look in _looks(config):
         try:
-            look()
+            if passed is None or look.facts is None:
+                look.check()
+            else:
+                passed.unless_before([look.setting, look.facts()], look.check)
         except DDBError as error:
-            faults.append(str(error) if setting in str(error) else f"{setting.removesuffix('.')}: {error}")
+            named = look.setting in str(error)
+            faults.append(str(error) if named else f"{look.setting.removesuffix('.')}: {error}")
     return faults
 
 
@@ -108,19 +127,30 @@ def mask_survey(settings: SegmentConfig, dataset: Dataset) -> tuple[list[str], l
     return survey_lines(found, masks)
 
 
-def _looks(config: RunConfig) -> Iterator[tuple[str, Callable[[], object]]]:
-    """Settings that name something on this machine (or the beginning of several), and calls that raise DDBError where
-    it cannot be used."""
-    if config.erm.weights in ("hub", "none") or parse_weights(config.erm.weights, backbone_folder).is_local:
-        yield "erm.", partial(check_backbone, config.erm)
-    segment, inpaint = config.segment, config.inpaint
+def _looks(config: RunConfig) -> Iterator[_Look]:
+    erm, segment, inpaint = config.erm, config.segment, config.inpaint
+    if erm.weights in ("hub", "none") or parse_weights(erm.weights, backbone_folder).is_local:
+        yield _Look("erm.", partial(_check_backbone, erm), lambda: [erm.model_dump_json(), backbone_identity(erm)])
     if isinstance(segment, GivenMasksConfig):
-        yield "segment.masks", partial(open_given_masks, segment.masks)
+        yield _Look("segment.masks", partial(open_given_masks, segment.masks))
     for name in KINDS[segment.backend]:
-        if part_weights(segment, name).is_local:
-            yield f"segment.{name}", partial(_open_part, segment, name)
+        weights = part_weights(segment, name)
+        if weights.is_local:
+            facts = partial(_facts, segment, weights)
+            yield _Look(f"segment.{name}", partial(_open_part, segment, name), facts)
     if isinstance(inpaint, LatentDiffusionConfig) and diffusion_weights(inpaint).is_local:
-        yield "inpaint.weights", partial(_open_diffusion, inpaint, config.invert.tokens)
+        tokens, facts = config.invert.tokens, partial(_facts, inpaint, diffusion_weights(inpaint))
+        yield _Look("inpaint.weights", partial(_open_diffusion, inpaint, tokens), None if tokens else facts)
+
+
+def _facts(settings: SegmentConfig | LatentDiffusionConfig, weights: Weights) -> list[str]:
+    return [settings.model_dump_json(), weights.identity]
+
+
+def _check_backbone(settings: ErmConfig) -> None:
+    from ddb.backends.classifiers.timm_classifier import check_backbone
+
+    check_backbone(settings)
 
 
 def _open_part(settings: SegmentConfig, name: str) -> None:

@@ -1,8 +1,8 @@
 """Opens the backends that the settings name.
 
 Models are opened through the `Models` of a run, so that its stages share them: invert and inpaint one diffusion model,
-segment, invert and inpaint one segmenter. Model libraries are imported when a model is opened, so that planning and
-configuration need none of them.
+segment, invert and inpaint one segmenter. torch and the model libraries are imported when a model is opened, so that
+planning and configuration need none of them.
 """
 
 from __future__ import annotations
@@ -13,9 +13,8 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from ddb.backends import Generator, Inverter, Segmenter
-from ddb.backends.classifiers.timm_classifier import backbone_identity
+from ddb.backends.classifiers.named_weights import backbone_identity
 from ddb.backends.content import file_hash
-from ddb.backends.generators.copy_paste import CopyPaste
 from ddb.backends.segmenters.given_masks import masks_identity, open_given_masks
 from ddb.backends.segmenters.weights import KINDS, part_name, part_weights
 from ddb.backends.weights import Weights, parse_weights
@@ -65,6 +64,8 @@ def open_generator(settings: InpaintConfig, context: Context, models: Models, to
     """Open the generator; `tokens` (name -> file): learned tokens of its prompts. Generators with different tokens
     share the model. ModelError or ConfigError if it cannot be opened, or a token does not fit it."""
     if isinstance(settings, CopyPasteConfig):
+        from ddb.backends.generators.copy_paste import CopyPaste
+
         return CopyPaste(settings.feather)
     from ddb.backends.generators.diffusion.generator import LatentDiffusion
     from ddb.backends.generators.diffusion.loading import open_diffusion

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
 
 from ddb.config import RegionConfig
 from ddb.records import OK
@@ -109,7 +108,7 @@ def feather(mask: Mask, width: int) -> npt.NDArray[np.float32]:
     """
     if width == 0 or mask.all() or not mask.any():
         return mask.astype(np.float32)
-    depth = ndimage.distance_transform_edt(mask)
+    depth = _depth(mask)
     reach = min(width + 1.0, float(depth.max()))
     weights: npt.NDArray[np.float32] = np.minimum(depth / reach, 1.0).astype(np.float32)
     return weights
@@ -140,8 +139,17 @@ def _dilated(mask: Mask, radius: float) -> Mask:
     """Every pixel at most `radius` px from the mask."""
     if mask.all():
         return mask.copy()
-    grown: Mask = ndimage.distance_transform_edt(~mask) <= radius
+    grown: Mask = _depth(~mask) <= radius
     return grown
+
+
+def _depth(mask: Mask) -> npt.NDArray[np.float64]:
+    """The distance of every pixel of the mask to the nearest pixel outside it. scipy is imported where a mask is made:
+    describing the stages does without it."""
+    from scipy import ndimage
+
+    depth: npt.NDArray[np.float64] = ndimage.distance_transform_edt(mask)
+    return depth
 
 
 def _hull(mask: Mask) -> Mask:

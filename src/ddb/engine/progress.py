@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Protocol, TextIO
 
 LINE_SECONDS = 5.0
 
 
 class Progress(Protocol):
-    """Receives the progress of stages from the runner; `say` shows further lines (epochs, losses)."""
+    """Receives the progress of stages from the runner: a stage starts, its worker is `opening` and then `opened`, rows
+    are computed, and it stops. `say` shows further lines (epochs, losses)."""
 
     def start(self, stage: str, planned: int, done: int) -> None: ...
+
+    def opening(self) -> None: ...
+
+    def opened(self) -> None: ...
 
     def advance(self, rows: int, errors: int) -> None: ...
 
@@ -30,30 +36,65 @@ def open_progress(stream: TextIO) -> Progress:
     return Bar(stream) if stream.isatty() else Lines(stream)
 
 
-class Lines:
-    """A line when a stage starts and ends, and one every few seconds between."""
+@dataclass
+class Count:
+    """The rows of a stage and how fast they come. `new` rows were computed since `since`, when the worker was open:
+    opening models and training, which happen before, say nothing about the rows that are left."""
 
-    def __init__(self, stream: TextIO, every: float = LINE_SECONDS) -> None:
-        self._stream, self._every = stream, every
-        self._stage, self._planned, self._done, self._new, self._errors = "", 0, 0, 0, 0
+    stage: str
+    planned: int
+    done: int
+    now: Callable[[], float]
+    errors: int = 0
+    new: int = 0
+    since: float | None = None
+
+    def opened(self) -> None:
+        self.since = self.now()
+
+    def add(self, rows: int, errors: int) -> None:
+        self.done, self.errors = self.done + rows, self.errors + errors
+        if self.since is None:  # the worker opened in another process: its first rows tell when
+            self.opened()
+        else:
+            self.new += rows
+
+    @property
+    def seconds(self) -> float:
+        """Since the worker is open; 0 before."""
+        return 0.0 if self.since is None else self.now() - self.since
+
+
+class Lines:
+    """A line when a stage starts, opens and ends, and one every few seconds between."""
+
+    def __init__(self, stream: TextIO, every: float = LINE_SECONDS, now: Callable[[], float] = time.monotonic) -> None:
+        self._stream, self._every, self._now = stream, every, now
+        self._count = Count("", 0, 0, now)
         self._started = self._last = 0.0
 
     def start(self, stage: str, planned: int, done: int) -> None:
-        self._stage, self._planned, self._done, self._new, self._errors = stage, planned, done, 0, 0
-        self._started = self._last = time.monotonic()
+        self._count = Count(stage, planned, done, self._now)
+        self._started = self._last = self._now()
         self.say(f"{stage}: {planned} rows planned" + (f", {done} there already" if done else ""))
 
+    def opening(self) -> None:
+        self.say(f"{self._count.stage}: opening")
+
+    def opened(self) -> None:
+        self._count.opened()
+
     def advance(self, rows: int, errors: int) -> None:
-        self._done, self._new, self._errors = self._done + rows, self._new + rows, self._errors + errors
-        now = time.monotonic()
-        if now - self._last >= self._every:
+        count, now = self._count, self._now()
+        count.add(rows, errors)
+        if count.new and now - self._last >= self._every:
             self._last = now
-            self.say(facts(self._stage, self._done, self._planned, self._new, self._errors, now - self._started))
+            self.say(facts(count.stage, count.done, count.planned, count.new, count.errors, count.seconds))
 
     def stop(self, state: str) -> None:
-        seconds = time.monotonic() - self._started
-        failed = f", {self._errors} with an error" if self._errors else ""
-        self.say(f"{self._stage}: {state}, {self._done} of {self._planned} rows{failed}, {clock(seconds)}")
+        count, seconds = self._count, self._now() - self._started
+        failed = f", {count.errors} with an error" if count.errors else ""
+        self.say(f"{count.stage}: {state}, {count.done} of {count.planned} rows{failed}, {clock(seconds)}")
 
     def skip(self, stage: str, planned: int) -> None:
         self.say(f"{stage}: {planned} rows, done before")
@@ -74,31 +115,39 @@ class Bar:
             bars.TextColumn("{task.description}"),
             bars.BarColumn(),
             bars.MofNCompleteColumn(),
-            bars.TextColumn("{task.fields[rate]}"),
             bars.TimeElapsedColumn(),
-            bars.TextColumn("left"),
-            bars.TimeRemainingColumn(),
+            bars.TextColumn("{task.fields[rate]}"),
             bars.TextColumn("{task.fields[note]}"),
             console=self._console,
         )
         self._task: bars.TaskID | None = None
-        self._stage, self._started, self._new, self._errors = "", 0.0, 0, 0
+        self._count = Count("", 0, 0, time.monotonic)
 
     def start(self, stage: str, planned: int, done: int) -> None:
-        self._stage, self._started, self._new, self._errors = stage, time.monotonic(), 0, 0
+        self._count = Count(stage, planned, done, time.monotonic)
         self._task = self._bars.add_task(stage, total=planned, completed=done, rate="", note="")
         self._bars.start()
 
+    def opening(self) -> None:
+        assert self._task is not None, "opening comes after start"
+        self._bars.update(self._task, rate="opening")
+
+    def opened(self) -> None:
+        assert self._task is not None, "opened comes after start"
+        self._count.opened()
+        self._bars.update(self._task, rate="")
+
     def advance(self, rows: int, errors: int) -> None:
         assert self._task is not None, "advance comes after start"
-        self._new, self._errors = self._new + rows, self._errors + errors
-        rate = self._new / max(time.monotonic() - self._started, 1e-9)
-        note = f"{self._errors} with an error" if self._errors else ""
-        self._bars.update(self._task, advance=rows, rate=pace(rate), note=note)
+        count = self._count
+        count.add(rows, errors)
+        note = f"{count.errors} with an error" if count.errors else ""
+        rate = speed(count.planned - count.done, count.new, count.seconds) if count.new else ""
+        self._bars.update(self._task, advance=rows, rate=rate, note=note)
 
     def stop(self, state: str) -> None:
         if self._task is not None:
-            self._bars.update(self._task, description=f"{self._stage}: {state}")
+            self._bars.update(self._task, description=f"{self._count.stage}: {state}", rate="")
         self._bars.stop()
         for task in self._bars.task_ids:
             self._bars.remove_task(task)
@@ -138,10 +187,14 @@ def warnings_shown(progress: Progress) -> Iterator[None]:
 
 def facts(stage: str, done: int, planned: int, new: int, errors: int, seconds: float) -> str:
     """`erm: 120/400 rows (30%), 12.1 rows/s, 0:23 left`. `new` rows were made in `seconds`."""
-    rate = new / max(seconds, 1e-9)
-    left = clock((planned - done) / rate) if rate else "?"
-    text = f"{stage}: {done}/{planned} rows ({done / max(planned, 1):.0%}), {pace(rate)}, {left} left"
+    text = f"{stage}: {done}/{planned} rows ({done / max(planned, 1):.0%}), {speed(planned - done, new, seconds)}"
     return text + (f", {errors} with an error" if errors else "")
+
+
+def speed(left: int, new: int, seconds: float) -> str:
+    """`12.1 rows/s, 0:23 left`."""
+    rate = new / max(seconds, 1e-9)
+    return f"{pace(rate)}, {clock(left / rate) if rate else '?'} left"
 
 
 def pace(rate: float) -> str:

@@ -64,9 +64,8 @@ def run_stage(workspace: Workspace, name: str, setup: Setup) -> bool:
         raise StageFailed(f"stage {name} planned an id twice: a bug in the stage")
     rows = workspace.rows(name)
     left = {item for item in plan if item not in rows or rows[item]["status"] == ERROR}
-    if not left and workspace.done(name) and workspace.table(name, ["id"])["id"].to_pylist() == plan:
-        journal.event(workspace.root, "skipped", stage=name)
-        setup.progress.skip(name, len(plan))
+    if not left and _in_order(workspace, name, plan):
+        skip(workspace, name, len(plan), setup.progress)
         return False
     fixed = _fixed(workspace, stage, setup, bool(left))
     with shielded():
@@ -77,6 +76,24 @@ def run_stage(workspace: Workspace, name: str, setup: Setup) -> bool:
         _compute(buffer, setup, fixed, _batches(plan, left, fixed.batch_size), len(plan))
         _finish(workspace, stage, setup, plan)
     return True
+
+
+def is_finished(workspace: Workspace, stage: Stage) -> bool:
+    """Whether the stage, of a settled workspace, is finished and has the rows of its present plan, none with an error.
+    Raises StageFailed where a needed stage is not finished."""
+    plan, rows = stage.plan(workspace), workspace.rows(stage.name)
+    complete = all(item in rows and rows[item]["status"] != ERROR for item in plan)
+    return complete and _in_order(workspace, stage.name, plan)
+
+
+def skip(workspace: Workspace, name: str, planned: int, progress: Progress) -> None:
+    """Record and show that a stage was finished before."""
+    journal.event(workspace.root, "skipped", stage=name)
+    progress.skip(name, planned)
+
+
+def _in_order(workspace: Workspace, name: str, plan: Sequence[str]) -> bool:
+    return workspace.done(name) is not None and workspace.table(name, ["id"])["id"].to_pylist() == plan
 
 
 @contextmanager
@@ -179,7 +196,8 @@ def _compute(buffer: _Buffer, setup: Setup, fixed: Fixed, batches: Sequence[Batc
     allowed = setup.policy.max_error_rate * planned
     try:
         engine = setup.engine(stage.name)
-        for rows in engine(lambda: setup.open_worker(stage, workspace, fixed), batches):
+        setup.progress.opening()
+        for rows in engine(lambda: _opened(workspace, stage, setup, fixed), batches):
             errors = [row for row in rows if row["status"] == ERROR]
             for row in errors:
                 journal.event(workspace.root, "row_failed", stage=stage.name, id=row["id"], error=row["error"])
@@ -195,6 +213,12 @@ def _compute(buffer: _Buffer, setup: Setup, fixed: Fixed, batches: Sequence[Batc
         buffer.flush()
     if len(failed) > allowed:
         raise _too_many(workspace.root, stage.name, failed, planned, setup.policy)
+
+
+def _opened(workspace: Workspace, stage: Stage, setup: Setup, fixed: Fixed) -> Worker:
+    worker = setup.open_worker(stage, workspace, fixed)
+    setup.progress.opened()
+    return worker
 
 
 def _batches(plan: Sequence[str], left: Set[str], size: int) -> list[Batch]:

@@ -68,6 +68,11 @@ class Workspace:
             raise DDBError(f"{root}: not a run folder, or nothing is computed yet. Start a run with `ddb run`.")
         return Workspace(root, known["stages"])
 
+    @property
+    def is_begun(self) -> bool:
+        """Whether a run has begun in the folder: its stages are known."""
+        return (self.root / CURRENT).exists()
+
     def as_now(self) -> Workspace:
         """The same folder with the present current results, for a reader of several stages: a run in another process
         does not change them."""

@@ -1,24 +1,24 @@
 """Communication between the processes of one run, as `accelerate launch` and `torchrun` start them.
 
 Only the process of rank 0 (the leader) writes. All functions here except `count`, `rank` and `leads` are collective:
-all processes have to call them in the same order. With one process they return at once.
+all processes have to call them in the same order. With one process they return at once, and torch is not imported.
 """
 
 from __future__ import annotations
 
 import atexit
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import lru_cache
-from typing import Any, TypeVar
-
-import torch
-import torch.distributed as dist
-from accelerate import PartialState
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ddb.errors import ConfigError, StageFailed
+
+if TYPE_CHECKING:
+    import torch
 
 T = TypeVar("T")
 NUMBERS = ("WORLD_SIZE", "RANK", "MASTER_PORT")
@@ -56,7 +56,10 @@ def forget_launcher() -> None:
 def join(device: str) -> None:
     """Initialise the process group, if this process was started with others. `device` as in the configuration.
     ConfigError as `started_with_others`, or where the other processes cannot be reached."""
-    if not dist.is_initialized() and started_with_others():
+    if count() == 1 and started_with_others():
+        import torch
+        from accelerate import PartialState
+
         on_cpu = device == "cpu" or not torch.accelerator.is_available()
         try:
             PartialState(cpu=on_cpu, timeout=PATIENCE)
@@ -74,18 +77,21 @@ def leave() -> None:
     """Destroy the process groups and their threads: a thread that still runs at interpreter exit can end the process
     with SIGABRT. A group's threads end when the last reference to it is dropped."""
     if count() > 1:
+        from accelerate import PartialState
+
         _messages.cache_clear()
         PartialState().destroy_process_group()
 
 
 def count() -> int:
     """Number of processes of this run."""
-    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+    dist = sys.modules.get("torch.distributed")  # where it was never imported, there is no process group
+    return dist.get_world_size() if dist and dist.is_available() and dist.is_initialized() else 1
 
 
 def rank() -> int:
     """The number of this process, from 0."""
-    return dist.get_rank() if count() > 1 else 0
+    return _dist().get_rank() if count() > 1 else 0
 
 
 def leads() -> bool:
@@ -97,7 +103,7 @@ def wait() -> None:
     """Barrier: return when all processes have called it."""
     if count() > 1:
         with _meeting():
-            dist.barrier(group=_messages())
+            _dist().barrier(group=_messages())
 
 
 @contextmanager
@@ -116,7 +122,7 @@ def shared(value: T) -> T:
         return value
     parcel: list[Any] = [value]
     with _meeting():
-        dist.broadcast_object_list(parcel, src=0, group=_messages())
+        _dist().broadcast_object_list(parcel, src=0, group=_messages())
     found: T = parcel[0]
     return found
 
@@ -127,7 +133,7 @@ def gathered(value: T) -> list[T]:
         return [value]
     parcels: list[Any] | None = [None] * count() if leads() else None
     with _meeting():
-        dist.gather_object(value, parcels, dst=0, group=_messages())
+        _dist().gather_object(value, parcels, dst=0, group=_messages())
     return parcels or []
 
 
@@ -136,8 +142,15 @@ def total(value: torch.Tensor) -> torch.Tensor:
     if count() == 1:
         return value
     result = value.detach().clone()
-    dist.all_reduce(result)
+    _dist().all_reduce(result)
     return result
+
+
+def _dist() -> Any:
+    """torch.distributed, for processes that have a process group."""
+    import torch.distributed
+
+    return torch.distributed
 
 
 @contextmanager
@@ -153,4 +166,4 @@ def _meeting() -> Iterator[None]:
 @lru_cache(maxsize=1)
 def _messages() -> Any:
     """The process group for Python objects: gloo, on the CPU, also where tensors use NCCL."""
-    return dist.new_group(backend="gloo", timeout=PATIENCE)
+    return _dist().new_group(backend="gloo", timeout=PATIENCE)

@@ -15,6 +15,7 @@ from ddb.report import collect, pictures, timings, words
 from ddb.report.charts import axes, plots, rows
 from ddb.report.charts.interval import Interval
 from ddb.report.html import html_page, seconds
+from ddb.report.made_from import mark_of
 from ddb.report.reading import Run
 from ddb.report.sources import SourcePictures
 
@@ -27,15 +28,16 @@ def write_report(run_folder: Path) -> Path:
     """
     workspace = Workspace.at(run_folder)
     states = {stage["stage"]: stage["state"] for stage in describe(workspace)["stages"]}
-    text = render(Run(workspace, states))
+    text = render(Run(workspace, states), mark_of(workspace))
     page = run_folder / "report.html"
     files.write_atomic(page, lambda file: file.write(text.encode()))
     return page
 
 
-def render(run: Run) -> str:
-    """The page as text. Thumbnails that are not stored yet are stored in the run folder."""
-    return html_page("ddb.report", "template.html", _facts(run), script="report.js")
+def render(run: Run, mark: str = "") -> str:
+    """The page as text. `mark`: what it is made from (`made_from.mark_of`). Thumbnails that are not stored yet are
+    stored in the run folder."""
+    return html_page("ddb.report", "template.html", {**_facts(run), "made_from": mark}, script="report.js")
 
 
 def _facts(run: Run) -> dict[str, Any]:

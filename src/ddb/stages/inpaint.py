@@ -17,7 +17,6 @@ import numpy as np
 import pyarrow.compute as pc
 
 from ddb.backends import Failed, Generator, Image, Mask, Painted, Task
-from ddb.backends.generators.objects_only import ObjectsOnly
 from ddb.backends.registry import model_names, open_generator, open_segmenter
 from ddb.config import InpaintConfig, LatentDiffusionConfig, SegmentConfig
 from ddb.context import Context, Models
@@ -52,6 +51,8 @@ def stage(
         files = {token: tables.folder("invert") / file for token, file in tokens.values() if token}
         generator = open_generator(settings, context, models, files)
         if objects:
+            from ddb.backends.generators.objects_only import ObjectsOnly
+
             segmenter = open_segmenter(segmentation, context, models)
             generator = ObjectsOnly(generator, segmenter, context.dataset.phrase, settings.feather)
         names = {label: token for label, (token, _) in tokens.items()}

@@ -27,14 +27,8 @@ from ddb.backends.classifiers.backbone import (
 )
 from ddb.backends.classifiers.loaded import Card as Card
 from ddb.backends.classifiers.loaded import LoadedClassifier as LoadedClassifier
-from ddb.backends.classifiers.weight_files import (
-    WEIGHTS,
-    read_shapes,
-    read_weights,
-    require_fit,
-    shapes_of,
-)
-from ddb.backends.classifiers.weight_files import weights_path as weights_path
+from ddb.backends.classifiers.named_weights import WEIGHTS, weights_path
+from ddb.backends.classifiers.weight_files import read_shapes, read_weights, require_fit, shapes_of
 from ddb.backends.weights import parse_weights, read_json
 from ddb.config import ErmConfig
 from ddb.data.preprocessing import Preprocessing
@@ -93,18 +87,6 @@ def preprocessing_of(settings: ErmConfig) -> Preprocessing:
         mean=tuple(facts["mean"]),
         std=tuple(facts["std"]),
     )
-
-
-def backbone_identity(settings: ErmConfig) -> str:
-    """Identity of the initial weights of `create_classifier`, for fingerprints; local weights are identified by their
-    content. Nothing is downloaded. ModelError if local weights are missing."""
-    weights = settings.weights
-    if weights in ("hub", "none"):
-        return f"{settings.backbone}@{weights}"
-    named = parse_weights(weights, backbone_folder)
-    if named.is_local:
-        weights_path(weights)  # ModelError if they are missing
-    return named.identity
 
 
 def save_classifier(loaded: LoadedClassifier, folder: Path) -> None:

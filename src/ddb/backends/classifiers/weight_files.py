@@ -1,4 +1,4 @@
-"""Files of a backbone's weights: found, read, and compared with an architecture."""
+"""Files of a backbone's weights: read, and compared with an architecture."""
 
 from __future__ import annotations
 
@@ -10,34 +10,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
-from ddb.backends.weights import foreign_format, parse_weights
 from ddb.errors import ModelError
-from ddb.pocket.models import backbone_folder
-
-WEIGHTS = "model.safetensors"
 
 Shape = Sequence[int]
-
-
-def weights_path(weights: str) -> Path:
-    """The safetensors file that `erm.weights` names ("hub" and "none" name none). ModelError if it is missing, or is a
-    checkpoint of another kind."""
-    named = parse_weights(weights, backbone_folder)
-    local = named.kind in ("folder", "file")
-    path = Path(weights).expanduser() if local else named.folder((WEIGHTS, "config.json"))
-    if path.is_dir() and not (path / WEIGHTS).is_file():
-        _refuse_foreign(sorted(path.iterdir()))
-    path = path / WEIGHTS if path.is_dir() else path
-    _refuse_foreign([path])
-    if not path.is_file():
-        raise ModelError(f"erm.weights: {weights} is neither a safetensors file nor a folder with {WEIGHTS}.")
-    return path
-
-
-def _refuse_foreign(paths: Sequence[Path]) -> None:
-    for path in paths:
-        if path.is_file() and (foreign := foreign_format(path)):
-            raise ModelError(f"erm.weights: {path} is {foreign}")
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
-import torch
 
 from ddb.backends.weights import Weights, parse_weights, read_json, readable
 from ddb.config import SegmentConfig
 from ddb.context import Models
 from ddb.errors import ConfigError, ModelError
 from ddb.pocket.models import segmenter_folder
+
+if TYPE_CHECKING:
+    import torch
 
 T = TypeVar("T")
 PATTERNS = ("*.json", "*.txt", "model*.safetensors")
@@ -83,6 +85,7 @@ def load_model(model_class: Any, folder: Path, device: torch.device) -> Any:
     shapes are checked against config.json, without memory.
 
     ModelError if weights are damaged, or lack a part of the model (transformers would fill it with random numbers)."""
+    import torch
     from transformers.utils import logging
 
     logging.disable_progress_bar()

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
 
 import torch
-from diffusers import DDPMScheduler
 from torch import Tensor
 
+from ddb.backends.generators.diffusion.model import Diffusion
 from ddb.backends.generators.diffusion.text import Text
+from ddb.backends.generators.diffusion.views import Views
 from ddb.learn.transfers import to_device
-
-if TYPE_CHECKING:
-    from ddb.backends.generators.diffusion.model import Diffusion
-    from ddb.backends.generators.diffusion.views import Views
 
 
 @dataclass(frozen=True)
@@ -33,28 +29,6 @@ class Noised:
     def on(self, device: torch.device) -> Noised:
         """The same inputs on a device; the copies overlap with what the device computes."""
         return Noised(*(to_device(one, device) for one in (self.rows, self.times, self.noise)))
-
-
-@dataclass(frozen=True)
-class Noising:
-    """A noise schedule: `signal` and `noise` float32 [times], the factors of image and noise at each time, on the
-    device; `velocity`: whether the model predicts the velocity (else the noise)."""
-
-    signal: Tensor
-    noise: Tensor
-    velocity: bool
-
-    @staticmethod
-    def of(schedule: Mapping[str, Any], device: torch.device) -> Noising:
-        """From the settings of a diffusers scheduler."""
-        products = DDPMScheduler.from_config(schedule).alphas_cumprod.double()
-        signal, noise = (root.float().to(device) for root in (products.sqrt(), (1 - products).sqrt()))
-        return Noising(signal, noise, schedule.get("prediction_type", "epsilon") == "v_prediction")
-
-    def at(self, times: Tensor, latents: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
-        """Latents nChw with noise at `times` [n], and what the model should predict there."""
-        signal, share = (factors[times].view(-1, 1, 1, 1) for factors in (self.signal, self.noise))
-        return signal * latents + share * noise, signal * noise - share * latents if self.velocity else noise
 
 
 def denoising_losses(model: Diffusion, text: Text, views: Views, batch: Noised) -> Tensor:

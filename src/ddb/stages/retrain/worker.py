@@ -1,13 +1,9 @@
-"""Stage 7, retraining with the kept counterfactuals: L = L_train + sum_c gamma_c L_gen_c (method section 7, paper).
-
-Artefacts: `classifier/` and `fit.json`. With epoch selection "counterfactual" a fifth of the kept pairs (by the hash of
-their source) is held out from training and used instead of group labels to select the epoch.
-"""
+"""The worker of stage retrain: trains the classifier while it opens."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,7 +18,7 @@ from ddb.backends.classifiers.timm_classifier import (
     save_classifier,
 )
 from ddb.config import ErmConfig, RetrainConfig
-from ddb.context import Context, Models
+from ddb.context import Context
 from ddb.data.counterfactuals import Counterfactuals, Rows
 from ddb.data.images import Mask, Pixels
 from ddb.data.preprocessing import Preprocessing
@@ -30,16 +26,14 @@ from ddb.data.stores.pixel_store import pixel_store
 from ddb.learn import processes
 from ddb.learn.device import Runtime, open_accelerator
 from ddb.learn.seeds import seed_of
-from ddb.learn.selection import loss_weights
 from ddb.learn.training.fit import CHECKPOINT, Images, Material, Term, fit, read_history, write_history
 from ddb.learn.training.material import crops, training_images
 from ddb.learn.validation import Held, group_cells, holdout, validator
-from ddb.records import FITS, OK
-from ddb.stage import Fixed, Need, Row, Stage, Tables, Worker
+from ddb.records import OK
+from ddb.stage import Row, Tables, Worker
 
 log = logging.getLogger("ddb")
 
-ROW = "classifier"
 CLASSIFIER = "classifier"
 PREDICT_BATCH = 128
 
@@ -56,39 +50,16 @@ class Retraining:
     groups: pa.Table | None
 
 
-def stage(
-    context: Context,
-    settings: RetrainConfig,
-    erm: ErmConfig,
-    content: Mapping[str, object],
-    group_labels: pa.Table | None = None,
-) -> Stage:
-    """One row. `group_labels` (columns id, attribute; validation ids) is for epoch selection "worst_group" alone."""
-    gammas = loss_weights(settings.gammas, len(context.dataset.classes))
-    work = Retraining(context, settings, erm, gammas, group_labels)
+def open_worker(work: Retraining, tables: Tables, folder: Path) -> Worker:
+    """The worker that describes the fit; the classifier is trained first where `folder` holds none."""
+    if not (folder / CLASSIFIER / CARD).exists():
+        _train(work, tables, folder)
+    return lambda batch: [_row(name, folder, work.settings) for name in batch if name is not None]
 
-    def open_worker(models: Models, tables: Tables, folder: Path, fixed: Fixed) -> Worker:
-        if not (folder / CLASSIFIER / CARD).exists():
-            _train(work, tables, folder)
-        return lambda batch: [_row(folder, settings) for name in batch if name is not None]
 
-    def finish(tables: Tables, folder: Path) -> None:
-        (folder / CHECKPOINT).unlink(missing_ok=True)
-
-    return Stage(
-        name="retrain",
-        schema=FITS,
-        needs={"erm": Need.TABLE, "inpaint": Need.TABLE, "prune": Need.TABLE},
-        content={
-            **content,
-            "data": context.dataset.identity(["train", "val"]),
-            "groups": None if group_labels is None else group_labels.to_pydict(),
-        },
-        plan=lambda tables: [ROW],
-        open=open_worker,
-        batch_size=1,
-        finish=finish,
-    )
+def finish(tables: Tables, folder: Path) -> None:
+    """Remove the checkpoint of the training."""
+    (folder / CHECKPOINT).unlink(missing_ok=True)
 
 
 def _train(work: Retraining, tables: Tables, folder: Path) -> None:
@@ -109,12 +80,12 @@ def _start(work: Retraining, tables: Tables) -> LoadedClassifier:
     return create_classifier(work.erm, work.context.dataset.classes, seed_of(work.context.seed, "retrain", "head"))
 
 
-def _row(folder: Path, settings: RetrainConfig) -> Row:
+def _row(name: str, folder: Path, settings: RetrainConfig) -> Row:
     history = read_history(folder)
     figures = history["epochs"][history["kept"] - 1]["figures"]
     value = figures[0] if figures else None
     return {
-        "id": ROW,
+        "id": name,
         "epoch": history["kept"],
         "selection": settings.selection,
         "value": value,

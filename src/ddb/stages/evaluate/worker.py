@@ -1,8 +1,4 @@
-"""Stage 8, evaluate: predictions of the classifiers before (ERM) and after (retrained) on test images, and figures.
-
-The only stage that sees attributes. Artefact: `metrics.json`: figures `before` and `after` per group, `counts`,
-`selection`, and three measures of shortcut learning: `flip_rate`, `shortcut_reliance`, `leak`.
-"""
+"""The worker of stage evaluate: predictions of both classifiers, and the figures of metrics.json."""
 
 from __future__ import annotations
 
@@ -21,8 +17,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ddb.backends.classifiers.timm_classifier import LoadedClassifier, load_classifier
-from ddb.config import DataConfig, EvaluateConfig
-from ddb.context import Context, Models
+from ddb.config import DataConfig
+from ddb.context import Context
 from ddb.data.counterfactuals import Counterfactuals, Rebuilt, Rows
 from ddb.data.images import Pixels, read_mask
 from ddb.data.preprocessing import Preprocessing
@@ -32,12 +28,11 @@ from ddb.data.table import Dataset
 from ddb.learn import leak, metrics, predict
 from ddb.learn.device import Runtime, open_accelerator
 from ddb.learn.shortcuts import follows, reliance
-from ddb.records import OK, OUTCOMES, Group
-from ddb.stage import Batch, Fixed, Need, Row, Stage, Tables, Worker
+from ddb.records import FAMILIAR, OK, Group
+from ddb.stage import Batch, Row, Tables, Worker
 from ddb.stages.slots import rows_of
 
 METRICS = "metrics.json"
-FAMILIAR = "in_distribution"
 MEASURED_AT_ONCE = 128
 """Batch size of the measures of shortcut learning: a constant, since the last bits of the figures depend on it."""
 RELIANCE_IMAGES, FLIP_PAIRS = 64, 10_000
@@ -68,42 +63,32 @@ class Evaluation:
         return predict.features(self.loaded["before"].classifier, pixels, self.runtime, self.batch_size)
 
 
-def stage(
-    context: Context, dataset: Dataset, settings: EvaluateConfig, data: DataConfig, content: Mapping[str, object]
-) -> Stage:
-    """A row per test image and in-distribution image. `dataset` with its attributes. Predictions are computed in
-    float32, whatever the setting `precision`."""
-    ids = dataset.split("test")["id"].to_pylist()
-    familiar = [f"{FAMILIAR}/{row:06d}" for row in range(settings.in_distribution)]
+@dataclass(frozen=True)
+class Evaluating:
+    """Inputs of the stage: `dataset` with its attributes; `familiar`: ids of the in-distribution images."""
 
-    def evaluation(tables: Tables, batch_size: int) -> Evaluation:
-        stages = {"before": "erm", "after": "retrain"}
-        loaded = {when: load_classifier(tables.folder(name) / "classifier") for when, name in stages.items()}
-        runtime = open_accelerator(context.device, context.precision).exact()
-        return Evaluation(dataset, loaded, runtime, batch_size, context.cache)
+    context: Context
+    dataset: Dataset
+    data: DataConfig
+    familiar: list[str]
 
-    def open_worker(models: Models, tables: Tables, folder: Path, fixed: Fixed) -> Worker:
-        return _worker(evaluation(tables, fixed.batch_size), familiar, data)
 
-    def finish(tables: Tables, folder: Path) -> None:
-        facts = measure(tables, evaluation(tables, MEASURED_AT_ONCE))
-        (folder / METRICS).write_text(json.dumps(facts, indent=1, allow_nan=False) + "\n")
+def open_worker(work: Evaluating, tables: Tables, batch_size: int) -> Worker:
+    """The worker that predicts test images and in-distribution images."""
+    return _worker(_evaluation(work, tables, batch_size), work.familiar, work.data)
 
-    return Stage(
-        name="evaluate",
-        schema=OUTCOMES,
-        needs=dict.fromkeys(("erm", "segment", "inpaint", "prune", "retrain"), Need.TABLE),
-        content={
-            **content,
-            "pocket": data.pocket.model_dump(mode="json") if familiar else None,
-            "data": dataset.identity(["train", "val", "test"]),
-        },
-        extent={"in_distribution": settings.in_distribution},
-        plan=lambda tables: ids + familiar,
-        open=open_worker,
-        batch_size=settings.batch_size,
-        finish=finish,
-    )
+
+def finish(work: Evaluating, tables: Tables, folder: Path) -> None:
+    """Measure, and write metrics.json."""
+    facts = measure(tables, _evaluation(work, tables, MEASURED_AT_ONCE))
+    (folder / METRICS).write_text(json.dumps(facts, indent=1, allow_nan=False) + "\n")
+
+
+def _evaluation(work: Evaluating, tables: Tables, batch_size: int) -> Evaluation:
+    stages, context = {"before": "erm", "after": "retrain"}, work.context
+    loaded = {when: load_classifier(tables.folder(name) / "classifier") for when, name in stages.items()}
+    runtime = open_accelerator(context.device, context.precision).exact()
+    return Evaluation(work.dataset, loaded, runtime, batch_size, context.cache)
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,7 @@
-"""Stage 1, ERM: train (or load) the ERM classifier and record its predictions on training and validation images.
-
-Artefacts: `classifier/`, `fit.json` (loss and figures of every epoch) and, where `rank_epoch` is set, that epoch's
-weights: the loss column ranks the samples and then comes from them, all else from the kept epoch.
-"""
+"""The worker of stage ERM: trains the classifier while it opens, then predicts."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,7 +17,7 @@ from ddb.backends.classifiers.timm_classifier import (
     save_classifier,
 )
 from ddb.config import ErmConfig
-from ddb.context import Context, Models
+from ddb.context import Context
 from ddb.data.stores.pixel_store import pixel_store
 from ddb.learn import predict, processes
 from ddb.learn.device import Runtime, open_accelerator
@@ -30,54 +25,33 @@ from ddb.learn.seeds import seed_of
 from ddb.learn.training.fit import CHECKPOINT, RANKING, Material, fit, write_history
 from ddb.learn.training.material import training_images
 from ddb.learn.validation import group_cells, holdout, validator
-from ddb.records import OK, PREDICTIONS
-from ddb.stage import Batch, Fixed, Row, Stage, Tables, Worker
+from ddb.records import OK
+from ddb.stage import Batch, Row, Tables, Worker
 from ddb.stages.slots import rows_of
 
 CLASSIFIER = "classifier"
-PREDICT_BATCH = 128
 
 
 @dataclass(frozen=True)
 class Training:
     """Inputs of the stage. `groups` (columns id, attribute; validation ids) is for epoch selection "worst_group"
-    alone."""
+    alone; `batch_size`: images that are predicted at once."""
 
     context: Context
     settings: ErmConfig
     groups: pa.Table | None
+    batch_size: int
 
 
-def stage(
-    context: Context, settings: ErmConfig, content: Mapping[str, object], group_labels: pa.Table | None = None
-) -> Stage:
-    """A row per training and validation image. `group_labels` (columns id, attribute; validation ids) is for epoch
-    selection "worst_group" alone."""
-    dataset, work = context.dataset, Training(context, settings, group_labels)
-    samples = pa.concat_tables([dataset.split("train"), dataset.split("val")])
-    ids = samples["id"].to_pylist()
+def open_worker(work: Training, samples: pa.Table, folder: Path) -> Worker:
+    """The worker that predicts `samples`; the classifier is trained first where `folder` holds none."""
+    runtime = open_accelerator(work.context.device, work.context.precision)
+    return _worker(work, samples, _trained(work, runtime, folder), runtime.exact(), folder)
 
-    def open_worker(models: Models, tables: Tables, folder: Path, fixed: Fixed) -> Worker:
-        runtime = open_accelerator(context.device, context.precision)
-        return _worker(context, samples, _trained(work, runtime, folder), runtime.exact(), folder)
 
-    def finish(tables: Tables, folder: Path) -> None:
-        (folder / CHECKPOINT).unlink(missing_ok=True)
-
-    return Stage(
-        name="erm",
-        schema=PREDICTIONS,
-        needs={},
-        content={
-            **content,
-            "data": dataset.identity(["train", "val"]),
-            "groups": None if group_labels is None else group_labels.to_pydict(),
-        },
-        plan=lambda tables: ids,
-        open=open_worker,
-        batch_size=PREDICT_BATCH,
-        finish=finish,
-    )
+def finish(tables: Tables, folder: Path) -> None:
+    """Remove the checkpoint of the training."""
+    (folder / CHECKPOINT).unlink(missing_ok=True)
 
 
 def _trained(work: Training, runtime: Runtime, folder: Path) -> LoadedClassifier:
@@ -104,23 +78,23 @@ def _material(work: Training, loaded: LoadedClassifier, runtime: Runtime) -> Mat
         held = replace(held, cells=group_cells(val, work.groups, "erm"))
     return Material(
         train=training_images(dataset, train, preprocessing, settings.augment, work.context.cache),
-        validate=validator(settings.selection, [held], runtime, PREDICT_BATCH),
+        validate=validator(settings.selection, [held], runtime, work.batch_size),
         rank_epoch=settings.rank_epoch,
     )
 
 
-def _worker(context: Context, samples: pa.Table, loaded: LoadedClassifier, runtime: Runtime, folder: Path) -> Worker:
+def _worker(work: Training, samples: pa.Table, loaded: LoadedClassifier, runtime: Runtime, folder: Path) -> Worker:
     ids, labels, splits = samples["id"].to_pylist(), samples["label"].to_numpy(), samples["split"].to_pylist()
     where = {item: index for index, item in enumerate(ids)}
     preprocessing = loaded.card.preprocessing
-    pixels = pixel_store(context.dataset, ids, preprocessing, context.cache)
+    pixels = pixel_store(work.context.dataset, ids, preprocessing, work.context.cache)
     ranking = _ranking_classifier(loaded, folder)
 
-    def work(batch: Batch) -> list[Row]:
+    def rows_for(batch: Batch) -> list[Row]:
         rows = np.array([where[name] if name is not None else 0 for name in batch], np.int64)
         chunk, own = pixels[rows], labels[rows]
-        outputs = predict.logits(loaded.classifier, chunk, runtime, PREDICT_BATCH)
-        ranks = outputs if ranking is None else predict.logits(ranking.classifier, chunk, runtime, PREDICT_BATCH)
+        outputs = predict.logits(loaded.classifier, chunk, runtime, work.batch_size)
+        ranks = outputs if ranking is None else predict.logits(ranking.classifier, chunk, runtime, work.batch_size)
         losses, probabilities = predict.cross_entropy(ranks, own), predict.softmax(outputs)
 
         def row(slot: int, name: str) -> Row:
@@ -138,7 +112,7 @@ def _worker(context: Context, samples: pa.Table, loaded: LoadedClassifier, runti
 
         return rows_of(batch, {}, row)
 
-    return work
+    return rows_for
 
 
 def _ranking_classifier(loaded: LoadedClassifier, folder: Path) -> LoadedClassifier | None:

@@ -1,11 +1,4 @@
-"""Stage 5, score: psi and rho of every candidate under the ERM classifier, independent of any threshold (method section
-6). psi are its class probabilities; rho is the contribution of the repainted region to the new class.
-
-rho = sum over the mask of the integrated gradients of f_to from the source x to the counterfactual x'. At the
-classifier's own input the mask is every pixel that a repainted pixel can influence; where all pixels outside it are
-the source's, the sum is f_to(x') - f_to(x) exactly (`exact`). f(x) is in the source's row of stage erm, computed from
-the same pixels, so that a candidate takes one forward pass instead of `ig_steps` forward and backward ones.
-"""
+"""The worker of stage score: pairs of source and counterfactual through the ERM classifier."""
 
 from __future__ import annotations
 
@@ -13,7 +6,6 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,9 +13,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ddb.backends.classifiers.timm_classifier import LoadedClassifier, load_classifier
+from ddb.backends.classifiers.timm_classifier import LoadedClassifier
 from ddb.config import ScoreConfig
-from ddb.context import Context, Models
+from ddb.context import Context
 from ddb.data.counterfactuals import Counterfactuals, Rebuilt
 from ddb.data.images import Mask, Pixels, png_bytes
 from ddb.data.preprocessing import Preprocessing
@@ -33,11 +25,10 @@ from ddb.learn.classifier import Classifier
 from ddb.learn.device import Runtime, open_accelerator
 from ddb.learn.halving import BatchSize
 from ddb.learn.predict import Floats
-from ddb.records import OK, SCORES
-from ddb.stage import Batch, Fixed, Need, Row, Stage, Tables, Worker
+from ddb.records import OK
+from ddb.stage import Batch, Fixed, Row, Tables, Worker
 from ddb.stages.slots import filled, rows_of, stacked
 
-CLASSIFIER = "erm classifier"
 INTEGRATED_AT_ONCE = 8
 """Images whose gradients are integrated at once; few are, and a batch is filled up to this number."""
 SMALLER = "lower erm.image_size, or free the device"
@@ -84,35 +75,16 @@ class Scorer:
         return self.loaded.classifier
 
 
-def stage(context: Context, settings: ScoreConfig, content: Mapping[str, object]) -> Stage:
-    """A row per candidate with status ok. Scores are computed in float32, whatever the setting `precision`."""
-
-    def open_worker(models: Models, tables: Tables, folder: Path, fixed: Fixed) -> Worker:
-        loaded = models.open(CLASSIFIER, lambda: load_classifier(tables.folder("erm") / "classifier"))
-        runtime = open_accelerator(context.device, context.precision).exact()
-        batch = BatchSize(INTEGRATED_AT_ONCE, "batches of", SMALLER)
-        integral = Integral(settings.ig_steps, settings.output, batch)
-        scorer = Scorer(loaded, settings, runtime, fixed.batch_size, integral)
-        candidates = Counterfactuals(tables, context.dataset)
-        return _worker(candidates, _logits(tables, set(candidates.source_ids)), scorer)
-
-    return Stage(
-        name="score",
-        schema=SCORES,
-        needs={"erm": Need.TABLE, "inpaint": Need.ROWS},
-        content={**content, "data": context.dataset.identity(["train"])},
-        plan=painted,
-        open=open_worker,
-        batch_size=settings.batch_size,
-        models=(CLASSIFIER,),
-    )
-
-
-def painted(tables: Tables) -> list[str]:
-    """Ids of the candidates that were painted."""
-    rows = tables.table("inpaint", ["id", "status"])
-    ids: list[str] = rows.filter(pc.equal(rows["status"], OK))["id"].to_pylist()
-    return ids
+def open_worker(
+    context: Context, settings: ScoreConfig, loaded: LoadedClassifier, tables: Tables, fixed: Fixed
+) -> Worker:
+    """The worker that scores candidates under the ERM classifier, in batches of `fixed.batch_size`."""
+    runtime = open_accelerator(context.device, context.precision).exact()
+    batch = BatchSize(INTEGRATED_AT_ONCE, "batches of", SMALLER)
+    integral = Integral(settings.ig_steps, settings.output, batch)
+    scorer = Scorer(loaded, settings, runtime, fixed.batch_size, integral)
+    candidates = Counterfactuals(tables, context.dataset)
+    return _worker(candidates, _logits(tables, set(candidates.source_ids)), scorer)
 
 
 def _logits(tables: Tables, ids: Set[str]) -> dict[str, Floats]:

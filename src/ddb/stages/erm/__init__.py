@@ -1,0 +1,55 @@
+"""Stage 1, ERM: train (or load) the ERM classifier and record its predictions on training and validation images.
+
+Artefacts: `classifier/`, `fit.json` (loss and figures of every epoch) and, where `rank_epoch` is set, that epoch's
+weights: the loss column ranks the samples and then comes from them, all else from the kept epoch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pyarrow as pa
+
+from ddb.config import ErmConfig
+from ddb.context import Context, Models
+from ddb.records import PREDICTIONS
+from ddb.stage import Fixed, Stage, Tables, Worker
+
+PREDICT_BATCH = 128
+
+
+def stage(
+    context: Context, settings: ErmConfig, content: Mapping[str, object], group_labels: pa.Table | None = None
+) -> Stage:
+    """A row per training and validation image. `group_labels` (columns id, attribute; validation ids) is for epoch
+    selection "worst_group" alone."""
+    dataset = context.dataset
+    samples = pa.concat_tables([dataset.split("train"), dataset.split("val")])
+    ids = samples["id"].to_pylist()
+
+    def open_worker(models: Models, tables: Tables, folder: Path, fixed: Fixed) -> Worker:
+        from ddb.stages.erm import worker
+
+        work = worker.Training(context, settings, group_labels, PREDICT_BATCH)
+        return worker.open_worker(work, samples, folder)
+
+    def finish(tables: Tables, folder: Path) -> None:
+        from ddb.stages.erm import worker
+
+        worker.finish(tables, folder)
+
+    return Stage(
+        name="erm",
+        schema=PREDICTIONS,
+        needs={},
+        content={
+            **content,
+            "data": dataset.identity(["train", "val"]),
+            "groups": None if group_labels is None else group_labels.to_pydict(),
+        },
+        plan=lambda tables: ids,
+        open=open_worker,
+        batch_size=PREDICT_BATCH,
+        finish=finish,
+    )
