@@ -21,7 +21,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
 import miniature
-from ddb.backends.generators.diffusion import inversion
+from ddb.backends.generators.diffusion.learning import inversion
 
 RUNS = {"copy-paste": {}, "latent diffusion": miniature.DIFFUSION}
 SHARE = {"copy-paste": 0.7, "latent diffusion": 0.3}

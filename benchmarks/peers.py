@@ -26,7 +26,7 @@ from contests.contest import Results
 from contests.generators import Setting, inversion_contest, painting_contest
 
 from ddb.backends import Task
-from ddb.backends.generators.diffusion.loading import open_diffusion
+from ddb.backends.generators.diffusion.network.loading import open_diffusion
 from ddb.backends.registry import diffusion_weights
 from ddb.backends.weights import parse_weights
 from ddb.config import InvertConfig, LatentDiffusionConfig

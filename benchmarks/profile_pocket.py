@@ -26,10 +26,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from ddb.backends import Lesson
 from ddb.backends.classifiers.timm_classifier import create_classifier
-from ddb.backends.generators.diffusion.denoising import Noised, denoising_losses
 from ddb.backends.generators.diffusion.generator import canvas, decode, encode
-from ddb.backends.generators.diffusion.loading import open_diffusion
-from ddb.backends.generators.diffusion.views import encode_views
+from ddb.backends.generators.diffusion.learning.denoising import Noised, denoising_losses
+from ddb.backends.generators.diffusion.learning.views import encode_views
+from ddb.backends.generators.diffusion.network.loading import open_diffusion
 from ddb.backends.registry import diffusion_weights, open_segmenter
 from ddb.config import LatentDiffusionConfig, RunConfig
 from ddb.config.load import load_config

@@ -16,7 +16,7 @@ from PIL import Image
 import ddb
 import miniature
 from ddb import pipeline
-from ddb.backends.generators.diffusion import inversion
+from ddb.backends.generators.diffusion.learning import inversion
 from ddb.config import RunConfig
 from ddb.config.load import load_config
 from ddb.data.counterfactuals import Counterfactuals

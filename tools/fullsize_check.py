@@ -35,7 +35,7 @@ GIGA = 1e9
 RUN = """
 import sys
 from pathlib import Path
-from ddb.backends.generators.diffusion import inversion
+from ddb.backends.generators.diffusion.learning import inversion
 from ddb.config.load import load_config
 from ddb.pipeline import run
 inversion.HELD_OUT_PAIRS = 2  # of 48: each costs a pass of the UNet

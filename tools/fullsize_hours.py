@@ -21,7 +21,7 @@ from fullsize_models import SAM2_SMALL, VAE
 from generator_flops import SD2, operations, unet_pass
 from transformers import Sam2Config, Sam2Model, SwinBackbone, SwinConfig
 
-from ddb.backends.generators.diffusion.inversion import HELD_OUT_PAIRS
+from ddb.backends.generators.diffusion.learning.inversion import HELD_OUT_PAIRS
 from ddb.config import RunConfig
 from ddb.config.load import load_config
 

@@ -6,7 +6,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from contests.contest import Line, Results, rate
-from ddb.backends.generators.diffusion.model import Diffusion
+from ddb.backends.generators.diffusion.network.model import Diffusion
 from ddb.backends.generators.diffusion.text import Text
 
 SIDES = {"cpu": 1536, "cuda": 8192}

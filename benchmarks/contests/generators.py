@@ -18,11 +18,11 @@ from PIL import Image as PillowImage
 from contests.contest import Contest, Work
 from ddb.backends import Failed, Lesson, Task
 from ddb.backends.generators.diffusion.generator import LatentDiffusion
-from ddb.backends.generators.diffusion.inversion import TextualInversion
-from ddb.backends.generators.diffusion.loading import open_diffusion
-from ddb.backends.generators.diffusion.model import Diffusion
+from ddb.backends.generators.diffusion.learning.inversion import TextualInversion
+from ddb.backends.generators.diffusion.learning.views import encode_views
+from ddb.backends.generators.diffusion.network.loading import open_diffusion
+from ddb.backends.generators.diffusion.network.model import Diffusion
 from ddb.backends.generators.diffusion.sampling import build_scheduler
-from ddb.backends.generators.diffusion.views import encode_views
 from ddb.backends.weights import parse_weights
 from ddb.config import InvertConfig, LatentDiffusionConfig
 from ddb.data.images import png_bytes

@@ -28,8 +28,8 @@ from transformers import (
 )
 
 from ddb.backends import Task
-from ddb.backends.generators.diffusion.loading import open_diffusion
-from ddb.backends.generators.diffusion.model import Diffusion
+from ddb.backends.generators.diffusion.network.loading import open_diffusion
+from ddb.backends.generators.diffusion.network.model import Diffusion
 from ddb.backends.weights import parse_weights
 from ddb.learn.device import Runtime
 

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 
 import tiny_segmenters as tiny
 from ddb.backends.checks import META, fetch_unpinned, model_faults
-from ddb.backends.generators.diffusion.loading import open_diffusion
+from ddb.backends.generators.diffusion.network.loading import open_diffusion
 from ddb.backends.weights import parse_weights
 from ddb.config import RunConfig
 from ddb.learn.device import Runtime

@@ -25,7 +25,7 @@ from PIL import Image, ImageDraw
 
 from ddb.backends import Found, Painted, Task
 from ddb.backends.generators.diffusion.generator import as_levels, decode, encode
-from ddb.backends.generators.diffusion.loading import open_diffusion
+from ddb.backends.generators.diffusion.network.loading import open_diffusion
 from ddb.backends.registry import diffusion_weights, open_generator, open_segmenter
 from ddb.config import LatentDiffusionConfig, SegmentConfig
 from ddb.config.load import load_config

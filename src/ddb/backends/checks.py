@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from ddb.backends.classifiers.named_weights import backbone_identity
-from ddb.backends.generators.diffusion.files import PATTERNS as DIFFUSION_FILES
+from ddb.backends.generators.diffusion.network.files import PATTERNS as DIFFUSION_FILES
 from ddb.backends.passed import Passed
 from ddb.backends.registry import diffusion_weights
 from ddb.backends.segmenters.given_masks import open_given_masks, survey, survey_lines
@@ -180,7 +180,7 @@ def _open_part(settings: SegmentConfig, name: str) -> None:
 def _open_diffusion(settings: LatentDiffusionConfig, tokens: Mapping[str, str]) -> None:
     """Open the generator with the given tokens."""
     from ddb.backends.generators.diffusion.generator import LatentDiffusion
-    from ddb.backends.generators.diffusion.loading import open_diffusion
+    from ddb.backends.generators.diffusion.network.loading import open_diffusion
 
     model = open_diffusion(diffusion_weights(settings), META)
     given = {f"<{name}>": Path(file).expanduser() for name, file in tokens.items()}

@@ -68,7 +68,7 @@ def open_generator(settings: InpaintConfig, context: Context, models: Models, to
 
         return CopyPaste(settings.feather)
     from ddb.backends.generators.diffusion.generator import LatentDiffusion
-    from ddb.backends.generators.diffusion.loading import open_diffusion
+    from ddb.backends.generators.diffusion.network.loading import open_diffusion
     from ddb.learn.device import open_accelerator
 
     runtime = open_accelerator(context.device, context.precision)
@@ -82,8 +82,8 @@ def open_inverter(settings: InvertConfig, painting: InpaintConfig, context: Cont
     copy-paste, or without representatives and given tokens. Errors as `open_generator`."""
     if isinstance(painting, CopyPasteConfig) or (settings.representatives == 0 and not settings.tokens):
         return None
-    from ddb.backends.generators.diffusion.inversion import TextualInversion
-    from ddb.backends.generators.diffusion.loading import open_diffusion
+    from ddb.backends.generators.diffusion.learning.inversion import TextualInversion
+    from ddb.backends.generators.diffusion.network.loading import open_diffusion
     from ddb.learn.device import open_accelerator
 
     runtime = open_accelerator(context.device, context.precision)

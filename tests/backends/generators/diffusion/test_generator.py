@@ -17,7 +17,7 @@ from ddb.backends.generators.diffusion import generator as latent_diffusion
 from ddb.backends.generators.diffusion.flat import flat_colour
 from ddb.backends.generators.diffusion.generator import LatentDiffusion, canvas
 from ddb.backends.generators.diffusion.geometry import paste_back, take, window
-from ddb.backends.generators.diffusion.model import Diffusion
+from ddb.backends.generators.diffusion.network.model import Diffusion
 from ddb.config import LatentDiffusionConfig
 from ddb.errors import ConfigError, DDBError
 

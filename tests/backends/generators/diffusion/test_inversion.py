@@ -15,12 +15,12 @@ from safetensors.torch import load_file
 from scipy import stats
 
 from ddb.backends import Lesson, Task
-from ddb.backends.generators.diffusion import inversion
-from ddb.backends.generators.diffusion.denoising import Noised, denoising_losses
-from ddb.backends.generators.diffusion.inversion import TextualInversion, kept_check
-from ddb.backends.generators.diffusion.model import Diffusion
+from ddb.backends.generators.diffusion.learning import inversion
+from ddb.backends.generators.diffusion.learning.denoising import Noised, denoising_losses
+from ddb.backends.generators.diffusion.learning.inversion import TextualInversion, kept_check
+from ddb.backends.generators.diffusion.learning.views import BACKGROUND_WEIGHT, encode_views
+from ddb.backends.generators.diffusion.network.model import Diffusion
 from ddb.backends.generators.diffusion.tokens import read_token
-from ddb.backends.generators.diffusion.views import BACKGROUND_WEIGHT, encode_views
 from ddb.config import InvertConfig, LatentDiffusionConfig
 from ddb.errors import DDBError, StageFailed
 
@@ -156,7 +156,7 @@ def test_the_vectors_of_the_kept_check_are_kept(nine: Diffusion, lesson: Lesson,
     """The file is that of a run that stops at the check which is kept."""
     quick = LEARN.model_copy(update={"steps": 8, "check_every": 1})
     monkeypatch.setattr(
-        "ddb.backends.generators.diffusion.inversion.kept_check", lambda losses: min(5, len(losses) - 1)
+        "ddb.backends.generators.diffusion.learning.inversion.kept_check", lambda losses: min(5, len(losses) - 1)
     )
     learned = TextualInversion(nine, quick, PAINT).learn(lesson, tmp_path)
     (tmp_path / "short").mkdir()
@@ -198,7 +198,8 @@ def test_bfloat16_rows_are_learned_as_they_are_kept(
 ) -> None:
     """The file holds bfloat16, and its vectors have the held-out loss of the check that is kept: here the lowest."""
     monkeypatch.setattr(
-        "ddb.backends.generators.diffusion.inversion.kept_check", lambda losses: int(losses.mean(axis=1).argmin())
+        "ddb.backends.generators.diffusion.learning.inversion.kept_check",
+        lambda losses: int(losses.mean(axis=1).argmin()),
     )
     settings = LEARN.model_copy(update={"rows": "bf16", "steps": 6, "check_every": 3})
     inverter = TextualInversion(model, settings, PAINT)
@@ -209,7 +210,7 @@ def test_bfloat16_rows_are_learned_as_they_are_kept(
     again_rows = read_token(TOKEN, learned.file, len(model.prompts.encoders))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(type(model.prompts), "initial", lambda self, words, count: tuple(r.float() for r in again_rows))
-        patch.setattr("ddb.backends.generators.diffusion.inversion.INIT_NOISE", 0.0)
+        patch.setattr("ddb.backends.generators.diffusion.learning.inversion.INIT_NOISE", 0.0)
         losses = again.learn(lesson, tmp_path).losses
     assert losses[0] == pytest.approx(min(learned.losses), rel=1e-5)
 

@@ -12,8 +12,8 @@ import torch
 from diffusers import UNet2DConditionModel
 from safetensors.torch import load_file, save_file
 
-from ddb.backends.generators.diffusion.loading import open_diffusion
-from ddb.backends.generators.diffusion.model import Diffusion
+from ddb.backends.generators.diffusion.network.loading import open_diffusion
+from ddb.backends.generators.diffusion.network.model import Diffusion
 from ddb.backends.registry import open_generator
 from ddb.backends.weights import parse_weights
 from ddb.config import inpaint_config

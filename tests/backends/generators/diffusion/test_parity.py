@@ -18,8 +18,8 @@ from diffusers import StableDiffusionInpaintPipeline, StableDiffusionXLInpaintPi
 
 from ddb.backends import Task
 from ddb.backends.generators.diffusion.generator import canvas, encode
-from ddb.backends.generators.diffusion.loading import open_diffusion
-from ddb.backends.generators.diffusion.model import Diffusion
+from ddb.backends.generators.diffusion.network.loading import open_diffusion
+from ddb.backends.generators.diffusion.network.model import Diffusion
 from ddb.backends.generators.diffusion.sampling import SCHEDULERS, build_scheduler, sample
 from ddb.backends.generators.diffusion.text import joined
 from ddb.backends.weights import parse_weights

@@ -15,9 +15,9 @@ from safetensors.torch import load_file, save_file
 
 from ddb.backends import Failed, Painted, Task, paint_all
 from ddb.backends.generators.diffusion.generator import LatentDiffusion
-from ddb.backends.generators.diffusion.inversion import TextualInversion
-from ddb.backends.generators.diffusion.loading import open_diffusion
-from ddb.backends.generators.diffusion.model import Diffusion
+from ddb.backends.generators.diffusion.learning.inversion import TextualInversion
+from ddb.backends.generators.diffusion.network.loading import open_diffusion
+from ddb.backends.generators.diffusion.network.model import Diffusion
 from ddb.backends.generators.diffusion.tokens import read_token, write_token
 from ddb.backends.weights import parse_weights
 from ddb.config import InvertConfig, LatentDiffusionConfig

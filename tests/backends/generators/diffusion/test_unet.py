@@ -11,9 +11,9 @@ from diffusers import UNet2DConditionModel
 from torch.utils.flop_counter import FlopCounterMode
 
 from ddb.backends import Task
-from ddb.backends.generators.diffusion.model import Diffusion
+from ddb.backends.generators.diffusion.network.model import Diffusion
+from ddb.backends.generators.diffusion.network.unet import Conditions, is_known, one_pass
 from ddb.backends.generators.diffusion.text import Text
-from ddb.backends.generators.diffusion.unet import Conditions, is_known, one_pass
 from ddb.config import LatentDiffusionConfig
 
 from .test_generator import opened, paint

@@ -9,8 +9,8 @@ import torch
 from diffusers.models.upsampling import Upsample2D
 from torch.utils.flop_counter import FlopCounterMode
 
-from ddb.backends.generators.diffusion.model import Diffusion
-from ddb.backends.generators.diffusion.upsampling import TransposedUpsample, with_transposed_upsampling
+from ddb.backends.generators.diffusion.network.model import Diffusion
+from ddb.backends.generators.diffusion.network.upsampling import TransposedUpsample, with_transposed_upsampling
 
 
 @torch.no_grad()

@@ -20,7 +20,7 @@ from ddb.backends import Failed, Image, Mask, Painted, Task
 from ddb.backends.batches import Rooms, in_fixed_batches, not_finite
 from ddb.backends.generators.diffusion.flat import flat_colour
 from ddb.backends.generators.diffusion.geometry import Window, paste_back, take, window
-from ddb.backends.generators.diffusion.model import Diffusion
+from ddb.backends.generators.diffusion.network.model import Diffusion
 from ddb.backends.generators.diffusion.prompts import Prompts
 from ddb.backends.generators.diffusion.sampling import Canvas, check_steps, sample
 from ddb.backends.generators.diffusion.text import Text, joined

@@ -23,7 +23,7 @@ from diffusers import (
 )
 from torch import Tensor
 
-from ddb.backends.generators.diffusion.model import Diffusion
+from ddb.backends.generators.diffusion.network.model import Diffusion
 from ddb.backends.generators.diffusion.text import Text, joined
 from ddb.config import LatentDiffusionConfig
 from ddb.errors import ConfigError

@@ -23,13 +23,13 @@ from torch import Tensor, nn
 
 from ddb.backends import Learned, Lesson
 from ddb.backends.batches import not_finite
-from ddb.backends.generators.diffusion.denoising import Noised, denoising_losses
 from ddb.backends.generators.diffusion.generator import check_size, remedy
-from ddb.backends.generators.diffusion.model import Diffusion
+from ddb.backends.generators.diffusion.learning.denoising import Noised, denoising_losses
+from ddb.backends.generators.diffusion.learning.views import Views, encode_views, split
+from ddb.backends.generators.diffusion.network.model import Diffusion
 from ddb.backends.generators.diffusion.prompts import Prompts
 from ddb.backends.generators.diffusion.text import Placed, plain_words
 from ddb.backends.generators.diffusion.tokens import Rows, read_token, write_token
-from ddb.backends.generators.diffusion.views import Views, encode_views, split
 from ddb.config import InvertConfig, LatentDiffusionConfig
 from ddb.errors import StageFailed
 from ddb.learn.halving import BatchSize, batches

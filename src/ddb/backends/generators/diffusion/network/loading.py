@@ -16,12 +16,12 @@ from diffusers.utils import logging as diffusers_logging
 from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 from transformers.utils import logging as transformers_logging
 
-from ddb.backends.generators.diffusion.files import INDEX, PATTERNS, SCHEDULE
-from ddb.backends.generators.diffusion.model import Diffusion
+from ddb.backends.generators.diffusion.network.files import INDEX, PATTERNS, SCHEDULE
+from ddb.backends.generators.diffusion.network.model import Diffusion
+from ddb.backends.generators.diffusion.network.unet import is_known
+from ddb.backends.generators.diffusion.network.upsampling import with_transposed_upsampling
 from ddb.backends.generators.diffusion.prompts import Prompts
 from ddb.backends.generators.diffusion.text import TextEncoder
-from ddb.backends.generators.diffusion.unet import is_known
-from ddb.backends.generators.diffusion.upsampling import with_transposed_upsampling
 from ddb.backends.weights import Weights, read_json, readable
 from ddb.errors import ModelError
 from ddb.learn.device import Runtime

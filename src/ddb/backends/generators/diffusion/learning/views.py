@@ -13,7 +13,7 @@ from torch.nn.functional import max_pool2d
 from ddb.backends import Lesson, Mask
 from ddb.backends.generators.diffusion.generator import canvas, remedy
 from ddb.backends.generators.diffusion.geometry import take, window
-from ddb.backends.generators.diffusion.model import Diffusion
+from ddb.backends.generators.diffusion.network.model import Diffusion
 from ddb.backends.generators.diffusion.sampling import Canvas
 from ddb.config import LatentDiffusionConfig
 from ddb.learn.halving import BatchSize, batches

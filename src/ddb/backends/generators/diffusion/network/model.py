@@ -13,10 +13,10 @@ from diffusers.models.embeddings import get_timestep_embedding
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from ddb.backends.generators.diffusion.noising import Noising
+from ddb.backends.generators.diffusion.network.noising import Noising
+from ddb.backends.generators.diffusion.network.unet import Conditions, OnePass, one_pass
 from ddb.backends.generators.diffusion.prompts import Prompts
 from ddb.backends.generators.diffusion.text import Text
-from ddb.backends.generators.diffusion.unet import Conditions, OnePass, one_pass
 from ddb.learn.device import Runtime
 
 KERNELS = [

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ddb.backends.generators.diffusion.model import Diffusion
+from ddb.backends.generators.diffusion.learning.views import Views
+from ddb.backends.generators.diffusion.network.model import Diffusion
 from ddb.backends.generators.diffusion.text import Text
-from ddb.backends.generators.diffusion.views import Views
 from ddb.learn.transfers import to_device
 
 

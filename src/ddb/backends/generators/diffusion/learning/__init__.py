@@ -1,0 +1,1 @@
+"""Learning a token: inversion.py (READ FIRST), denoising.py (the loss), views.py (encoded images)."""
