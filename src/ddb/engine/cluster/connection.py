@@ -18,8 +18,8 @@ from ddb.errors import ConfigError
 ENGINES = ("local", "ray")
 ADDRESS = "RAY_ADDRESS"
 NICENESS = "RAY_worker_niceness"
-"""Ray's variable for the niceness of workers that it starts on this machine. Its default, 15, leaves them next to no time
-beside other programs, where the local engine has its full share."""
+"""Ray's variable for the niceness of workers that it starts on this machine. Its default, 15, leaves them next to no
+time beside other programs, where the local engine has its full share."""
 REACH = 10.0
 """Seconds that a cluster may take to accept a connection. Ray itself tries for minutes."""
 
