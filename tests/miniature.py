@@ -184,7 +184,10 @@ def load_libraries() -> None:
     import ddb.learn.leak
     import ddb.pipeline
     import ddb.report.page
-    import ddb.stages.evaluate  # noqa: F401
+    import ddb.stages.erm.worker
+    import ddb.stages.evaluate.worker
+    import ddb.stages.retrain.worker
+    import ddb.stages.score.worker  # noqa: F401
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from ddb.config import DataConfig, EvaluateConfig, PocketConfig, PruneConfig, Re
 from ddb.data.table import Dataset
 from ddb.records import OUTCOMES, SAMPLES
 from ddb.stages import erm, evaluate, prune, retrain, score
+from ddb.stages.evaluate import worker
 
 KEYS = {
     "worst_group_accuracy", "mean_accuracy", "adjusted_mean_accuracy", "worst_class_accuracy", "ece", "auroc", "groups",
@@ -88,7 +89,7 @@ def test_an_image_without_an_outcome_is_left_out_and_the_others_keep_their_own_a
          "before": [0.9, 0.1] if (row["label"] == 0) != (row["id"] == "t3") else [0.1, 0.9]}
         for row in rows[1:]
     ]  # fmt: skip
-    found = evaluate._figures(dataset, pa.Table.from_pylist(outcomes, OUTCOMES), "before")
+    found = worker._figures(dataset, pa.Table.from_pylist(outcomes, OUTCOMES), "before")
     assert {(group["label"], group["attribute"]): (group["n"], group["accuracy"]) for group in found["groups"]} == {
         (0, 0): (1, 1.0), (0, 1): (2, 0.5), (1, 0): (2, 1.0), (1, 1): (2, 1.0),
     }  # fmt: skip
@@ -116,7 +117,7 @@ def test_metrics_are_made_of_the_rows_that_did_not_fail(evaluated, squares):
 
 
 def test_a_classifier_that_gives_no_number_gives_an_error_row(evaluated, squares, monkeypatch):
-    real = evaluate.predict.logits
+    real = worker.predict.logits
 
     def logits(classifier, pixels, *rest):
         found = real(classifier, pixels, *rest)
@@ -125,7 +126,7 @@ def test_a_classifier_that_gives_no_number_gives_an_error_row(evaluated, squares
 
     stage = stage_of(evaluated, squares, batch_size=16)
     whole = evaluated.rows(stage)
-    monkeypatch.setattr(evaluate.predict, "logits", logits)
+    monkeypatch.setattr(worker.predict, "logits", logits)
     rows = evaluated.rows(stage)
     assert rows[1]["status"] == "error" and "not finite" in rows[1]["error"]
     assert rows[:1] + rows[2:] == whole[:1] + whole[2:]

@@ -13,6 +13,7 @@ from ddb.data.counterfactuals import held_out
 from ddb.errors import ConfigError
 from ddb.learn.training import fit
 from ddb.stages import erm, retrain
+from ddb.stages.retrain import worker
 
 SHORT = RetrainConfig(epochs=2, batch_size=16, lr=0.02, generated_batch=4)
 
@@ -65,8 +66,8 @@ def test_counterfactual_selection_holds_pairs_out(ready, squares, tiny_erm, monk
         seen["material"], seen["figures"] = material, material.validate(classifier)
         return real(classifier, material, *rest)
 
-    real = retrain.fit
-    monkeypatch.setattr(retrain, "fit", spy)
+    real = worker.fit
+    monkeypatch.setattr(worker, "fit", spy)
     run(ready, squares, SHORT.model_copy(update={"selection": "counterfactual"}), tiny_erm)
     sources = ready.table("inpaint")["source_id"].to_pylist()
     apart = [held_out(source) for source in sources]
@@ -97,13 +98,13 @@ def test_only_kept_counterfactuals_are_learned_from_and_each_with_its_own_pixels
     rows = [{**row, "keep": n % 3 != 0} for n, row in enumerate(ready.table("prune").to_pylist())]
     ready.tables["prune"] = pa.Table.from_pylist(rows, schema=ready.table("prune").schema)
     seen = {}
-    real = retrain.fit
+    real = worker.fit
 
     def spy(classifier, material, *rest):
         seen["terms"] = material.terms
         return real(classifier, material, *rest)
 
-    monkeypatch.setattr(retrain, "fit", spy)
+    monkeypatch.setattr(worker, "fit", spy)
     uncropped = Augment(scale=(1.0, 1.0))  # the squares that the classifier sees; crops have tests of their own
     run(ready, squares, SHORT.model_copy(update={"epochs": 1, "augment": uncropped}), tiny_erm)
     images, candidates = rebuilt(ready, squares), ready.table("inpaint").to_pylist()

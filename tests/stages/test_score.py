@@ -17,6 +17,7 @@ from ddb.config import ScoreConfig
 from ddb.data.images import png_bytes, read_image, read_png
 from ddb.records import CANDIDATES, PREDICTIONS
 from ddb.stages import erm, score
+from ddb.stages.score import worker
 from stage_folder import candidate_row, dataset_of
 
 
@@ -71,7 +72,7 @@ def test_the_integral_comes_to_the_closed_form(scored, squares, output):
 
 
 def test_a_pixel_that_differs_outside_the_mask_calls_for_the_integral(scored, squares, monkeypatch):
-    whole = score._pair
+    whole = worker._pair
 
     def narrow(*given):
         pair = whole(*given)
@@ -79,7 +80,7 @@ def test_a_pixel_that_differs_outside_the_mask_calls_for_the_integral(scored, sq
         mask[8:12] = False
         return replace(pair, mask=mask)
 
-    monkeypatch.setattr(score, "_pair", narrow)
+    monkeypatch.setattr(worker, "_pair", narrow)
     auto = scored.run(stage_of(scored, squares, maps=0))
     integral = scored.run(stage_of(scored, squares, method="integral", maps=0))
     forced = scored.run(stage_of(scored, squares, method="exact", maps=0))
@@ -127,7 +128,7 @@ def test_a_changed_source_and_scores_that_are_no_number_are_error_rows_of_their_
     source = moved.root / scored.table("inpaint")["source_id"][1].as_py()
     content = source.read_bytes()
     source.write_bytes((moved.root / "train_040.png").read_bytes())
-    real, calls = score.predict.logits, []
+    real, calls = worker.predict.logits, []
 
     def logits(classifier, pixels, *rest):
         calls.append(len(pixels))
@@ -135,7 +136,7 @@ def test_a_changed_source_and_scores_that_are_no_number_are_error_rows_of_their_
         found[2] = float("nan")
         return found
 
-    monkeypatch.setattr(score.predict, "logits", logits)
+    monkeypatch.setattr(worker.predict, "logits", logits)
     rows = scored.rows(stage)
     assert [row["status"] for row in rows] == ["ok", "error", "error", "ok"]
     assert "has changed since counterfactuals were painted on it" in rows[1]["error"]
