@@ -24,6 +24,8 @@ import torch
 from contests import ceiling
 from contests.contest import Results
 from contests.generators import Setting, inversion_contest, painting_contest
+from contests.scores import last_layer_contest, scores_contest
+from contests.training import bench, training_contest
 
 from ddb.backends import Task
 from ddb.backends.generators.diffusion.network.loading import open_diffusion
@@ -60,7 +62,7 @@ def main() -> None:
     print(f"{device_name(runtime)}, {torch.get_num_threads()} threads, torch {torch.__version__}, {runtime.dtype}\n")
     results.head()
     with setting_of(asked.full, runtime) as (setting, learning, sizes):
-        contests = contests_of(setting, learning, sizes, results)
+        contests = contests_of(setting, learning, sizes, results) | classifiers(asked.device, asked.full, results)
         wanted = asked.only.split(",") if asked.only else list(contests)
         for name in wanted:
             contests[name](asked.rounds)
@@ -81,8 +83,22 @@ def contests_of(
 
     return {
         "ceiling": ceilings,
-        "painting": lambda rounds: painting_contest(setting, device.type == "cuda").run(results, rounds, device),
-        "inversion": lambda rounds: inversion_contest(setting, learning, sizes.steps).run(results, rounds, device),
+        "painting": lambda rounds: painting_contest(setting, device.type == "cuda").run(results, rounds),
+        "inversion": lambda rounds: inversion_contest(setting, learning, sizes.steps).run(results, rounds),
+    }
+
+
+def classifiers(device: str, full: bool, results: Results) -> dict[str, Callable[[int], None]]:
+    """The contests of classifiers: training, scores, the last layer."""
+
+    def training(rounds: int) -> None:
+        with tempfile.TemporaryDirectory(prefix="peers-") as place:
+            training_contest(bench(Path(place), device, full)).run(results, rounds)
+
+    return {
+        "training": training,
+        "scores": lambda rounds: scores_contest(device, full).run(results, rounds),
+        "last layer": lambda rounds: last_layer_contest().run(results, rounds),
     }
 
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from ddb.config import PocketConfig, RunConfig
-from ddb.engine import journal, runner
+from ddb.engine import buffer, journal
 from ddb.engine.progress import Lines
 
 STAGES = ("erm", "invert", "segment", "inpaint", "score", "prune", "retrain", "evaluate")
@@ -159,7 +159,7 @@ class Killed:
 def killed_runs(config: RunConfig, folder: Path, kills: int, rng: random.Random) -> Killed:
     """Kill and resume runs in `folder` until `kills` are reached and the last run is through. Every batch is a part,
     so that there is much to resume."""
-    runner.PART_SECONDS = 0.0
+    buffer.PART_SECONDS = 0.0
     folder.mkdir(parents=True, exist_ok=True)
     unbroken = folder / "unbroken"
     assert not kill_after(attempt(config, unbroken), unbroken, sys.maxsize, 0)

@@ -10,6 +10,7 @@ from pathlib import Path
 import ray
 
 import ddb
+from ddb.engine.cluster.connection import NICENESS
 
 
 def search_path() -> str:
@@ -22,6 +23,7 @@ def search_path() -> str:
 def two_cpus() -> Iterator[None]:
     before = os.environ.get("PYTHONPATH")
     os.environ["PYTHONPATH"] = search_path()
+    os.environ.setdefault(NICENESS, "0")
     try:
         ray.init(num_cpus=2, num_gpus=0, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
         yield

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from contests.contest import Line, Results, rate
+from contests.contest import Line, Results, timed
 from ddb.backends.generators.diffusion.network.model import Diffusion
 from ddb.backends.generators.diffusion.text import Text
 
@@ -23,7 +23,7 @@ def product(results: Results, dtype: torch.dtype, device: torch.device) -> float
         return 2 * side**3
 
     work()
-    best = max(rate(work, device) for _ in range(REPEATS))
+    best = max(timed(work, device)() for _ in range(REPEATS))
     results.add(Line("ceiling", f"matrix product, {side} x {side}", "FLOP/s", best, 1.0, str(dtype)))
     return best
 
@@ -45,7 +45,7 @@ def unet(results: Results, model: Diffusion, images: int, steps: int, ceiling: f
     with FlopCounterMode(display=False) as counter:
         model.predict(inputs, time, pair)
     work()
-    best = max(rate(work, device) for _ in range(REPEATS))
+    best = max(timed(work, device)() for _ in range(REPEATS))
     operations = counter.get_total_flops() * steps / images * best
     note = f"{operations:.3g} FLOP/s, {operations / ceiling:.0%} of a matrix product's"
     results.add(Line("ceiling", f"UNet alone, batches of {images}", "images/s", best, 1.0, note))

@@ -9,13 +9,13 @@ from dataclasses import asdict, dataclass, field
 
 import torch
 
-Work = Callable[[], int]
-"""Does a piece of work; returns how many units it was."""
+Contender = Callable[[], float]
+"""Works for a while; returns its rate, units a second."""
 
 
 @dataclass(frozen=True)
 class Line:
-    """A contender's rate. `of_peer`: ddb's rate divided by this one (1 for ddb itself)."""
+    """A contender's rate. `ddb_is_faster`: ddb's rate divided by this one (1 for ddb itself)."""
 
     contest: str
     contender: str
@@ -45,31 +45,41 @@ class Results:
 
 @dataclass(frozen=True)
 class Contest:
-    """`contenders`: the first one is ddb. `rounds`: each contender works once in each, after a warm-up of its own."""
+    """`contenders`: the first one is ddb. `notes`: contender -> note."""
 
     name: str
     unit: str
-    contenders: Mapping[str, Work]
+    contenders: Mapping[str, Contender]
     notes: Mapping[str, str] = field(default_factory=dict)
 
-    def run(self, results: Results, rounds: int, device: torch.device) -> None:
-        """Measure all contenders in turn; the median of the rounds counts."""
-        for work in self.contenders.values():
-            work()
+    def run(self, results: Results, rounds: int) -> None:
+        """Measure all contenders in turn, `rounds` times after one round of warm-up; the median counts."""
         rates: dict[str, list[float]] = {name: [] for name in self.contenders}
-        for _ in range(rounds):
-            for name, work in self.contenders.items():
-                rates[name].append(rate(work, device))
+        for number in range(rounds + 1):
+            for name, contender in self.contenders.items():
+                found = contender()
+                if number:
+                    rates[name].append(found)
         ours = statistics.median(next(iter(rates.values())))
         for name, found in rates.items():
             middle = statistics.median(found)
             results.add(Line(self.name, name, self.unit, middle, ours / middle, self.notes.get(name, "")))
 
 
-def rate(work: Work, device: torch.device) -> float:
-    """Units a second, with everything computed."""
-    start = time.perf_counter()
-    units = work()
+def timed(work: Callable[[], int], device: torch.device) -> Contender:
+    """A contender from work that returns how many units it has done; everything has to be computed."""
+
+    def run() -> float:
+        synchronise(device)
+        start = time.perf_counter()
+        units = work()
+        synchronise(device)
+        return units / (time.perf_counter() - start)
+
+    return run
+
+
+def synchronise(device: torch.device) -> None:
+    """Wait until a device has computed everything."""
     if device.type == "cuda":
-        torch.cuda.synchronize()
-    return units / (time.perf_counter() - start)
+        torch.cuda.synchronize(device)

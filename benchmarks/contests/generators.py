@@ -15,7 +15,7 @@ import torch
 from diffusers import DDPMScheduler, StableDiffusionInpaintPipeline
 from PIL import Image as PillowImage
 
-from contests.contest import Contest, Work
+from contests.contest import Contender, Contest, timed
 from ddb.backends import Failed, Lesson, Task
 from ddb.backends.generators.diffusion.generator import LatentDiffusion
 from ddb.backends.generators.diffusion.learning.inversion import TextualInversion
@@ -47,20 +47,27 @@ def painting_contest(setting: Setting, compiled: bool) -> Contest:
     """Images in, PNGs out. ddb paints the batches with its three phases at the same time, as its stage does."""
     model = open_diffusion(parse_weights(str(setting.weights)), setting.runtime)
     pipe = open_pipeline(setting, model)
-    size = setting.painting.batch_size
-    contenders: dict[str, Work] = {"ddb": lambda: ours(model, setting)}
-    contenders[f"diffusers' pipeline, batches of {size}"] = lambda: theirs(pipe, setting, size)
-    contenders["diffusers' pipeline, one by one"] = lambda: theirs(pipe, replace(setting, tasks=setting.tasks[:2]), 1)
+    size, device, few = (
+        int(setting.painting.batch_size),
+        setting.runtime.device,
+        replace(setting, tasks=setting.tasks[:2]),
+    )
+    contenders: dict[str, Contender] = {"ddb": timed(lambda: ours(model, setting), device)}
+    if compiled:
+        contenders = {"ddb, compiled": timed(lambda: ours(model.compiled(), setting), device), **contenders}
+    contenders[f"diffusers' pipeline, batches of {size}"] = timed(lambda: theirs(pipe, setting, size), device)
+    contenders["diffusers' pipeline, one by one"] = timed(lambda: theirs(pipe, few, 1), device)
     if compiled:
         faster = open_pipeline(setting, model)
         faster.unet = torch.compile(faster.unet, dynamic=False)
-        contenders[f"diffusers' pipeline, compiled, batches of {size}"] = lambda: theirs(faster, setting, size)
+        name = f"diffusers' pipeline, compiled, batches of {size}"
+        contenders[name] = timed(lambda: theirs(faster, setting, size), device)
     return Contest("painting", "images/s", contenders, {"ddb": apart(model, pipe, setting)})
 
 
 def ours(model: Diffusion, setting: Setting) -> int:
     """Paint all tasks."""
-    generator, size = LatentDiffusion(model, setting.painting, model.prompts), setting.painting.batch_size
+    generator, size = LatentDiffusion(model, setting.painting, model.prompts), int(setting.painting.batch_size)
 
     def rows(painted: Any) -> list[Row]:
         results = generator.finish(painted)
@@ -116,7 +123,7 @@ def painted_by(pipe: Any, setting: Setting, tasks: Sequence[Task], output: str =
 
 def apart(model: Diffusion, pipe: Any, setting: Setting) -> str:
     """How far ddb's images of the first tasks are from the pipeline's, inside the mask."""
-    tasks = setting.tasks[: min(4, setting.painting.batch_size)]
+    tasks = setting.tasks[: min(4, int(setting.painting.batch_size))]
     generator = LatentDiffusion(model, setting.painting.model_copy(update={"feather": 0}), model.prompts)
     mine = generator.finish(generator.paint(generator.prepare(tasks), len(tasks)))
     levels = [
@@ -140,8 +147,10 @@ def inversion_contest(setting: Setting, learning: InvertConfig, steps: int) -> C
         inverter.fit(lesson, encode_views(model, setting.painting, lesson, learning.inside_mask))
         return steps
 
-    loop = example_loop(setting, learning, lesson, steps)
-    return Contest("textual inversion", f"steps of {learning.batch_size}/s", {"ddb": learn, "the example's loop": loop})
+    loops = {"ddb": learn, "the example's loop": example_loop(setting, learning, lesson, steps)}
+    contenders = {name: timed(work, setting.runtime.device) for name, work in loops.items()}
+    note = {"ddb": "with encoding all images once and two held-out losses"}
+    return Contest("textual inversion", f"steps of {learning.batch_size}/s", contenders, note)
 
 
 def example_loop(setting: Setting, learning: InvertConfig, lesson: Lesson, steps: int) -> Callable[[], int]:

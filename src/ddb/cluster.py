@@ -18,7 +18,7 @@ from ddb.crew import opened
 from ddb.engine.cluster import connection
 from ddb.engine.cluster.ray_pool import ray_engine
 from ddb.engine.local import Engine
-from ddb.engine.runner import ENVIRONMENT, Setup
+from ddb.engine.runner import ENVIRONMENT, Setup, as_set
 from ddb.engine.workspace import Workspace
 from ddb.errors import StageFailed
 from ddb.learn import processes
@@ -47,7 +47,8 @@ def shared_rows(setup: Setup, config: RunConfig, rows: Collection[str], open_run
                     workers.release()
                 return setup.engine(stage)
 
-            yield replace(setup, fixed=replace(setup.fixed, threads=room.threads), engine=engine)
+            fixed = replace(setup.fixed, threads=room.threads)
+            yield replace(setup, fixed=fixed, engine=engine, choose=as_set)  # this process may have another device
 
 
 def _opener(open_run: OpenRun) -> Callable[[str], Worker]:

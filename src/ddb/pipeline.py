@@ -24,7 +24,7 @@ from ddb.engine.cluster.connection import check_engine
 from ddb.engine.interrupt import guarded
 from ddb.engine.local import Engine
 from ddb.engine.progress import Messages, Progress, open_progress
-from ddb.engine.runner import Policy, Setup, is_finished, run_stage, skip
+from ddb.engine.runner import Policy, Setup, as_set, is_finished, run_stage, skip
 from ddb.engine.state import describe
 from ddb.engine.workspace import Workspace
 from ddb.errors import ConfigError, DDBError
@@ -187,14 +187,19 @@ def set_up(
 
     runtime = open_accelerator(config.device, config.precision)
     dtype = str(runtime.dtype).removeprefix("torch.")
-    stages = change(build_stages(config, dataset, workspace))
+    stages, models = change(build_stages(config, dataset, workspace)), Models()
+
+    def choose(stage: Stage, planned: int, fixed: Fixed) -> Fixed:
+        return as_set(stage, planned, fixed) if stage.choose is None else stage.choose(models, planned, fixed)
+
     return Setup(
         stages=stages,
-        open_worker=opener(stages, Models()),
+        open_worker=opener(stages, models),
         fixed=Fixed(0, runtime.device.type, dtype, torch.get_num_threads(), __version__),
         progress=progress,
         policy=Policy(config.max_error_rate, config.resume_elsewhere),
         engine=_engine,
+        choose=choose,
     )
 
 

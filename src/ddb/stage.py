@@ -55,13 +55,14 @@ class Need(Enum):
 class Fixed:
     """Values that the last bits of a stage's rows depend on besides its content. `plan.json` stores those with which
     the stage first opened, and a resumed stage uses them again. `device`: cpu, cuda or mps; `dtype`: torch's name of
-    it."""
+    it; `compiled`: whether models are compiled."""
 
     batch_size: int
     device: str
     dtype: str
     threads: int
     ddb: str
+    compiled: bool = False
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,9 @@ class Stage:
     """`content` is JSON-able and holds everything that decides a row's values, apart from the needed stages' results:
     settings marked content, identities of weights, hashes of the data. `extent` holds what decides which rows there
     are. `open` builds the worker (models through `Models.open`); `finish` writes artefacts that need all rows
-    (idempotent: repeated after a kill). `models` are the names under which models are opened."""
+    (idempotent: repeated after a kill). `models` are the names under which models are opened. `choose`: the values of
+    its own that a stage begins with, where they depend on the device or on the number of planned rows; given are the
+    models, that number, and the values that all stages share. None: `batch_size`, not compiled."""
 
     name: str
     schema: pa.Schema
@@ -81,6 +84,7 @@ class Stage:
     extent: Mapping[str, object] = field(default_factory=dict)
     finish: Callable[[Tables, Path], None] | None = None
     models: tuple[str, ...] = ()
+    choose: Callable[[Models, int, Fixed], Fixed] | None = None
 
 
 def error_row(name: str, error: Exception) -> Row:

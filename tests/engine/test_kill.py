@@ -22,7 +22,7 @@ SCRIPT = Path(toy.__file__)
 
 
 def start(root: Path, *options: str) -> subprocess.Popen[str]:
-    source = Path(toy.runner.__file__).parents[2]
+    source = Path(toy.buffer.__file__).parents[2]
     environment = os.environ | {"PYTHONPATH": str(source)}
     return subprocess.Popen(
         [sys.executable, str(SCRIPT), str(root), *options],
@@ -110,7 +110,7 @@ def python_handles_interrupts() -> Iterator[None]:
 def test_rows_that_wait_for_their_part_are_written_when_interrupted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(toy.runner, "PART_SECONDS", 1000.0)
+    monkeypatch.setattr(toy.buffer, "PART_SECONDS", 1000.0)
 
     def stop_in_third_batch(batch: Batch) -> None:
         if "8" in batch:

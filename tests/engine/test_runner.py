@@ -22,7 +22,7 @@ from ddb.stage import Batch, Fixed, Row, Tables, Worker
 
 @pytest.fixture(autouse=True)
 def _part_per_batch(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(toy.runner, "PART_SECONDS", 0.0)
+    monkeypatch.setattr(toy.buffer, "PART_SECONDS", 0.0)
 
 
 def events(workspace: Workspace, kind: str) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import toy_stages as toy
@@ -13,14 +14,14 @@ from ddb.engine.runner import Policy
 from ddb.engine.state import describe
 from ddb.engine.workspace import Workspace
 from ddb.errors import ModelError, StageFailed
-from ddb.stage import Batch, Need
+from ddb.stage import Batch, Fixed, Need, Stage
 
 Asked = list[list[str | None]]
 
 
 @pytest.fixture(autouse=True)
 def _part_per_batch(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(toy.runner, "PART_SECONDS", 0.0)
+    monkeypatch.setattr(toy.buffer, "PART_SECONDS", 0.0)
 
 
 def stop_at_8(batch: Batch) -> None:
@@ -240,3 +241,25 @@ def test_rows_of_a_waiting_stage_are_known_where_they_do_not_depend_on_what_is_m
     assert workspace.rows("total") == {}
     workspace.settle([stages[0], toy.squares(Need.TABLE), stages[2]], write=False)
     assert workspace.rows("squares") == {}
+
+
+def test_a_stage_chooses_its_values_when_it_begins_and_goes_on_with_them(tmp_path: Path) -> None:
+    """A stage that measures the device: the values are stored in the plan, and nothing is measured again."""
+    chosen: list[int] = []
+
+    def choose(stage: Stage, planned: int, fixed: Fixed) -> Fixed:
+        chosen.append(planned)
+        return replace(fixed, batch_size=5, compiled=True)
+
+    def chooser(**facts: Any) -> Stage:
+        return replace(toy.numbers(count=14, **facts), choose=lambda models, planned, fixed: fixed)
+
+    with pytest.raises(ModelError):
+        toy.run(tmp_path, chooser(before=stop_at_8), choose=choose)
+    asked: Asked = []
+    workspace = toy.run(tmp_path, chooser(asked=asked), choose=choose)
+    fixed = (workspace.plan("numbers") or {})["fixed"]
+    assert (fixed["batch_size"], fixed["compiled"]) == (5, True)
+    assert asked[-1] == ["10", "11", "12", "13"] and chosen == [14]
+    toy.run(tmp_path, chooser(), choose=choose)
+    assert chosen == [14], "a finished stage chooses nothing"

@@ -18,7 +18,7 @@ from ddb.stage import Batch
 
 @pytest.fixture(autouse=True)
 def _part_per_batch(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(toy.runner, "PART_SECONDS", 0.0)
+    monkeypatch.setattr(toy.buffer, "PART_SECONDS", 0.0)
 
 
 def stop_at_8(batch: Batch) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 import pyarrow as pa
 
 from ddb.context import Models
-from ddb.engine import journal, runner
+from ddb.engine import buffer, journal
 from ddb.engine.interrupt import guarded
 from ddb.engine.runner import Policy, Setup, run_stage
 from ddb.engine.workspace import Workspace
@@ -218,7 +218,7 @@ def die_at_operation(number: int) -> None:
 
 def script(root: Path, seconds: float, count: int = 18) -> None:
     """All stages, a part per batch, `seconds` a batch."""
-    runner.PART_SECONDS = 0.0
+    buffer.PART_SECONDS = 0.0
 
     def before(batch: Batch) -> None:
         with open(root.parent / f"{root.name}.computed", "a") as log:

@@ -60,9 +60,12 @@ def open_segmenter(settings: SegmentConfig, context: Context, models: Models) ->
     return open_detect_and_segment(settings, runtime, models)
 
 
-def open_generator(settings: InpaintConfig, context: Context, models: Models, tokens: Mapping[str, Path]) -> Generator:
-    """Open the generator; `tokens` (name -> file): learned tokens of its prompts. Generators with different tokens
-    share the model. ModelError or ConfigError if it cannot be opened, or a token does not fit it."""
+def open_generator(
+    settings: InpaintConfig, context: Context, models: Models, tokens: Mapping[str, Path], compiled: bool = False
+) -> Generator:
+    """Open the generator; `tokens` (name -> file): learned tokens of its prompts; `compiled`: its UNet is compiled at
+    the first batch. Generators with different tokens share the model. ModelError or ConfigError if it cannot be opened,
+    or a token does not fit it."""
     if isinstance(settings, CopyPasteConfig):
         from ddb.backends.generators.copy_paste import CopyPaste
 
@@ -74,7 +77,25 @@ def open_generator(settings: InpaintConfig, context: Context, models: Models, to
     runtime = open_accelerator(context.device, context.precision)
     (name,) = model_names(settings)
     model = models.open(name, lambda: open_diffusion(diffusion_weights(settings), runtime))
-    return LatentDiffusion(model, settings, model.prompts.read(tokens))
+    return LatentDiffusion(model.compiled() if compiled else model, settings, model.prompts.read(tokens))
+
+
+def painting_values(settings: InpaintConfig, context: Context, models: Models, planned: int) -> tuple[int, bool]:
+    """The batch size with which painting begins, and whether the UNet is compiled, for so many planned images. Errors
+    as `open_generator`."""
+    if isinstance(settings, CopyPasteConfig):
+        return settings.batch_size, False
+    from ddb.backends.generators.diffusion import shape
+    from ddb.backends.generators.diffusion.generator import LatentDiffusion
+    from ddb.learn.device import open_accelerator
+
+    device = open_accelerator(context.device, context.precision).device
+    size, compiled = settings.batch_size, shape.compiles(settings, device, planned)
+    if size == "auto":
+        generator = open_generator(settings, context, models, {})
+        assert isinstance(generator, LatentDiffusion), "the settings are those of latent diffusion"
+        size = shape.batch_size(generator)
+    return size, compiled
 
 
 def open_inverter(settings: InvertConfig, painting: InpaintConfig, context: Context, models: Models) -> Inverter | None:

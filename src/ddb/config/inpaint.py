@@ -25,6 +25,12 @@ def _counts(value: Any) -> Any:
     return value
 
 
+def _size(value: Any) -> Any:
+    if value != "auto" and (type(value) is not int or value < 1):
+        raise ValueError("should be a number above 0, or auto")
+    return value
+
+
 class GeneratorConfig(Section):
     """Settings that every generator reads."""
 
@@ -43,7 +49,6 @@ class GeneratorConfig(Section):
     paste: Literal["region", "objects"] = content(
         "region", description="what is taken over of what was painted: all (paper), or the old object and the new one"
     )
-    batch_size: PositiveInt = execution(8, description="counterfactuals in a batch")
 
     @field_validator("template")
     @classmethod
@@ -56,6 +61,10 @@ class GeneratorConfig(Section):
         if "{" in rest or "}" in rest:
             raise ValueError("should hold no braces but those of {token} and {phrase}")
         return template
+
+
+AUTO_BATCH = 8
+"""Batch size where "auto" measures nothing: on the CPU, and where the workers of a cluster paint."""
 
 
 class LatentDiffusionConfig(GeneratorConfig):
@@ -79,6 +88,14 @@ class LatentDiffusionConfig(GeneratorConfig):
     against: Literal["nothing", "source"] = content(
         "nothing", description="what guidance leads away from: the empty prompt (paper), or the source's own class"
     )
+    batch_size: Annotated[int | Literal["auto"], BeforeValidator(_size)] = execution(
+        "auto",
+        description="counterfactuals in a batch; auto: as many as fit into the GPU's memory, at most 32; on the CPU 8",
+    )
+    compile: Literal["auto", "on", "off"] = execution(
+        "auto",
+        description="compile the UNet (torch.compile); auto: on a GPU, from 2,000 images on",
+    )
     strength: float = content(1.0, gt=0, le=1, description="share of the noise schedule that is run")
     scheduler: Literal["ddim", "dpmpp", "unipc", "euler", "pndm", "lcm"] = content(
         "dpmpp", description="sampler; lcm: for latent consistency models, up to 50 steps, 4-8 are enough"
@@ -98,6 +115,7 @@ class CopyPasteConfig(GeneratorConfig):
     model_config = ConfigDict(json_schema_extra=tag_required)
 
     backend: Literal["copy_paste"] = content("copy_paste", reads=MODEL, description=BACKEND)
+    batch_size: PositiveInt = execution(8, description="counterfactuals in a batch")
 
 
 InpaintConfig = Annotated[

@@ -9,19 +9,16 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from ddb.engine import files, journal, local
+from ddb.engine.buffer import Buffer
 from ddb.engine.interrupt import shielded
 from ddb.engine.layout import PLAN, PLANNED
 from ddb.engine.local import Engine
-from ddb.engine.parts import payload_names, row_bytes
 from ddb.engine.progress import Progress
 from ddb.engine.workspace import Workspace
 from ddb.errors import DDBError, StageFailed
 from ddb.records import ERROR
 from ddb.stage import TRACEBACK, Batch, Fixed, Row, Stage, Worker
 
-PART_SECONDS = 5.0
-PART_ROWS = 1024
-PART_BYTES = 1 << 26
 ENVIRONMENT = ("device", "dtype", "ddb")
 """Fields of `Fixed` with which a stage must have begun to be resumed, unless `Policy.resume_elsewhere` allows
 others."""
@@ -36,11 +33,16 @@ class Policy:
     resume_elsewhere: str = "refuse"
 
 
+def as_set(stage: Stage, planned: int, fixed: Fixed) -> Fixed:
+    """The values with which a stage begins that chooses none."""
+    return replace(fixed, batch_size=stage.batch_size)
+
+
 @dataclass(frozen=True)
 class Setup:
     """Inputs of all stages' runs. `stages`: all of them, in order; `open_worker`: opens a stage's worker with the
-    `Fixed` values of its plan; `fixed`: values for a stage that opens for the first time (its batch size is its
-    own)."""
+    `Fixed` values of its plan; `fixed`: values for a stage that opens for the first time; `choose`: the values with
+    which a stage that plans so many rows begins, from those."""
 
     stages: Sequence[Stage]
     open_worker: Callable[[Stage, Workspace, Fixed], Worker]
@@ -48,6 +50,7 @@ class Setup:
     progress: Progress
     policy: Policy = field(default_factory=Policy)
     engine: Callable[[str], Engine] = lambda stage: local.execute
+    choose: Callable[[Stage, int, Fixed], Fixed] = as_set
 
 
 def run_stage(workspace: Workspace, name: str, setup: Setup) -> bool:
@@ -67,11 +70,12 @@ def run_stage(workspace: Workspace, name: str, setup: Setup) -> bool:
     if not left and _in_order(workspace, name, plan):
         skip(workspace, name, len(plan), setup.progress)
         return False
-    fixed = _fixed(workspace, stage, setup, bool(left))
+    began = _begun(workspace, stage) if not left else None
+    fixed = began or _fixed(workspace, stage, setup, len(plan))
     with shielded():
         workspace.settle(setup.stages, unfinished=name)
         workspace.begin(stage, plan, fixed)
-    buffer = _Buffer(workspace, stage)
+    buffer = Buffer(workspace, stage)
     with _told(workspace, setup.progress, buffer, len(plan), len(left)):
         _compute(buffer, setup, fixed, _batches(plan, left, fixed.batch_size), len(plan))
         _finish(workspace, stage, setup, plan)
@@ -97,7 +101,7 @@ def _in_order(workspace: Workspace, name: str, plan: Sequence[str]) -> bool:
 
 
 @contextmanager
-def _told(workspace: Workspace, progress: Progress, buffer: _Buffer, planned: int, left: int) -> Iterator[None]:
+def _told(workspace: Workspace, progress: Progress, buffer: Buffer, planned: int, left: int) -> Iterator[None]:
     """Show and record the beginning and the end of a stage. A full disk becomes a DDBError; the notes of an error (the
     traceback in another process) are written to errors.log."""
     name, folder = buffer.stage.name, workspace.folder(buffer.stage.name)
@@ -122,15 +126,24 @@ def _told(workspace: Workspace, progress: Progress, buffer: _Buffer, planned: in
         journal.event(workspace.root, state, stage=name, result=folder.name, seconds=seconds, rows=buffer.computed)
 
 
-def _fixed(workspace: Workspace, stage: Stage, setup: Setup, anything_left: bool) -> Fixed:
-    """The `Fixed` values of the stage: those it began with, or the present ones where it begins now. StageFailed where
-    the environment differs from that of the plan, unless the policy is "continue". Other differences are shown."""
-    now = replace(setup.fixed, batch_size=stage.batch_size)
+def _begun(workspace: Workspace, stage: Stage) -> Fixed | None:
+    """The `Fixed` values with which the stage began; None where it has no rows."""
     plan, folder = workspace.plan(stage.name), workspace.folder(stage.name)
     if plan is None or {path.name for path in folder.iterdir()} <= {PLAN, PLANNED}:
-        return now
-    before = Fixed(**plan["fixed"])
-    if not anything_left or before == now:
+        return None
+    return Fixed(**plan["fixed"])
+
+
+def _fixed(workspace: Workspace, stage: Stage, setup: Setup, planned: int) -> Fixed:
+    """The `Fixed` values of the stage: those it began with, or the present ones where it begins now. StageFailed where
+    the environment differs from that of the plan, unless the policy is "continue". Other differences are shown."""
+    before, folder = _begun(workspace, stage), workspace.folder(stage.name)
+    if before is None:
+        return setup.choose(stage, planned, setup.fixed)
+    now = as_set(stage, planned, setup.fixed)
+    if stage.choose is not None:
+        now = replace(now, batch_size=before.batch_size, compiled=before.compiled)
+    if before == now:
         return before
     kept = {key: value for key, value in asdict(before).items() if key not in ENVIRONMENT}
     goes_on = replace(now, **kept)
@@ -153,41 +166,7 @@ def _changes(before: Fixed, after: Fixed) -> str:
     return ", ".join(f"{key} {old[key]} -> {new[key]}" for key in old if old[key] != new[key])
 
 
-@dataclass
-class _Buffer:
-    """Rows that are not written yet; `computed` counts all rows that were added."""
-
-    workspace: Workspace
-    stage: Stage
-    rows: list[Row] = field(default_factory=list)
-    size: int = 0
-    computed: int = 0
-    since: float = field(default_factory=time.monotonic)
-
-    def add(self, rows: Sequence[Row]) -> None:
-        payloads = payload_names(self.stage.schema)
-        self.rows += rows
-        self.size += sum(row_bytes(row, payloads) for row in rows)
-        self.computed += len(rows)
-
-    def due(self) -> bool:
-        late = time.monotonic() - self.since >= PART_SECONDS
-        return late or len(self.rows) >= PART_ROWS or self.size >= PART_BYTES
-
-    def flush(self) -> None:
-        """Write the rows as a part. Where that fails, they are dropped; earlier parts stay."""
-        rows, self.rows, self.size = self.rows, [], 0
-        if rows:
-            with shielded():
-                self.workspace.write_part(self.stage, rows)
-                seconds = round(time.monotonic() - self.since, 3)
-                result = self.workspace.folder(self.stage.name).name
-                facts = {"stage": self.stage.name, "result": result, "rows": len(rows), "seconds": seconds}
-                journal.event(self.workspace.root, "part", **facts)
-        self.since = time.monotonic()
-
-
-def _compute(buffer: _Buffer, setup: Setup, fixed: Fixed, batches: Sequence[Batch], planned: int) -> None:
+def _compute(buffer: Buffer, setup: Setup, fixed: Fixed, batches: Sequence[Batch], planned: int) -> None:
     """Compute the batches with the engine and write their rows."""
     if not batches:
         return

@@ -17,8 +17,9 @@ import numpy as np
 import pyarrow.compute as pc
 
 from ddb.backends import Failed, Generator, Image, Mask, Painted, Task
-from ddb.backends.registry import model_names, open_generator, open_segmenter
+from ddb.backends.registry import model_names, open_generator, open_segmenter, painting_values
 from ddb.config import InpaintConfig, LatentDiffusionConfig, SegmentConfig
+from ddb.config.inpaint import AUTO_BATCH
 from ddb.context import Context, Models
 from ddb.data.images import read_image, read_mask
 from ddb.data.patches import patch_of
@@ -49,7 +50,7 @@ def stage(
     def open_worker(models: Models, tables: Tables, folder: Path, fixed: Fixed) -> Worker:
         tokens = _tokens(tables)
         files = {token: tables.folder("invert") / file for token, file in tokens.values() if token}
-        generator = open_generator(settings, context, models, files)
+        generator = open_generator(settings, context, models, files, fixed.compiled)
         if objects:
             from ddb.backends.generators.objects_only import ObjectsOnly
 
@@ -58,6 +59,10 @@ def stage(
         names = {label: token for label, (token, _) in tokens.items()}
         painter = _Painter(context, settings, tables, generator, names, fixed.batch_size)
         return Phased(painter.read, painter.compute, painter.rows)
+
+    def choose(models: Models, planned: int, fixed: Fixed) -> Fixed:
+        size, compiled = painting_values(settings, context, models, planned)
+        return replace(fixed, batch_size=size, compiled=compiled)
 
     return Stage(
         name="inpaint",
@@ -71,8 +76,9 @@ def stage(
         extent=extent,
         plan=lambda tables: plan(context.dataset, tables, settings.per_class, retry),
         open=open_worker,
-        batch_size=settings.batch_size,
+        batch_size=AUTO_BATCH if settings.batch_size == "auto" else settings.batch_size,
         models=(*model_names(settings), *(model_names(segmentation) if objects else ())),
+        choose=choose,
     )
 
 

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
-from ddb.backends import Failed, Found
+from ddb.backends import Failed, Found, Image
 from ddb.backends.registry import model_names, open_segmenter
 from ddb.config import InpaintConfig, SegmentConfig
 from ddb.context import Context, Models
@@ -18,7 +19,7 @@ from ddb.data.masks import region
 from ddb.errors import StageFailed
 from ddb.learn.selection import PerClass, budgets, majority
 from ddb.records import MASKS, OK
-from ddb.stage import Batch, Fixed, Need, Row, Stage, Tables, Worker
+from ddb.stage import Batch, Fixed, Need, Phased, Row, Stage, Tables, Worker
 from ddb.stages.slots import failed_row, filled, given, rows_of
 
 
@@ -30,13 +31,22 @@ def stage(context: Context, settings: SegmentConfig, painting: InpaintConfig, co
     def open_worker(models: Models, tables: Tables, folder: Path, fixed: Fixed) -> Worker:
         segmenter = open_segmenter(settings, context, models)
 
-        def work(batch: Batch) -> list[Row]:
-            slots, failed = filled(batch, lambda name: read_image(dataset.root, paths[name]))
-            names = ["" if name is None else paths[name] for name in batch]
-            found = segmenter.segment(names, given(slots), dataset.phrase, fixed.batch_size)
-            return rows_of(batch, failed, lambda slot, name: _row(name, found[slot], settings, dataset.phrase))
+        def read(batch: Batch) -> _Segmenting:
+            return _Segmenting(batch, *filled(batch, lambda name: read_image(dataset.root, paths[name])))
 
-        return work
+        def compute(images: _Segmenting) -> tuple[_Segmenting, list[Found | Failed]]:
+            names = ["" if name is None else paths[name] for name in images.batch]
+            return images, segmenter.segment(names, given(images.slots), dataset.phrase, fixed.batch_size)
+
+        def written(segmented: tuple[_Segmenting, list[Found | Failed]]) -> list[Row]:
+            images, found = segmented
+
+            def row(slot: int, name: str) -> Row:
+                return _row(name, found[slot], settings, dataset.phrase)
+
+            return rows_of(images.batch, images.failed, row)
+
+        return Phased(read, compute, written)
 
     return Stage(
         name="segment",
@@ -50,6 +60,15 @@ def stage(context: Context, settings: SegmentConfig, painting: InpaintConfig, co
         finish=_some_usable,
         models=model_names(settings),
     )
+
+
+@dataclass(frozen=True)
+class _Segmenting:
+    """A batch that was read: its images by slot (None: empty or failed), and the rows of those that failed."""
+
+    batch: Batch
+    slots: list[Image | None]
+    failed: Mapping[str, Row]
 
 
 def sources(tables: Tables, classes: int, per_class: PerClass) -> list[str]:

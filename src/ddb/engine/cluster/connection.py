@@ -17,6 +17,9 @@ from ddb.errors import ConfigError
 
 ENGINES = ("local", "ray")
 ADDRESS = "RAY_ADDRESS"
+NICENESS = "RAY_worker_niceness"
+"""Ray's variable for the niceness of workers that it starts on this machine. Its default, 15, leaves them next to no
+time beside other programs, where the local engine has its full share."""
 REACH = 10.0
 """Seconds that a cluster may take to accept a connection. Ray itself tries for minutes."""
 
@@ -72,6 +75,7 @@ def connected() -> Iterator[None]:
         return
     try:
         _check_address(os.environ.get(ADDRESS, ""))
+        os.environ.setdefault(NICENESS, "0")
         with _signals_kept():
             ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:

@@ -56,8 +56,8 @@ def fit(
 
     Resumes from the checkpoint in `folder` if there is one; the caller removes it once the result is stored. Raises
     StageFailed for a loss that is not finite (found within `CHECKED` steps; the last epoch's checkpoint stays),
-    DataError for a picture that cannot be read, OutOfMemory where a step does not fit
-    into memory and cannot be computed in parts (`put_gradients`), ModelError for a damaged checkpoint.
+    DataError for a picture that cannot be read, OutOfMemory where a step does not fit into memory and cannot be
+    computed in parts (`put_gradients`), ModelError for a damaged checkpoint.
     """
     model = classifier.on(runtime.device)
     parameters = _trainable(classifier, material.last_layer_only)

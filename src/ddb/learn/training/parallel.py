@@ -99,7 +99,7 @@ def _batch_norm(
     over = [dim for dim in range(input.dim()) if dim != 1]
     shape = [1, -1] + [1] * (input.dim() - 2)
     values = input.float()
-    number = processes.total(values.new_tensor(values.numel() / values.shape[1]))
+    number = processes.total(values.new_full((), values.numel() / values.shape[1]))
     mean = _Sum.apply(values.sum(over)) / number
     centred = values - mean.view(shape)
     variance = _Sum.apply((centred * centred).sum(over)) / number

@@ -1,5 +1,5 @@
 """The gradient of one training step: augment the images, one forward and backward pass; several smaller passes where
-memory runs out. Nothing here makes the host wait for the device, unless an objective weighs the losses."""
+memory runs out. Nothing here makes the host wait for the device, unless a method's objective or mixer does."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ from ddb.learn.device import Runtime, open_accelerator
 from ddb.learn.halving import BatchSize
 from ddb.learn.predict import Floats
 from ddb.records import OK
-from ddb.stage import Batch, Fixed, Row, Tables, Worker
+from ddb.stage import Batch, Fixed, Phased, Row, Tables, Worker
 from ddb.stages.slots import filled, rows_of, stacked
 
 INTEGRATED_AT_ONCE = 8
@@ -58,6 +58,18 @@ class Pairs:
     masks: Masks
     from_labels: npt.NDArray[np.int64]
     to_labels: npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class _Scoring:
+    """A batch that was read: its pairs, also by slot (None: empty or failed), the rows of those that failed, and which
+    get an attribution map, bool [N]."""
+
+    ids: Batch
+    slots: Sequence[Pair | None]
+    failed: Mapping[str, Row]
+    pairs: Pairs
+    mapped: npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -102,24 +114,29 @@ def _worker(candidates: Counterfactuals, logits: Mapping[str, Floats], scorer: S
     def pair(one: Rebuilt) -> Pair:
         return _pair(one, logits[sources[one.row]], preprocessing)
 
-    def work(batch: Batch) -> list[Row]:
+    def read(batch: Batch) -> _Scoring:
         ids = [name for name in batch if name is not None]
         rows = candidates.rows_of(ids)
         found = dict(zip(ids, candidates.outcomes(rows, pair), strict=True))
         slots, failed = filled(batch, lambda name: _raised(found[name]))
-        pairs = _stacked(slots, batch, candidates, preprocessing.size)
         mapped = np.array([slot is not None and name in shown for slot, name in zip(slots, batch, strict=True)])
-        columns = _scores(pairs, mapped, scorer)
+        return _Scoring(batch, slots, failed, _stacked(slots, batch, candidates, preprocessing.size), mapped)
+
+    def compute(batch: _Scoring) -> tuple[_Scoring, dict[str, list[Any]]]:
+        return batch, _scores(batch.pairs, batch.mapped, scorer)
+
+    def written(scored: tuple[_Scoring, dict[str, list[Any]]]) -> list[Row]:
+        batch, columns = scored
 
         def row(slot: int, name: str) -> Row:
-            done = slots[slot]
+            done = batch.slots[slot]
             assert done is not None, "what failed has its own row"
             values = {key: column[slot] for key, column in columns.items()}
             return {"id": name, "status": OK, "error": "", "area": done.area, **values}
 
-        return rows_of(batch, failed, row)
+        return rows_of(batch.ids, batch.failed, row)
 
-    return work
+    return Phased(read, compute, written)
 
 
 def _pair(one: Rebuilt, before: Floats, preprocessing: Preprocessing) -> Pair:

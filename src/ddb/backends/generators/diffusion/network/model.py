@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -42,6 +42,10 @@ class Diffusion:
     runtime: Runtime
     identity: str
     one_pass: OnePass = one_pass
+
+    def compiled(self) -> Diffusion:
+        """The same model with a compiled pass, one static shape after another."""
+        return replace(self, one_pass=torch.compile(one_pass, dynamic=False))
 
     @cached_property
     def noising(self) -> Noising:

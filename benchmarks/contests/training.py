@@ -1,21 +1,13 @@
-"""Training beside what a user would otherwise write: images/s, for `benchmarks/peers.py`.
-
-    python benchmarks/peers_training.py [--device cuda --full] [--rounds 5]
-
-`training` returns a rate for each contender. Contenders take turns; the rate is the median of the rounds. The model is
-the pocket backbone at 64 pixels, with `--full` a ResNet-50 at 224 pixels without trained weights. Batches have 32
-images; all contenders compute in the precision of `precision: auto`.
-"""
+"""Training beside what a user would otherwise write. The model is the pocket backbone at 64 pixels, or (full) a
+ResNet-50 at 224 pixels without trained weights. Batches have 32 images; all contenders compute in the precision of
+`precision: auto`."""
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
-import statistics
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +19,7 @@ from torch.utils.data import DataLoader
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
+from contests.contest import Contest, synchronise
 from ddb.backends.classifiers.timm_classifier import create_classifier
 from ddb.config import Augment, ErmConfig
 from ddb.data.images import png_bytes
@@ -40,7 +33,6 @@ from ddb.pocket.world import render, sample_scene
 
 BATCH, STEPS = 32, 30
 AUGMENT = Augment(scale=(0.8, 1.0))
-Rates = dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -92,10 +84,14 @@ def _photograph(rng: np.random.Generator) -> np.ndarray:
     return total.clip(0, 255).astype(np.uint8)
 
 
-def training(world: Bench, rounds: int) -> Rates:
-    """Images/s of ddb's loop, of the same model with one batch that stays on the device, and of a plain loop."""
-    contenders = {"ddb": _ddb(world), "resident": _resident(world), "plain": _plain(world)}
-    return medians(contenders, rounds)
+def training_contest(world: Bench) -> Contest:
+    """ddb's loop, the same model with one batch that stays on the device, and a plain loop."""
+    contenders = {
+        "ddb": _ddb(world),
+        "the same batch on the device in every step": _resident(world),
+        "torchvision's ImageFolder and DataLoader": _plain(world),
+    }
+    return Contest("training", "images/s", contenders)
 
 
 def _ddb(world: Bench) -> Callable[[], float]:
@@ -191,35 +187,3 @@ def _plain(world: Bench) -> Callable[[], float]:
         return seen / (time.perf_counter() - start)
 
     return run
-
-
-def medians(contenders: Mapping[str, Callable[[], float]], rounds: int) -> Rates:
-    """The median rate of each contender over `rounds` rounds, in which they take turns; one round before is a
-    warm-up."""
-    found: dict[str, list[float]] = {name: [] for name in contenders}
-    for number in range(rounds + 1):
-        for name, contender in contenders.items():
-            rate = contender()
-            if number:
-                found[name].append(rate)
-    return {name: statistics.median(rates) for name, rates in found.items()}
-
-
-def synchronise(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
-    parser.add_argument("--full", action="store_true")
-    parser.add_argument("--rounds", type=int, default=5)
-    args = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        rates = training(bench(Path(folder), args.device, args.full), args.rounds)
-    print(json.dumps({"training, images/s": rates}))
-
-
-if __name__ == "__main__":
-    main()
