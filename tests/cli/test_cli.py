@@ -142,7 +142,12 @@ def test_run_passes_config_and_folder_on(monkeypatch: pytest.MonkeyPatch, tmp_pa
     from ddb import pipeline
 
     seen: list[tuple[RunConfig, Path | None, str | None]] = []
-    monkeypatch.setattr(pipeline, "run", lambda config, out, *, only=None: seen.append((config, out, only)))
+
+    def run(config: RunConfig, out: Path | None, *, only: str | None = None, engine: str = "local") -> None:
+        assert engine == "local"
+        seen.append((config, out, only))
+
+    monkeypatch.setattr(pipeline, "run", run)
     common = ["photos", "--data", str(tmp_path), "--seed", "7", "--device", "cpu", "--set", "erm.epochs=2"]
     assert call(monkeypatch, "run", *common) == 0
     assert call(monkeypatch, "score", *common, "--out", str(tmp_path / "run")) == 0

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from ddb.engine.local import execute
+from ddb.engine.overlap import overlapped
 from ddb.errors import ModelError
 from ddb.stage import Batch, Phased, Row
 
@@ -75,11 +76,15 @@ def test_the_next_batch_is_read_and_the_last_one_written_while_one_is_computed()
             first_written.set()
             assert second_computed.wait(SECONDS)
 
-    assert ids(execute(lambda: worker(read=read, compute=compute, rows=rows), BATCHES))[0] == ["a", "b"]
+    def alone(failed: Phased, batch: Batch) -> list[Row]:
+        raise AssertionError(f"{batch}: a phase waited in vain")
+
+    made = worker(read=read, compute=compute, rows=rows)
+    assert ids(overlapped(made, BATCHES, alone)) == [["a", "b"], ["c"], ["d"], ["e"]]
 
 
 def test_reading_stays_one_batch_ahead() -> None:
-    """Not more: the images of every batch that was read are in memory."""
+    """Neither less, or the model would wait, nor more: the images of every batch that was read are in memory."""
     read: list[Batch] = []
     ahead: list[int] = []
     made = worker(read=read.append, compute=lambda names: ahead.append(len(read)))

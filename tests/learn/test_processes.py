@@ -87,6 +87,6 @@ def test_others_that_cannot_be_met_are_told(monkeypatch: pytest.MonkeyPatch) -> 
         raise RuntimeError("The server socket has failed to listen\nmore")
 
     launched(monkeypatch, **LAUNCHED)
-    monkeypatch.setattr(processes, "PartialState", fail)
+    monkeypatch.setattr("accelerate.PartialState", fail)
     with pytest.raises(ConfigError, match=r"cannot meet the other 1 processes at localhost:29500 \(The server socket"):
         processes.join("cpu")

@@ -151,7 +151,10 @@ def test_prompts_hold_the_targets_token_or_its_name(
 ) -> None:
     recorder, opened = Recorder(), {}
 
-    def open_generator(settings: object, context: object, models: object, files: Mapping[str, Path]) -> Recorder:
+    def open_generator(
+        settings: object, context: object, models: object, files: Mapping[str, Path], compiled: bool
+    ) -> Recorder:
+        assert not compiled
         opened.update(files)
         return recorder
 

@@ -33,7 +33,7 @@ def overlapped(
             return future.result() if future.exception() is None else alone(worker, batch)
 
         while True:
-            reading += ((batch, reader.submit(worker.read, batch)) for batch in islice(rest, AHEAD - len(reading)))
+            reading += ((batch, reader.submit(worker.read, batch)) for batch in islice(rest, 1 + AHEAD - len(reading)))
             if not reading:
                 break
             batch, inputs = reading.popleft()

@@ -234,7 +234,7 @@ def test_out_of_memory_halves_a_step_and_keeps_its_gradient(
         assert learner.learn(lesson, tmp_path).losses == pytest.approx(whole, rel=1e-4)
         assert learner._room.size == 1
         room = 0
-        with pytest.raises(DDBError, match="invert.batch_size 1: lower inpaint.image_size"):
+        with pytest.raises(DDBError, match="out of memory with batches of 1: lower inpaint.image_size"):
             TextualInversion(model, quick, PAINT).learn(lesson, tmp_path)
     finally:
         handle.remove()
