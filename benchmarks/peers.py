@@ -42,10 +42,10 @@ COLOURS = ("white", "black", "red", "orange", "yellow", "blue", "purple", "pink"
 
 @dataclass(frozen=True)
 class Sizes:
-    """How much is done: batches of painting, steps of inversion."""
+    """How much is done: steps of ddb's inversion, with all that comes with them, and of the example's loop."""
 
-    batches: int
     steps: int
+    loop: int
 
 
 def main() -> None:
@@ -84,7 +84,7 @@ def contests_of(
     return {
         "ceiling": ceilings,
         "painting": lambda rounds: painting_contest(setting, device.type == "cuda").run(results, rounds),
-        "inversion": lambda rounds: inversion_contest(setting, learning, sizes.steps).run(results, rounds),
+        "inversion": lambda rounds: inversion_contest(setting, learning, sizes.steps, sizes.loop).run(results, rounds),
     }
 
 
@@ -110,7 +110,7 @@ def setting_of(full: bool, runtime: Runtime) -> Iterator[tuple[Setting, InvertCo
         assert isinstance(config.inpaint, LatentDiffusionConfig)
         folder = diffusion_weights(config.inpaint).folder(())
         tasks = pocket_tasks(2 * config.inpaint.batch_size)
-        yield Setting(folder, runtime, config.inpaint, tasks), config.invert, Sizes(2, 10)
+        yield Setting(folder, runtime, config.inpaint, tasks), config.invert, Sizes(config.invert.steps, 10)
         return
     sys.path.append(str(Path(__file__).resolve().parents[1] / "tools"))
     from fullsize_models import WRITERS
@@ -119,7 +119,7 @@ def setting_of(full: bool, runtime: Runtime) -> Iterator[tuple[Setting, InvertCo
         folder = Path(place) / "sd2-inpainting"
         WRITERS["sd2-inpainting"](folder)
         painting = LatentDiffusionConfig(weights=str(folder), batch_size=16, steps=25, guidance=7.5)
-        yield Setting(folder, runtime, painting, photo_tasks(32)), InvertConfig(), Sizes(2, 40)
+        yield Setting(folder, runtime, painting, photo_tasks(32)), InvertConfig(), Sizes(100, 40)
 
 
 def pocket_tasks(count: int) -> list[Task]:

@@ -134,22 +134,23 @@ def apart(model: Diffusion, pipe: Any, setting: Setting) -> str:
     return f"mean difference from the pipeline's pixels: {np.mean(levels):.2f} of 255"
 
 
-def inversion_contest(setting: Setting, learning: InvertConfig, steps: int) -> Contest:
-    """Steps of textual inversion on the same images: ddb's, and the example's loop."""
+def inversion_contest(setting: Setting, learning: InvertConfig, steps: int, loop: int) -> Contest:
+    """Steps of textual inversion on the same images: `steps` of ddb's, with encoding and held-out losses, and `loop` of
+    the example's loop."""
     lesson = Lesson(
         0, [task.image for task in setting.tasks[:30]], [task.mask for task in setting.tasks[:30]], "bird", 0
     )
     model = open_diffusion(parse_weights(str(setting.weights)), setting.runtime)
-    short = learning.model_copy(update={"steps": steps, "check_every": steps})
+    short = learning.model_copy(update={"steps": steps})
     inverter = TextualInversion(model, short, setting.painting)
 
     def learn() -> int:
         inverter.fit(lesson, encode_views(model, setting.painting, lesson, learning.inside_mask))
         return steps
 
-    loops = {"ddb": learn, "the example's loop": example_loop(setting, learning, lesson, steps)}
+    loops = {"ddb": learn, "the example's loop": example_loop(setting, learning, lesson, loop)}
     contenders = {name: timed(work, setting.runtime.device) for name, work in loops.items()}
-    note = {"ddb": "with encoding all images once and two held-out losses"}
+    note = {"ddb": f"{steps} steps, with encoding all images once and the held-out losses"}
     return Contest("textual inversion", f"steps of {learning.batch_size}/s", contenders, note)
 
 
