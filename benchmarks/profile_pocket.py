@@ -38,8 +38,9 @@ from ddb.data.images import png_bytes, read_png
 from ddb.data.masks import shaped
 from ddb.data.table import Dataset
 from ddb.engine import journal
-from ddb.learn.attribution import integrated_gradients
+from ddb.learn.attribution import Integral, integrated_gradients
 from ddb.learn.device import Runtime, open_accelerator
+from ddb.learn.halving import BatchSize
 from ddb.learn.predict import logits
 from ddb.pocket.world import render, sample_scene
 
@@ -124,6 +125,7 @@ def paths(config: RunConfig, runtime: Runtime) -> list[HotPath]:
         out.float().sum().backward()
 
     exact = runtime.exact()
+    integral = Integral(32, "logit", BatchSize(8, "batches of", "free the device"))
     segmenter = open_segmenter(config.segment, Context(cast(Dataset, None), 0, "cpu", "fp32", Path()), Models())
     names = [str(i) for i in range(64)]
     coded = [png_bytes(image) for image in images]
@@ -141,7 +143,7 @@ def paths(config: RunConfig, runtime: Runtime) -> list[HotPath]:
         HotPath("predict", 64, lambda: logits(loaded.classifier, stack, exact, 64), torch.float32, 150),
         HotPath(
             "score: integrated gradients, 32 points", 64,
-            lambda: integrated_gradients(loaded.classifier, stack[::-1], stack, labels, exact, 32, "logit"),
+            lambda: integrated_gradients(loaded.classifier, stack[::-1], stack, labels, exact, integral),
             torch.float32, 1, counted=False,
         ),
         HotPath("segment", 64, lambda: segmenter.segment(names, images, "bird", 16), torch.float32, sixty_fours),

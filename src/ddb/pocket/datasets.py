@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -88,14 +89,20 @@ def _write(out: Path, config: PocketConfig, drawn: Sequence[Split]) -> Path:
 
 
 def _draw(out: Path, drawn: Sequence[Item], layout: Layout) -> None:
-    scenes: dict[str, Any] = {}
-    for item in drawn:
-        name, picture = layout.name(item), render(item.scene)
-        for path, data in ((out / name, png_bytes(picture.image)), (out / "masks" / name, mask_png(picture.mask))):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(data)
-        scenes[name] = asdict(item.scene)
+    names = [layout.name(item) for item in drawn]
+    for folder in {(root / name).parent for name in names for root in (out, out / "masks")}:
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def draw(name: str, item: Item) -> None:
+        picture = render(item.scene)
+        (out / name).write_bytes(png_bytes(picture.image))
+        (out / "masks" / name).write_bytes(mask_png(picture.mask))
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for _ in pool.map(draw, names, drawn):  # raises what drawing raises
+            continue
     layout.write_lists(out, drawn)
+    scenes = {name: asdict(item.scene) for name, item in zip(names, drawn, strict=True)}
     (out / SCENES).write_text(json.dumps(scenes), encoding="utf-8")
 
 
