@@ -8,10 +8,9 @@ A stage turns tables into a table (`ddb.stage`); the engine runs stages over a r
 
 from __future__ import annotations
 
-import logging
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +22,7 @@ from ddb.engine import forecast, journal, local
 from ddb.engine.cluster.connection import check_engine
 from ddb.engine.interrupt import guarded
 from ddb.engine.local import Engine
-from ddb.engine.progress import Messages, Progress, open_progress
+from ddb.engine.progress import Messages, Progress, heard_by, open_progress
 from ddb.engine.runner import Policy, Setup, as_set, is_finished, run_stage, skip
 from ddb.engine.state import describe
 from ddb.engine.workspace import Workspace
@@ -70,7 +69,7 @@ def run(
         with guarded():
             crew.follow(lambda: _helping(out, config))
         return out
-    with guarded(), journal.locked(out), _messages(progress), crew.led():
+    with guarded(), journal.locked(out), heard_by(Messages(progress)), crew.led():
         workspace = Workspace(out, STAGES)
         if _finished(workspace, config, wanted, progress):
             return out
@@ -255,17 +254,3 @@ def _wanted(until: str | None, only: str | None) -> tuple[str, ...]:
     if only is not None:
         return (only,)
     return STAGES[: STAGES.index(until) + 1] if until is not None else STAGES
-
-
-@contextmanager
-def _messages(progress: Progress) -> Iterator[None]:
-    """Show what the stages log."""
-    log, handler = logging.getLogger("ddb"), Messages(progress)
-    level = log.level
-    log.addHandler(handler)
-    log.setLevel(logging.INFO)
-    try:
-        yield
-    finally:
-        log.removeHandler(handler)
-        log.setLevel(level)

@@ -70,9 +70,10 @@ class Stage:
     """`content` is JSON-able and holds everything that decides a row's values, apart from the needed stages' results:
     settings marked content, identities of weights, hashes of the data. `extent` holds what decides which rows there
     are. `open` builds the worker (models through `Models.open`); `finish` writes artefacts that need all rows
-    (idempotent: repeated after a kill). `models` are the names under which models are opened. `choose`: the values of
-    its own that a stage begins with, where they depend on the device or on the number of planned rows; given are the
-    models, that number, and the values that all stages share. None: `batch_size`, not compiled."""
+    (idempotent: repeated after a kill). `models` are the names under which models are opened. `choose`: the values that
+    a stage begins with, where they depend on the device or on the number of planned rows; given are the models, that
+    number, and the values that all stages share (None: `batch_size`, not compiled). `chosen`: the fields of `Fixed`
+    that it chooses and no setting names, so that another present value is no difference."""
 
     name: str
     schema: pa.Schema
@@ -85,6 +86,7 @@ class Stage:
     finish: Callable[[Tables, Path], None] | None = None
     models: tuple[str, ...] = ()
     choose: Callable[[Models, int, Fixed], Fixed] | None = None
+    chosen: tuple[str, ...] = ()
 
 
 def error_row(name: str, error: Exception) -> Row:

@@ -252,7 +252,7 @@ def test_a_stage_chooses_its_values_when_it_begins_and_goes_on_with_them(tmp_pat
         return replace(fixed, batch_size=5, compiled=True)
 
     def chooser(**facts: Any) -> Stage:
-        return replace(toy.numbers(count=14, **facts), choose=lambda models, planned, fixed: fixed)
+        return replace(toy.numbers(count=14, **facts), chosen=("batch_size", "compiled"))
 
     with pytest.raises(ModelError):
         toy.run(tmp_path, chooser(before=stop_at_8), choose=choose)
@@ -263,3 +263,13 @@ def test_a_stage_chooses_its_values_when_it_begins_and_goes_on_with_them(tmp_pat
     assert asked[-1] == ["10", "11", "12", "13"] and chosen == [14]
     toy.run(tmp_path, chooser(), choose=choose)
     assert chosen == [14], "a finished stage chooses nothing"
+
+
+def test_a_setting_beside_chosen_values_is_still_told(tmp_path: Path) -> None:
+    """A stage that chooses whether to compile, and whose batch size is the user's: what was asked for now is said."""
+    with pytest.raises(ModelError):
+        toy.run(tmp_path, replace(toy.numbers(count=14, before=stop_at_8), chosen=("compiled",)))
+    notes = toy.Notes()
+    stage = replace(toy.numbers(count=14, batch_size=3), chosen=("compiled",))
+    toy.run(tmp_path, stage, fixed=replace(toy.HERE, compiled=True), progress=notes)
+    assert notes.said == ["numbers: goes on as it began (batch_size 3 -> 4)"]

@@ -11,6 +11,7 @@ import hashlib
 import json
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ddb.backends import Generator, Inverter, Segmenter
 from ddb.backends.classifiers.named_weights import backbone_identity
@@ -34,6 +35,9 @@ from ddb.context import Context, Models
 from ddb.data.table import Dataset
 from ddb.errors import ConfigError
 from ddb.pocket.models import diffusion_folder
+
+if TYPE_CHECKING:
+    from ddb.backends.generators.diffusion.network.model import Diffusion
 
 
 def open_segmenter(settings: SegmentConfig, context: Context, models: Models) -> Segmenter:
@@ -71,12 +75,8 @@ def open_generator(
 
         return CopyPaste(settings.feather)
     from ddb.backends.generators.diffusion.generator import LatentDiffusion
-    from ddb.backends.generators.diffusion.network.loading import open_diffusion
-    from ddb.learn.device import open_accelerator
 
-    runtime = open_accelerator(context.device, context.precision)
-    (name,) = model_names(settings)
-    model = models.open(name, lambda: open_diffusion(diffusion_weights(settings), runtime))
+    model = _open_diffusion(settings, context, models)
     return LatentDiffusion(model.compiled() if compiled else model, settings, model.prompts.read(tokens))
 
 
@@ -92,10 +92,19 @@ def painting_values(settings: InpaintConfig, context: Context, models: Models, p
     device = open_accelerator(context.device, context.precision).device
     size, compiled = settings.batch_size, shape.compiles(settings, device, planned)
     if size == "auto":
-        generator = open_generator(settings, context, models, {})
-        assert isinstance(generator, LatentDiffusion), "the settings are those of latent diffusion"
-        size = shape.batch_size(generator)
+        model = _open_diffusion(settings, context, models)
+        size = shape.automatic(LatentDiffusion(model, settings, model.prompts))
     return size, compiled
+
+
+def _open_diffusion(settings: LatentDiffusionConfig, context: Context, models: Models) -> Diffusion:
+    """The generator's model, which painting and inversion share."""
+    from ddb.backends.generators.diffusion.network.loading import open_diffusion
+    from ddb.learn.device import open_accelerator
+
+    runtime = open_accelerator(context.device, context.precision)
+    (name,) = model_names(settings)
+    return models.open(name, lambda: open_diffusion(diffusion_weights(settings), runtime))
 
 
 def open_inverter(settings: InvertConfig, painting: InpaintConfig, context: Context, models: Models) -> Inverter | None:
@@ -104,13 +113,8 @@ def open_inverter(settings: InvertConfig, painting: InpaintConfig, context: Cont
     if isinstance(painting, CopyPasteConfig) or (settings.representatives == 0 and not settings.tokens):
         return None
     from ddb.backends.generators.diffusion.learning.inversion import TextualInversion
-    from ddb.backends.generators.diffusion.network.loading import open_diffusion
-    from ddb.learn.device import open_accelerator
 
-    runtime = open_accelerator(context.device, context.precision)
-    (name,) = model_names(painting)
-    model = models.open(name, lambda: open_diffusion(diffusion_weights(painting), runtime))
-    return TextualInversion(model, settings, painting)
+    return TextualInversion(_open_diffusion(painting, context, models), settings, painting)
 
 
 def model_names(settings: SegmentConfig | InpaintConfig) -> tuple[str, ...]:

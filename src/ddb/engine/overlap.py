@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from itertools import islice
 from typing import Any
 
@@ -17,20 +18,20 @@ would not be faster, and the images of every batch are in memory."""
 
 
 def overlapped(
-    worker: Phased, batches: Iterable[Batch], alone: Callable[[Phased, Batch], list[Row]]
+    worker: Phased, batches: Iterable[Batch], attempt: Callable[[Phased, Batch], list[Row]]
 ) -> Iterator[list[Row]]:
     """The rows of each batch, in order. `compute` runs in the calling thread, `read` and `rows` in a thread each.
 
-    Where a phase raises an exception, `alone(worker, batch)` is called in its place, after the rows of all earlier
+    Where a phase raises an exception, `attempt(worker, batch)` is called in its place, after the rows of all earlier
     batches were yielded; its exceptions pass through."""
-    with _Threads() as (reader, writer):
+    with _threads() as (reader, writer):
         rest = iter(batches)
         reading: deque[tuple[Batch, Future[Any]]] = deque()
         writing: deque[tuple[Batch, Future[list[Row]]]] = deque()
 
         def finished() -> list[Row]:
             batch, future = writing.popleft()
-            return future.result() if future.exception() is None else alone(worker, batch)
+            return future.result() if future.exception() is None else attempt(worker, batch)
 
         while True:
             reading += ((batch, reader.submit(worker.read, batch)) for batch in islice(rest, 1 + AHEAD - len(reading)))
@@ -42,7 +43,7 @@ def overlapped(
             except Exception:
                 while writing:
                     yield finished()
-                yield alone(worker, batch)
+                yield attempt(worker, batch)
                 continue
             writing.append((batch, writer.submit(worker.rows, outputs)))
             if len(writing) > AHEAD:
@@ -51,15 +52,12 @@ def overlapped(
             yield finished()
 
 
-class _Threads:
-    """Two executors of one thread. On exit what has not begun is dropped, and what has begun is waited for."""
-
-    def __init__(self) -> None:
-        self._both = [ThreadPoolExecutor(1, thread_name_prefix=name) for name in ("ddb-read", "ddb-write")]
-
-    def __enter__(self) -> list[ThreadPoolExecutor]:
-        return self._both
-
-    def __exit__(self, *error: object) -> None:
-        for one in self._both:
-            one.shutdown(wait=True, cancel_futures=True)
+@contextmanager
+def _threads() -> Iterator[tuple[ThreadPoolExecutor, ThreadPoolExecutor]]:
+    """Two threads. On exit what has not begun is dropped, and what has begun is waited for."""
+    with ThreadPoolExecutor(1, "ddb-read") as reader, ThreadPoolExecutor(1, "ddb-write") as writer:
+        try:
+            yield reader, writer
+        finally:
+            for one in (reader, writer):
+                one.shutdown(wait=False, cancel_futures=True)

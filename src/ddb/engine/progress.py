@@ -173,6 +173,20 @@ class Messages(logging.Handler):
 
 
 @contextmanager
+def heard_by(handler: logging.Handler) -> Iterator[None]:
+    """Inside this context `handler` gets what ddb logs, from the level INFO on."""
+    log = logging.getLogger("ddb")
+    level = log.level
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(level)
+
+
+@contextmanager
 def warnings_shown(progress: Progress) -> Iterator[None]:
     """Show logged warnings (not epochs). While a pipeline run inside shows its messages itself, none is shown twice."""
     log, handler = logging.getLogger("ddb"), Messages(progress)

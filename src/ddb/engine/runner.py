@@ -70,8 +70,7 @@ def run_stage(workspace: Workspace, name: str, setup: Setup) -> bool:
     if not left and _in_order(workspace, name, plan):
         skip(workspace, name, len(plan), setup.progress)
         return False
-    began = _begun(workspace, stage) if not left else None
-    fixed = began or _fixed(workspace, stage, setup, len(plan))
+    fixed = _fixed(workspace, stage, setup, len(plan), bool(left))
     with shielded():
         workspace.settle(setup.stages, unfinished=name)
         workspace.begin(stage, plan, fixed)
@@ -126,24 +125,16 @@ def _told(workspace: Workspace, progress: Progress, buffer: Buffer, planned: int
         journal.event(workspace.root, state, stage=name, result=folder.name, seconds=seconds, rows=buffer.computed)
 
 
-def _begun(workspace: Workspace, stage: Stage) -> Fixed | None:
-    """The `Fixed` values with which the stage began; None where it has no rows."""
-    plan, folder = workspace.plan(stage.name), workspace.folder(stage.name)
-    if plan is None or {path.name for path in folder.iterdir()} <= {PLAN, PLANNED}:
-        return None
-    return Fixed(**plan["fixed"])
-
-
-def _fixed(workspace: Workspace, stage: Stage, setup: Setup, planned: int) -> Fixed:
+def _fixed(workspace: Workspace, stage: Stage, setup: Setup, planned: int, anything_left: bool) -> Fixed:
     """The `Fixed` values of the stage: those it began with, or the present ones where it begins now. StageFailed where
     the environment differs from that of the plan, unless the policy is "continue". Other differences are shown."""
-    before, folder = _begun(workspace, stage), workspace.folder(stage.name)
-    if before is None:
+    plan, folder = workspace.plan(stage.name), workspace.folder(stage.name)
+    if plan is None or {path.name for path in folder.iterdir()} <= {PLAN, PLANNED}:
         return setup.choose(stage, planned, setup.fixed)
-    now = as_set(stage, planned, setup.fixed)
-    if stage.choose is not None:
-        now = replace(now, batch_size=before.batch_size, compiled=before.compiled)
-    if before == now:
+    before = Fixed(**plan["fixed"])
+    chosen = {name: getattr(before, name) for name in stage.chosen}
+    now = replace(as_set(stage, planned, setup.fixed), **chosen)
+    if not anything_left or before == now:
         return before
     kept = {key: value for key, value in asdict(before).items() if key not in ENVIRONMENT}
     goes_on = replace(now, **kept)

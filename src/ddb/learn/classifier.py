@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ddb.data.preprocessing import Colour, Preprocessing
-from ddb.learn.device import sent
+from ddb.learn.transfers import sent
 
 Pixels = npt.NDArray[np.uint8]
 """[N, S, S, 3], RGB, 0-255; may be a memory map."""

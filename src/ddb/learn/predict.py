@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, TypeVar
 
 import numpy as np
@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from ddb.learn.classifier import Classifier, Pixels, to_tensor
-from ddb.learn.device import Runtime, fetched
+from ddb.learn.device import Runtime
+from ddb.learn.transfers import Fetched, fetched
 
 Array = TypeVar("Array", bound=npt.NDArray[Any])
 Floats = npt.NDArray[np.float32]
@@ -32,7 +33,7 @@ def logits(classifier: Classifier, pixels: Pixels, runtime: Runtime, batch_size:
 def _outputs(classifier: Classifier, pixels: Pixels, runtime: Runtime, batch_size: int) -> Iterator[Floats]:
     """The logits of each batch [b, K]. The next batch is read and sent before those of a batch are waited for."""
     model = classifier.on(runtime.device).eval()
-    waiting: list[Callable[[], Floats]] = []
+    waiting: list[Fetched] = []
     for start in range(0, len(pixels), batch_size):
         own = pixels[start : start + batch_size]
         images = to_tensor(filled_up(own, batch_size), runtime.device)
@@ -56,7 +57,7 @@ def filled_up(rows: Array, count: int) -> Array:
 
 def features(classifier: Classifier, pixels: Pixels, runtime: Runtime, batch_size: int) -> Floats:
     """Input of the last layer: uint8 [N, S, S, 3] -> float32 [N, D], N > 0; in batches as `logits`."""
-    seen: list[Callable[[], Floats]] = []
+    seen: list[Fetched] = []
 
     def keep(_module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         seen.append(fetched(inputs[0].float()))

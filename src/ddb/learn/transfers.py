@@ -1,47 +1,38 @@
-"""Copies between host and device during which the device goes on computing."""
+"""Copies between host and device during which the host does not wait for the device."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-
-def to_device(tensor: Tensor, device: torch.device) -> Tensor:
-    """A CPU tensor on `device`. To CUDA it is copied from pinned memory, without waiting for what is queued there."""
-    if device.type != "cuda":
-        return tensor.to(device)
-    return tensor.pin_memory().to(device, non_blocking=True)
+Fetched = Callable[[], npt.NDArray[Any]]
+"""Waits for the end of a copy and gives its values; may be called more than once, and in another thread."""
 
 
-@dataclass(frozen=True)
-class OnHost:
-    """A tensor's values in host memory, complete once `ready` (a CUDA event) has happened."""
+def sent(values: Tensor, device: torch.device) -> Tensor:
+    """`values` on `device`; `values` itself where they are there already. To CUDA they are copied from pinned memory,
+    so that the host does not wait for the device."""
+    if device.type == "cuda" and values.device.type == "cpu":
+        return values.pin_memory().to(device, non_blocking=True)
+    return values.to(device)
 
-    values: Tensor
-    ready: torch.cuda.Event | None = None
 
-    @staticmethod
-    def of(tensor: Tensor) -> OnHost:
-        """Begin to copy a tensor of any device. On CUDA the call returns at once, and the copy ends before anything
-        that is queued after it begins."""
-        if tensor.device.type != "cuda":
-            return OnHost(tensor.cpu())
-        values = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
-        values.copy_(tensor, non_blocking=True)
-        ready = torch.cuda.Event()  # type: ignore[no-untyped-call]
-        ready.record()
-        return OnHost(values, ready)
+def fetched(values: Tensor) -> Fetched:
+    """Begin to copy `values` from their device; the function that is returned waits for them and gives them as an
+    array. On CUDA the host may call further operations before that."""
+    if values.device.type != "cuda":
+        found = values.cpu().numpy()
+        return lambda: found
+    host = torch.empty(values.shape, dtype=values.dtype, pin_memory=True)
+    host.copy_(values, non_blocking=True)
+    copied = torch.cuda.current_stream(values.device).record_event()
 
-    @cached_property
-    def array(self) -> npt.NDArray[np.generic]:
-        """The values; waits for the copy."""
-        if self.ready is not None:
-            self.ready.synchronize()
-        found: npt.NDArray[Any] = self.values.numpy()
-        return found
+    def wait() -> npt.NDArray[Any]:
+        copied.synchronize()
+        return host.numpy()
+
+    return wait

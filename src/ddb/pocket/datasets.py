@@ -99,8 +99,7 @@ def _draw(out: Path, drawn: Sequence[Item], layout: Layout) -> None:
         (out / "masks" / name).write_bytes(mask_png(picture.mask))
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for _ in pool.map(draw, names, drawn):  # raises what drawing raises
-            continue
+        list(pool.map(draw, names, drawn))  # raises what drawing raises
     layout.write_lists(out, drawn)
     scenes = {name: asdict(item.scene) for name, item in zip(names, drawn, strict=True)}
     (out / SCENES).write_text(json.dumps(scenes), encoding="utf-8")

@@ -7,7 +7,7 @@ seed of a candidate is a hash of the run's seed, source, target and variant, so 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -29,7 +29,7 @@ from ddb.learn.seeds import seed_of
 from ddb.learn.selection import PerClass, budgets, majority, targets
 from ddb.records import CANDIDATES, OK, candidate_id
 from ddb.stage import Batch, Fixed, Need, Phased, Row, Stage, Tables, Worker
-from ddb.stages.slots import failed_row, filled, given, rows_of
+from ddb.stages.slots import Filled, failed_row, filled, given
 
 Retry = Callable[[Tables], list[tuple[str, int]]]
 """(source_id, variant) of later rounds, for every target of the source's class."""
@@ -45,7 +45,7 @@ def stage(
 ) -> Stage:
     """A row per counterfactual. `segmentation` finds the painted object in the output where `settings.paste` needs
     it."""
-    objects = settings.paste == "objects"
+    objects, size = settings.paste == "objects", settings.batch_size
 
     def open_worker(models: Models, tables: Tables, folder: Path, fixed: Fixed) -> Worker:
         tokens = _tokens(tables)
@@ -61,8 +61,8 @@ def stage(
         return Phased(painter.read, painter.compute, painter.rows)
 
     def choose(models: Models, planned: int, fixed: Fixed) -> Fixed:
-        size, compiled = painting_values(settings, context, models, planned)
-        return replace(fixed, batch_size=size, compiled=compiled)
+        batch_size, compiled = painting_values(settings, context, models, planned)
+        return replace(fixed, batch_size=batch_size, compiled=compiled)
 
     return Stage(
         name="inpaint",
@@ -76,9 +76,10 @@ def stage(
         extent=extent,
         plan=lambda tables: plan(context.dataset, tables, settings.per_class, retry),
         open=open_worker,
-        batch_size=AUTO_BATCH if settings.batch_size == "auto" else settings.batch_size,
+        batch_size=AUTO_BATCH if size == "auto" else size,
         models=(*model_names(settings), *(model_names(segmentation) if objects else ())),
         choose=choose,
+        chosen=("batch_size", "compiled") if size == "auto" else ("compiled",),
     )
 
 
@@ -107,17 +108,6 @@ def split_id(name: str) -> tuple[str, int, int]:
 
 
 @dataclass(frozen=True)
-class _Painting:
-    """A batch between two phases: its tasks (None in a slot that is empty or failed), the error rows of those that
-    failed, the model's inputs or outputs."""
-
-    batch: Batch
-    tasks: Sequence[Task | None]
-    failed: Mapping[str, Row]
-    content: Any
-
-
-@dataclass(frozen=True)
 class _Painter:
     """The phases of the stage's worker: candidate ids -> tasks -> paintings -> rows."""
 
@@ -128,19 +118,21 @@ class _Painter:
     tokens: Mapping[int, str]
     batch_size: int
 
-    def read(self, batch: Batch) -> _Painting:
-        """The batch's tasks, prepared for the model."""
-        tasks, failed = filled(batch, lambda name: self._task(*split_id(name)))
-        return _Painting(batch, tasks, failed, self.generator.prepare(given(tasks)))
+    def read(self, batch: Batch) -> tuple[Filled[Task], Any]:
+        """The batch's tasks, and the model's inputs."""
+        tasks = filled(batch, lambda name: self._task(*split_id(name)))
+        return tasks, self.generator.prepare(given(tasks.slots))
 
-    def compute(self, painting: _Painting) -> _Painting:
-        """The paintings, in the place of the model's inputs."""
-        return replace(painting, content=self.generator.paint(painting.content, self.batch_size))
+    def compute(self, prepared: tuple[Filled[Task], Any]) -> tuple[Filled[Task], Any]:
+        """The tasks, and the model's outputs."""
+        tasks, inputs = prepared
+        return tasks, self.generator.paint(inputs, self.batch_size)
 
-    def rows(self, painting: _Painting) -> list[Row]:
+    def rows(self, painted: tuple[Filled[Task], Any]) -> list[Row]:
         """The batch's rows."""
-        tasks, results = painting.tasks, self.generator.finish(painting.content)
-        return rows_of(painting.batch, painting.failed, lambda slot, name: self._row(name, tasks[slot], results[slot]))
+        tasks, outputs = painted
+        results = self.generator.finish(outputs)
+        return tasks.rows(lambda slot, name: self._row(name, tasks.slots[slot], results[slot]))
 
     @property
     def dataset(self) -> Dataset:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from ddb.backends import Failed, Found, Image
@@ -20,7 +19,7 @@ from ddb.errors import StageFailed
 from ddb.learn.selection import PerClass, budgets, majority
 from ddb.records import MASKS, OK
 from ddb.stage import Batch, Fixed, Need, Phased, Row, Stage, Tables, Worker
-from ddb.stages.slots import failed_row, filled, given, rows_of
+from ddb.stages.slots import Filled, failed_row, filled, given
 
 
 def stage(context: Context, settings: SegmentConfig, painting: InpaintConfig, content: Mapping[str, object]) -> Stage:
@@ -31,22 +30,18 @@ def stage(context: Context, settings: SegmentConfig, painting: InpaintConfig, co
     def open_worker(models: Models, tables: Tables, folder: Path, fixed: Fixed) -> Worker:
         segmenter = open_segmenter(settings, context, models)
 
-        def read(batch: Batch) -> _Segmenting:
-            return _Segmenting(batch, *filled(batch, lambda name: read_image(dataset.root, paths[name])))
+        def read(batch: Batch) -> Filled[Image]:
+            return filled(batch, lambda name: read_image(dataset.root, paths[name]))
 
-        def compute(images: _Segmenting) -> tuple[_Segmenting, list[Found | Failed]]:
+        def compute(images: Filled[Image]) -> tuple[Filled[Image], list[Found | Failed]]:
             names = ["" if name is None else paths[name] for name in images.batch]
             return images, segmenter.segment(names, given(images.slots), dataset.phrase, fixed.batch_size)
 
-        def written(segmented: tuple[_Segmenting, list[Found | Failed]]) -> list[Row]:
+        def rows(segmented: tuple[Filled[Image], list[Found | Failed]]) -> list[Row]:
             images, found = segmented
+            return images.rows(lambda slot, name: _row(name, found[slot], settings, dataset.phrase))
 
-            def row(slot: int, name: str) -> Row:
-                return _row(name, found[slot], settings, dataset.phrase)
-
-            return rows_of(images.batch, images.failed, row)
-
-        return Phased(read, compute, written)
+        return Phased(read, compute, rows)
 
     return Stage(
         name="segment",
@@ -60,15 +55,6 @@ def stage(context: Context, settings: SegmentConfig, painting: InpaintConfig, co
         finish=_some_usable,
         models=model_names(settings),
     )
-
-
-@dataclass(frozen=True)
-class _Segmenting:
-    """A batch that was read: its images by slot (None: empty or failed), and the rows of those that failed."""
-
-    batch: Batch
-    slots: list[Image | None]
-    failed: Mapping[str, Row]
 
 
 def sources(tables: Tables, classes: int, per_class: PerClass) -> list[str]:

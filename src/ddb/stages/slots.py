@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TypeVar
+from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -18,8 +19,22 @@ ITEM_ERRORS = (DDBError, ValueError, ArithmeticError, LookupError, TypeError)
 """Errors that concern one item alone. A full disk (OSError) and MemoryError are not among them."""
 
 
-def filled(batch: Batch, load: Callable[[str], T]) -> tuple[list[T | None], dict[str, Row]]:
-    """`load(id)` for each slot (None in an empty slot and where it fails), and the error rows of the items that failed.
+@dataclass(frozen=True)
+class Filled(Generic[T]):
+    """A batch that was read: its items by slot (None in an empty slot and where reading failed), and the error rows of
+    those that failed."""
+
+    batch: Batch
+    slots: list[T | None]
+    failed: dict[str, Row]
+
+    def rows(self, row: Callable[[int, str], Row]) -> list[Row]:
+        """See `rows_of`."""
+        return rows_of(self.batch, self.failed, row)
+
+
+def filled(batch: Batch, load: Callable[[str], T]) -> Filled[T]:
+    """Read a batch: `load(id)` for each of its ids.
 
     OSError and MemoryError pass through, apart from a file that cannot be read.
     """
@@ -31,7 +46,7 @@ def filled(batch: Batch, load: Callable[[str], T]) -> tuple[list[T | None], dict
         except ITEM_ERRORS as error:
             failed[str(name)] = error_row(str(name), error)
             slots.append(None)
-    return slots, failed
+    return Filled(batch, slots, failed)
 
 
 def given(slots: Sequence[T | None]) -> list[T | Failed]:

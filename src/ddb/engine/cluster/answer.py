@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from ddb.engine.files import is_disk_full
+from ddb.engine.progress import heard_by
 from ddb.errors import DDBError, StageFailed
 from ddb.stage import Row
 
@@ -31,7 +31,8 @@ class Lost:
 
 def answered(call: Callable[[], list[Row]], where: str) -> Answer:
     """The answer of a worker at `where` that computes `call()`."""
-    with _messages() as said:
+    said: list[tuple[int, str]] = []
+    with heard_by(_Kept(said)):
         try:
             rows, error = call(), None
         except Exception as raised:
@@ -49,21 +50,6 @@ def to_send(error: Exception, where: str) -> Exception:
     told = StageFailed(f"{where}: {type(error).__name__}: {error}")
     told.add_note("".join(traceback.format_exception(error)))
     return told
-
-
-@contextmanager
-def _messages() -> Iterator[list[tuple[int, str]]]:
-    """Level and text of what ddb logs inside this context."""
-    said: list[tuple[int, str]] = []
-    log, handler = logging.getLogger("ddb"), _Kept(said)
-    level = log.level
-    log.addHandler(handler)
-    log.setLevel(logging.INFO)
-    try:
-        yield said
-    finally:
-        log.removeHandler(handler)
-        log.setLevel(level)
 
 
 class _Kept(logging.Handler):

@@ -17,7 +17,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ddb.config import Augment
-from ddb.learn.device import CPU, sent
+from ddb.learn.device import CPU
+from ddb.learn.transfers import sent
 
 ASPECT = (3 / 4, 4 / 3)
 """Range of the crop's width over height, log-uniform, as in the recipes of the group-robustness papers."""

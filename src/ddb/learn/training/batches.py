@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ddb.learn.classifier import Classifier
-from ddb.learn.device import sent
+from ddb.learn.transfers import sent
 
 Rows = npt.NDArray[np.int64]
 

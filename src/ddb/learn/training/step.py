@@ -13,12 +13,13 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from ddb.config import FitConfig
 from ddb.learn import processes
 from ddb.learn.classifier import Classifier
-from ddb.learn.device import Runtime, sent
+from ddb.learn.device import Runtime
 from ddb.learn.halving import BatchSize, OutOfMemory, tried
 from ddb.learn.training.batches import losses
 from ddb.learn.training.feed import Inputs
 from ddb.learn.training.material import Material, Objective
 from ddb.learn.training.parallel import for_backward, of_all, own_images, whole_batch
+from ddb.learn.transfers import sent
 
 
 @dataclass(frozen=True)

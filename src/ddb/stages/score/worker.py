@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,7 +27,7 @@ from ddb.learn.halving import BatchSize
 from ddb.learn.predict import Floats
 from ddb.records import OK
 from ddb.stage import Batch, Fixed, Phased, Row, Tables, Worker
-from ddb.stages.slots import filled, rows_of, stacked
+from ddb.stages.slots import Filled, filled, stacked
 
 INTEGRATED_AT_ONCE = 8
 """Images whose gradients are integrated at once; few are, and a batch is filled up to this number."""
@@ -62,12 +62,9 @@ class Pairs:
 
 @dataclass(frozen=True)
 class _Scoring:
-    """A batch that was read: its pairs, also by slot (None: empty or failed), the rows of those that failed, and which
-    get an attribution map, bool [N]."""
+    """A batch that was read: by slot, stacked for the model, and which slots get an attribution map, bool [N]."""
 
-    ids: Batch
-    slots: Sequence[Pair | None]
-    failed: Mapping[str, Row]
+    read: Filled[Pair]
     pairs: Pairs
     mapped: npt.NDArray[np.bool_]
 
@@ -118,9 +115,9 @@ def _worker(candidates: Counterfactuals, logits: Mapping[str, Floats], scorer: S
         ids = [name for name in batch if name is not None]
         rows = candidates.rows_of(ids)
         found = dict(zip(ids, candidates.outcomes(rows, pair), strict=True))
-        slots, failed = filled(batch, lambda name: _raised(found[name]))
-        mapped = np.array([slot is not None and name in shown for slot, name in zip(slots, batch, strict=True)])
-        return _Scoring(batch, slots, failed, _stacked(slots, batch, candidates, preprocessing.size), mapped)
+        pairs = filled(batch, lambda name: _raised(found[name]))
+        mapped = np.array([slot is not None and name in shown for slot, name in zip(pairs.slots, batch, strict=True)])
+        return _Scoring(pairs, _stacked(pairs, candidates, preprocessing.size), mapped)
 
     def compute(batch: _Scoring) -> tuple[_Scoring, dict[str, list[Any]]]:
         return batch, _scores(batch.pairs, batch.mapped, scorer)
@@ -129,12 +126,12 @@ def _worker(candidates: Counterfactuals, logits: Mapping[str, Floats], scorer: S
         batch, columns = scored
 
         def row(slot: int, name: str) -> Row:
-            done = batch.slots[slot]
+            done = batch.read.slots[slot]
             assert done is not None, "what failed has its own row"
             values = {key: column[slot] for key, column in columns.items()}
             return {"id": name, "status": OK, "error": "", "area": done.area, **values}
 
-        return rows_of(batch.ids, batch.failed, row)
+        return batch.read.rows(row)
 
     return Phased(read, compute, written)
 
@@ -155,8 +152,9 @@ def _raised(outcome: Pair | Exception) -> Pair:
     return outcome
 
 
-def _stacked(slots: Sequence[Pair | None], batch: Batch, candidates: Counterfactuals, side: int) -> Pairs:
-    rows = [0 if name is None else int(candidates.rows_of([name])[0]) for name in batch]
+def _stacked(read: Filled[Pair], candidates: Counterfactuals, side: int) -> Pairs:
+    slots = read.slots
+    rows = [0 if name is None else int(candidates.rows_of([name])[0]) for name in read.batch]
     blank = np.zeros(len(candidates.dataset.classes), np.float32)
     return Pairs(
         before=np.stack([blank if pair is None else pair.before for pair in slots]),

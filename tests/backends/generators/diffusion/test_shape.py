@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
 import pytest
 import torch
@@ -12,7 +13,10 @@ from ddb.backends import Task
 from ddb.backends.generators.diffusion import shape
 from ddb.backends.generators.diffusion.network.model import Diffusion
 from ddb.backends.generators.diffusion.network.unet import one_pass
+from ddb.backends.registry import painting_values
 from ddb.config import LatentDiffusionConfig, inpaint_config
+from ddb.context import Context, Models
+from ddb.data.table import Dataset
 
 from .test_generator import PAINT, opened, paint
 
@@ -36,10 +40,12 @@ def test_the_batch_is_the_largest_power_of_two_that_fits(free: int, one: int, tw
 
 
 def test_auto_is_a_constant_without_a_gpu_and_a_number_is_taken(nine: Diffusion) -> None:
-    auto, given = (opened(nine, PAINT.model_copy(update={"batch_size": size})) for size in ("auto", 5))
-    if nine.runtime.device.type == "cpu":
-        assert shape.batch_size(auto) == 8
-    assert shape.batch_size(given) == 5
+    models, context = Models(), Context(cast(Dataset, None), 0, "cpu", "fp32", Path())
+    models.open("latent diffusion tiny", lambda: nine)
+    sizes = [
+        painting_values(PAINT.model_copy(update={"batch_size": size}), context, models, 1)[0] for size in ("auto", 5)
+    ]
+    assert sizes == [8, 5]
 
 
 @pytest.mark.parametrize("strength", [1.0, 0.3])
@@ -62,6 +68,23 @@ def probes(count: int) -> list[Task]:
     draw = torch.Generator().manual_seed(0)
     image = torch.randint(0, 256, (32, 32, 3), generator=draw).to(torch.uint8).numpy()
     return [Task(image, image[..., 0] >= 0, 1, "", 0)] * count
+
+
+def test_a_device_on_which_two_images_do_not_fit_gets_batches_of_one(
+    nine: Diffusion, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The probe does not halve its batch, as painting does: it would take two halves for two images."""
+    for name in ("memory_allocated", "max_memory_allocated", "reset_peak_memory_stats"):
+        monkeypatch.setattr(torch.cuda, name, lambda device: 0)
+
+    def guard(module: object, inputs: tuple[torch.Tensor, ...]) -> None:
+        if len(inputs[0]) > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    handle = nine.unet.conv_in.register_forward_pre_hook(guard)
+    size = shape.probed(opened(nine, PAINT))
+    handle.remove()
+    assert size == 1
 
 
 def test_a_device_that_holds_one_image_gets_batches_of_one(nine: Diffusion, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,7 @@
 9 and of 4 channels).
 
 Everything that does not change between steps is computed once: prompts, latents, masked latents. Nothing waits for the
-device between a batch's inputs and its finished paintings (`OnHost`). Batches have a fixed shape, and item n of a batch
+device between a batch's inputs and its finished paintings. Batches have a fixed shape, and item n of a batch
 depends on task n alone.
 """
 
@@ -27,7 +27,7 @@ from ddb.backends.generators.diffusion.text import Text, joined
 from ddb.config import LatentDiffusionConfig
 from ddb.errors import ConfigError, ModelError
 from ddb.learn.classifier import to_tensor
-from ddb.learn.transfers import OnHost
+from ddb.learn.transfers import Fetched, fetched
 
 VAE_PIXELS = 1024 * 1024
 """Pixels that go through the VAE at once: in float32 it needs about 2 GB for a 512 x 512 image."""
@@ -46,14 +46,23 @@ class Square:
 
 
 @dataclass(frozen=True)
+class Prompted:
+    """A square with its embedded prompt, and that from which guidance leads away."""
+
+    square: Square
+    text: Text
+    against: Text
+
+
+@dataclass(frozen=True)
 class Rendered:
     """The painting of a square: row `row` of a batch's `pixels` (uint8 BHWC) and of its `checks`: what was checked, the
     dtype in which it was computed, whether it is finite [B]."""
 
     square: Square
     row: int
-    pixels: OnHost
-    checks: Sequence[tuple[str, torch.dtype, OnHost]]
+    pixels: Fetched
+    checks: Sequence[tuple[str, torch.dtype, Fetched]]
 
 
 @dataclass(frozen=True)
@@ -84,9 +93,8 @@ class LatentDiffusion:
     def paint(self, prepared: Sequence[Square | Failed], batch_size: int) -> list[Rendered | Failed]:
         """A painting for each square, in batches of exactly `batch_size`. OutOfMemory where one square does not fit
         into memory."""
-        found = [one if isinstance(one, Failed) else self._texts(one) for one in prepared]
-        usable = [text if isinstance(text, Failed) else one for one, text in zip(prepared, found, strict=True)]
-        return in_fixed_batches(self._rendered, usable, self._blank, self._rooms.of(batch_size))
+        squares = [one if isinstance(one, Failed) else self._prompted(one) for one in prepared]
+        return in_fixed_batches(self.render, squares, self.blank, self._rooms.of(batch_size))
 
     def finish(self, painted: Sequence[Rendered | Failed]) -> list[Painted | Failed]:
         """The paintings, pasted into their sources."""
@@ -105,60 +113,51 @@ class LatentDiffusion:
         return Square(pixels, hole, task, area)
 
     @cached_property
-    def _blank(self) -> Square:
+    def blank(self) -> Prompted:
         """A grey square, which replaces failed tasks and pads the last batch."""
         side = (self.settings.image_size,) * 2
-        return Square(np.full((*side, 3), GREY, np.uint8), np.ones(side, np.bool_))
+        square = Square(np.full((*side, 3), GREY, np.uint8), np.ones(side, np.bool_))
+        return Prompted(square, self.prompts.encode(""), self.prompts.encode_against(""))
 
-    def _texts(self, square: Square) -> tuple[Text, Text] | Failed:
-        """The embedded prompt, and that from which guidance leads away."""
-        key = (square.task.prompt, square.task.against) if square.task else ("", "")
-        if key not in self._embedded:
-            self._embedded[key] = self._embed(*key)
-        return self._embedded[key]
-
-    @cached_property
-    def _embedded(self) -> dict[tuple[str, str], tuple[Text, Text] | Failed]:
-        return {}
-
-    def _embed(self, prompt: str, against: str) -> tuple[Text, Text] | Failed:
+    def _prompted(self, square: Square) -> Prompted | Failed:
+        assert square.task is not None, "what is prepared has a task"
         try:
-            texts = self.prompts.encode(prompt), self.prompts.encode_against(against)
+            text = self.prompts.encode(square.task.prompt)
+            return Prompted(square, text, self.prompts.encode_against(square.task.against))
         except ModelError as error:
             return Failed(str(error))
-        if not all(bool(one.hidden.isfinite().all()) for one in texts):
-            return not_finite("the text encoder's output", torch.float32)
-        return texts
 
-    def _rendered(self, squares: Sequence[Square]) -> list[Rendered]:
-        model = self.model
+    def render(self, batch: Sequence[Prompted]) -> list[Rendered]:
+        """A painting for each square of a batch."""
+        model, squares = self.model, [one.square for one in batch]
+        text, against = joined([one.text for one in batch]), joined([one.against for one in batch])
         board = canvas(
             model, [one.pixels for one in squares], [one.hole for one in squares], self.settings.strength < 1
         )
-        found = [self._texts(one) for one in squares]
-        texts, against = zip(*(one for one in found if not isinstance(one, Failed)), strict=True)
         draws = [torch.Generator().manual_seed(one.task.seed if one.task else 0) for one in squares]
-        latents = sample(model, self.settings, joined(texts), joined(against), draws, board)
+        latents = sample(model, self.settings, text, against, draws, board)
         pixels = decode(model, latents)
         tensors = [
+            ("the text encoder's output", torch.float32, text.hidden),
+            ("the text encoder's output", torch.float32, against.hidden),
             ("the VAE's encoding", model.vae.dtype, board.masked),
             ("the VAE's encoding", model.vae.dtype, board.known),
             ("the UNet's output", model.runtime.dtype, latents),
             ("the VAE's output", model.vae.dtype, pixels),
         ]
         checks = [
-            (what, dtype, OnHost.of(tensor.isfinite().flatten(1).all(1)))
+            (what, dtype, fetched(tensor.isfinite().flatten(1).all(1)))
             for what, dtype, tensor in tensors
             if tensor is not None
         ]
-        levels = OnHost.of(as_levels(pixels))
+        levels = fetched(as_levels(pixels))
         return [Rendered(square, row, levels, checks) for row, square in enumerate(squares)]
 
     def _put_back(self, rendered: Rendered) -> Painted | Failed:
         for what, dtype, finite in rendered.checks:
-            if not finite.array[rendered.row]:
+            if not finite()[rendered.row]:
                 return not_finite(what, dtype)
-        square, image = rendered.square, rendered.pixels.array[rendered.row]
+        square, image = rendered.square, rendered.pixels()[rendered.row]
         if (failed := flat_colour(image, square.hole)) is not None:
             return failed
         if square.task is None or square.area is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -97,21 +97,19 @@ class Prompts:
 
     def embed(self, ids: Sequence[Tensor], tokens: Mapping[str, Rows]) -> Text:
         """Embed ids [n, length] of each encoder with these tokens' vectors; differentiable in them."""
-        columns = list(zip(*tokens.values(), strict=True)) or [()] * len(self.encoders)
-        return self.embed_placed(self.placed(ids, tokens), [torch.cat(own) if own else None for own in columns])
+        vectors = [[one for rows in tokens.values() for one in rows[number]] for number in range(len(self.encoders))]
+        return self.embed_placed(self.placed(ids, tokens), vectors)
 
     def placed(self, ids: Sequence[Tensor], tokens: Mapping[str, Rows]) -> tuple[Placed, ...]:
         """For each encoder, where its ids [n, length] hold vectors of these tokens."""
         counts = {token: len(rows[0]) for token, rows in tokens.items()}
         return tuple(encoder.placed(own, counts) for encoder, own in zip(self.encoders, ids, strict=True))
 
-    def embed_placed(self, placed: Sequence[Placed], vectors: Sequence[Tensor | None]) -> Text:
-        """Embed prompts with all vectors of their tokens, [k, width] for each encoder (None without any);
-        differentiable in them. The states of two encoders are concatenated; the pooled vector is that of the second."""
-        texts = [
-            encoder.embed(own, () if rows is None else rows.unbind())
-            for encoder, own, rows in zip(self.encoders, placed, vectors, strict=True)
-        ]
+    def embed_placed(self, placed: Sequence[Placed], vectors: Sequence[Iterable[Tensor]]) -> Text:
+        """Embed prompts with all vectors [width] of their tokens, for each encoder; differentiable in them. The states
+        of two encoders are concatenated; the pooled vector is that of the second."""
+        given = zip(self.encoders, placed, vectors, strict=True)
+        texts = [encoder.embed(own, rows) for encoder, own, rows in given]
         if len(texts) == 1:
             return texts[0]
         return Text(torch.cat([text.hidden for text in texts], dim=-1), texts[-1].pooled)

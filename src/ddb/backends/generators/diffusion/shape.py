@@ -6,13 +6,12 @@ import importlib.util
 import logging
 from dataclasses import replace
 
-import numpy as np
 import torch
 
-from ddb.backends import Task, paint_all
 from ddb.backends.generators.diffusion.generator import LatentDiffusion
 from ddb.config import LatentDiffusionConfig
 from ddb.config.inpaint import AUTO_BATCH
+from ddb.learn.halving import tried
 
 log = logging.getLogger("ddb")
 
@@ -36,10 +35,8 @@ def compiles(settings: LatentDiffusionConfig, device: torch.device, planned: int
     return False
 
 
-def batch_size(painter: LatentDiffusion) -> int:
-    """The batch size of the settings; for "auto" what is `probed` on CUDA, elsewhere a constant."""
-    if painter.settings.batch_size != "auto":
-        return int(painter.settings.batch_size)
+def automatic(painter: LatentDiffusion) -> int:
+    """The batch size for "auto": what is `probed` on CUDA, elsewhere a constant."""
     return probed(painter) if painter.model.runtime.device.type == "cuda" else AUTO_BATCH
 
 
@@ -48,9 +45,8 @@ def probed(painter: LatentDiffusion) -> int:
     and of two images take in one step; 1 where these do not fit."""
     settings, device = painter.settings, painter.model.runtime.device
     probe = replace(painter, settings=settings.model_copy(update={"steps": 1, "strength": 1.0}))
-    try:
-        one, two = (_taken(probe, count, device) for count in (1, 2))
-    except torch.OutOfMemoryError:
+    one, two = (tried(lambda count: _taken(probe, count, device), count) for count in (1, 2))
+    if one is None or two is None:
         return 1
     size = fitting(_free(device), one, two)
     log.info("inpaint: batches of %d counterfactuals, by the memory of the device", size)
@@ -66,12 +62,10 @@ def fitting(free: int, one: int, two: int) -> int:
 
 
 def _taken(painter: LatentDiffusion, count: int, device: torch.device) -> int:
-    """Bytes that a batch of `count` grey images takes beyond the weights."""
-    side = (painter.settings.image_size,) * 2
-    task = Task(np.full((*side, 3), 127, np.uint8), np.ones(side, np.bool_), 1, "", 0)
+    """Bytes that a batch of `count` blanks takes beyond the weights. torch's OutOfMemoryError where it does not fit."""
     before = torch.cuda.memory_allocated(device)
     torch.cuda.reset_peak_memory_stats(device)
-    paint_all(painter, [task] * count, count)
+    painter.render([painter.blank] * count)
     return torch.cuda.max_memory_allocated(device) - before
 
 

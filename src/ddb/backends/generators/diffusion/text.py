@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -96,11 +96,12 @@ class TextEncoder:
                 plain = plain.masked_fill(here, 0)
         return Placed(plain, tuple(places))
 
-    def embed(self, placed: Placed, vectors: Sequence[Tensor]) -> Text:
+    def embed(self, placed: Placed, vectors: Iterable[Tensor]) -> Text:
         """Embed prompts with a vector [width] for each of their places; differentiable in the vectors."""
+        rows = list(zip(placed.places, vectors, strict=True))
 
         def put_rows(module: object, inputs: object, output: Tensor) -> Tensor:
-            for here, vector in zip(placed.places, vectors, strict=True):
+            for here, vector in rows:
                 output = torch.where(here[..., None], vector.to(output.dtype), output)
             return output
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from ddb.backends.generators.diffusion.learning.views import Views
 from ddb.backends.generators.diffusion.network.model import Diffusion
 from ddb.backends.generators.diffusion.text import Text
-from ddb.learn.transfers import to_device
+from ddb.learn.transfers import sent
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Noised:
 
     def on(self, device: torch.device) -> Noised:
         """The same inputs on a device; the copies overlap with what the device computes."""
-        return Noised(*(to_device(one, device) for one in (self.rows, self.times, self.noise)))
+        return Noised(*(sent(one, device) for one in (self.rows, self.times, self.noise)))
 
 
 def denoising_losses(model: Diffusion, text: Text, views: Views, batch: Noised) -> Tensor:
