@@ -194,6 +194,7 @@ _HOMES = {
     "afr": "afr:RIVAL",
     "dfr_val": "dfr:VAL",
     "dfr_train": "dfr:TRAIN",
+    "dpe": "dpe:RIVAL",
     "lisa": "lisa:RIVAL",
     "dac": "dac:RIVAL",
     "disc": "disc:RIVAL",

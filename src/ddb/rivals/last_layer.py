@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from pydantic import BaseModel
 from safetensors.numpy import load_file
@@ -19,7 +20,15 @@ from ddb.learn.training.checkpoint import save_tensors
 from ddb.learn.training.fit import Figures
 from ddb.learn.validation import Held, lowest_accuracy
 from ddb.rivals import Problem
-from ddb.rivals.head import Head
+from ddb.rivals.head import Doubles
+
+
+class Outputs(Protocol):
+    """A last layer, linear or not."""
+
+    def logits(self, features: npt.NDArray[np.floating]) -> Doubles:
+        """[N, D] -> [N, K]"""
+        ...
 
 
 def features_of(problem: Problem, classifier: Classifier, split: Literal["train", "val"]) -> Floats:
@@ -49,7 +58,7 @@ def key(*parts: BaseModel | int) -> str:
     return f"{seed_of(*(part if isinstance(part, int) else part.model_dump_json() for part in parts)):016x}"
 
 
-def head_figures(problem: Problem, classifier: Classifier) -> Callable[[Head], Figures]:
+def head_figures(problem: Problem, classifier: Classifier) -> Callable[[Outputs], Figures]:
     """The function that gives the figures of a head on the held-out images by the problem's selection rule, as
     `learn.validation.validator`; () for the rule "last"."""
     if problem.selection == "last":
@@ -61,7 +70,7 @@ def head_figures(problem: Problem, classifier: Classifier) -> Callable[[Head], F
     ]
     cells = np.concatenate([held.cells for _, held in parts])
 
-    def figures(head: Head) -> Figures:
+    def figures(head: Outputs) -> Figures:
         correct = np.concatenate([head.logits(seen).argmax(axis=1) == held.labels for seen, held in parts])
         mean = float(correct.mean())
         return (mean,) if problem.selection == "mean" else (lowest_accuracy(correct, cells), mean)

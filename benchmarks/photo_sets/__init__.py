@@ -1,0 +1,1 @@
+"""Biased data sets made from real photographs, for `benchmarks/photos.py`."""
