@@ -100,7 +100,7 @@ def configuration(data: Path, candidates: int) -> RunConfig:
             "segment": {"backend": "clipseg", "weights": "pocket"},
             "inpaint": {"backend": "latent_diffusion", "weights": "pocket", "per_class": candidates // 2},
             "prune": {"psi": "off", "rho": "off"},
-            "retrain": {"epochs": 1, "last_layer_only": True, "selection": "worst_class"},
+            "retrain": {"epochs": 1, "method": "last_layer", "selection": "worst_class"},
         }
     )
 

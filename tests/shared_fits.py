@@ -16,7 +16,7 @@ from ddb.learn import processes
 from ddb.learn.classifier import Classifier
 from ddb.learn.device import Runtime
 from ddb.learn.training.fit import Images, Material, Term, fit
-from ddb.rivals.group_dro import GroupDRO
+from ddb.learn.training.group_dro import GroupDRO
 from ddb.rivals.lisa import LISASettings, selective
 
 SIDE, BATCH = 16, 10

@@ -28,10 +28,10 @@ from torch import Tensor, nn
 
 from ddb.learn.training.batches import mixed
 from ddb.learn.training.fit import Objective
+from ddb.learn.training.group_dro import GroupDRO
 from ddb.rivals.afr import Weighted, afr_weights, descend
 from ddb.rivals.cvar_dro import CVaR
 from ddb.rivals.dfr_regression import Grouped, Regression, averaged_head
-from ddb.rivals.group_dro import GroupDRO
 from ddb.rivals.head import Head
 from ddb.rivals.lff import RelativeDifficulty
 from ddb.rivals.lisa import cutmix_pair

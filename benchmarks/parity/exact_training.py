@@ -27,8 +27,8 @@ from ddb.learn.device import open_accelerator
 from ddb.learn.seeds import seed_of
 from ddb.learn.training.batches import passes
 from ddb.learn.training.fit import Material, fit
-from ddb.rivals.group_dro import GroupDRO
-from ddb.rivals.resample import balanced
+from ddb.learn.training.group_dro import GroupDRO
+from ddb.learn.training.group_plans import balanced
 
 SLOW = BUDGET.model_copy(update={"epochs": 1, "selection": "last", "lr": BUDGET.lr / 10})
 

@@ -15,9 +15,9 @@ from ddb.learn.classifier import to_tensor
 from ddb.learn.training import fit as fitting
 from ddb.learn.training.batches import Batch
 from ddb.learn.training.fit import Images, Material
+from ddb.learn.training.joined import joined
 from ddb.rivals import RIVALS, dac, fit_rival
 from ddb.rivals.dac import Composer, DacSettings
-from ddb.rivals.joined import joined
 from rival_world import CPU
 from squares import BOX
 from training_step import step_loss

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+from ddb.learn.training.group_dro import GroupDRO
 from ddb.rivals import RIVALS, fit_rival
-from ddb.rivals.group_dro import GroupDRO
 
 GROUPS = np.array([0, 0, 0, 0, 1, 1, 2, 2, 2, 3])
 SIZES = np.array([4, 2, 3, 1])

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+from ddb.learn.training.group_plans import balanced
 from ddb.rivals import RIVALS, fit_rival
-from ddb.rivals.resample import balanced
 from ddb.rivals.reweight import group_weights
 
 WATERBIRDS = np.repeat(np.arange(4), [3498, 184, 56, 1057])

@@ -42,11 +42,41 @@ def test_row_says_which_epoch_and_why(ready, squares, tiny_erm):
     assert not (ready.folder("retrain") / fit.CHECKPOINT).exists()
 
 
-def test_last_layer_only_leaves_the_body(ready, squares, tiny_erm):
-    run(ready, squares, SHORT.model_copy(update={"last_layer_only": True, "selection": "last"}), tiny_erm)
+def test_the_last_layer_alone_leaves_the_body(ready, squares, tiny_erm):
+    run(ready, squares, SHORT.model_copy(update={"method": "last_layer", "selection": "last"}), tiny_erm)
     before, after = weights(ready, "erm"), weights(ready, "retrain")
     changed = {name for name in before if not torch.equal(before[name], after[name])}
     assert changed == {"fc.weight", "fc.bias"}
+
+
+@pytest.mark.parametrize("method", ["group_dro", "last_layer"])
+def test_cells_are_drawn_alike(ready, squares, tiny_erm, method, monkeypatch):
+    """Every (class, class of the source) has the same share of the images, whatever its size; real ones are (c, c)."""
+    seen = {}
+
+    def spy(classifier, material, *rest):
+        seen["material"] = material
+        return real(classifier, material, *rest)
+
+    real = worker.fit
+    monkeypatch.setattr(worker, "fit", spy)
+    run(ready, squares, SHORT.model_copy(update={"method": method, "epochs": 1, "selection": "last"}), tiny_erm)
+    material = seen["material"]
+    made = ready.table("inpaint").filter(ready.table("prune")["keep"]).to_pylist()
+    train = squares.split("train")["label"].to_numpy()
+    assert material.train.labels.tolist() == train.tolist() + sorted(row["to_label"] for row in made)
+    assert not material.terms
+    steps = [batch.rows for seed in range(40) for batch in material.plan(torch.Generator().manual_seed(seed), None)]
+    drawn = np.concatenate(steps)
+    real_share = [np.mean((drawn < len(train)) & (material.train.labels[drawn] == label)) for label in (0, 1)]
+    made_share = [np.mean((drawn >= len(train)) & (material.train.labels[drawn] == label)) for label in (0, 1)]
+    np.testing.assert_allclose([*real_share, *made_share], 0.25, atol=0.03)
+    assert material.last_layer_only == (method == "last_layer")
+    assert (material.objective is not None) == (method == "group_dro")
+    changed = [
+        name for name, value in weights(ready, "erm").items() if not torch.equal(value, weights(ready, "retrain")[name])
+    ]
+    assert set(changed) == {"fc.weight", "fc.bias"} if method == "last_layer" else len(changed) > 2
 
 
 def test_starts_differ(ready, squares, tiny_erm, tmp_path):

@@ -33,10 +33,10 @@ from ddb.learn.predict import cross_entropy
 from ddb.learn.seeds import seed_of
 from ddb.learn.training.batches import Batch, passes
 from ddb.learn.training.fit import Images, Material
+from ddb.learn.training.joined import joined
 from ddb.rivals import Fitted, Problem, Rival, Settings
 from ddb.rivals.dac_masks import adaptive_masks
 from ddb.rivals.head import head_of
-from ddb.rivals.joined import joined
 from ddb.rivals.last_layer import features_of, key, weights_hash
 from ddb.rivals.training import train
 

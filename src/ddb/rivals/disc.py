@@ -36,6 +36,7 @@ from ddb.learn.predict import Floats, features
 from ddb.learn.seeds import seed_of
 from ddb.learn.training.batches import Batch, numpy_generator, passes
 from ddb.learn.training.fit import Images, Material
+from ddb.learn.training.joined import joined_images
 from ddb.rivals import Fitted, Problem, Rival, TrainingSettings
 from ddb.rivals.concept_images import read_concepts
 from ddb.rivals.disc_concepts import (
@@ -47,7 +48,6 @@ from ddb.rivals.disc_concepts import (
     tendencies,
 )
 from ddb.rivals.head import Doubles, head_of
-from ddb.rivals.joined import joined_images
 from ddb.rivals.last_layer import features_of, key
 from ddb.rivals.training import train
 

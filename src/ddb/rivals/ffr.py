@@ -20,9 +20,9 @@ import numpy as np
 from pydantic import Field
 
 from ddb.learn.training.fit import Images, Material
+from ddb.learn.training.group_plans import balanced
+from ddb.learn.training.joined import chosen_images, joined_images
 from ddb.rivals import Fitted, Generated, Groups, Problem, Rival, TrainingSettings
-from ddb.rivals.joined import chosen_images, joined_images
-from ddb.rivals.resample import balanced
 from ddb.rivals.training import train
 
 

@@ -12,14 +12,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import torch
 from pydantic import Field
-from torch import Tensor
 
-from ddb.learn.training.batches import Rows
 from ddb.learn.training.fit import Material
-from ddb.rivals import Fitted, Groups, Problem, Rival, TrainingSettings
-from ddb.rivals.resample import balanced
+from ddb.learn.training.group_dro import GroupDRO
+from ddb.learn.training.group_plans import balanced
+from ddb.rivals import Fitted, Problem, Rival, TrainingSettings
 from ddb.rivals.training import known, train
 
 
@@ -29,25 +27,6 @@ class GroupDROSettings(TrainingSettings):
         0.0, ge=0, description="C, grows the loss of small groups by C / sqrt(n) (README: 0; the paper tunes it)"
     )
     balanced_batches: bool = Field(True, description="draw all groups equally often (--reweight_groups: on)")
-
-
-class GroupDRO:
-    """The objective. `groups` int64 [N]; `state["q"]`: the groups' weights, float64 [G], summing to 1."""
-
-    def __init__(self, groups: Groups, step_size: float, adjustment: float) -> None:
-        self.groups = torch.from_numpy(groups)
-        sizes = torch.bincount(self.groups)
-        self.step_size, self.adjustments = step_size, adjustment / sizes.double().sqrt()
-        self.state: dict[str, Tensor] = {"q": torch.full((len(sizes),), 1 / len(sizes), dtype=torch.float64)}
-
-    def weigh(self, rows: Rows, logits: Tensor, losses: Tensor) -> Tensor:
-        """float [B]: B q_g / (number of images of g in the batch), so that the mean weighted loss is sum_g q_g L_g."""
-        groups, count = self.groups[rows], len(self.adjustments)
-        inside = torch.bincount(groups, minlength=count)
-        means = torch.bincount(groups, losses.double(), minlength=count) / inside.clamp(min=1)
-        grown = self.state["q"] * torch.exp(self.step_size * (means + self.adjustments))
-        q = self.state["q"] = grown / grown.sum()
-        return (len(rows) * q / inside.clamp(min=1))[groups].to(losses.dtype)
 
 
 def fit_group_dro(problem: Problem, settings: GroupDROSettings) -> Fitted:

@@ -12,7 +12,7 @@ from ddb.learn.device import Runtime
 from ddb.learn.halving import OutOfMemory
 from ddb.learn.training.batches import Batch
 from ddb.learn.training.fit import Images, Material, Term, fit
-from ddb.rivals.group_dro import GroupDRO
+from ddb.learn.training.group_dro import GroupDRO
 from training_step import step_loss
 
 SETTINGS = FitConfig(epochs=2, batch_size=10, lr=0.05, augment=Augment(colour=0.3, noise=4))

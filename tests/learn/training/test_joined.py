@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ddb.rivals.joined import joined
+from ddb.learn.training.joined import joined
 
 
 def test_rows_are_those_of_the_concatenation():
