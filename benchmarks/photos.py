@@ -6,8 +6,8 @@
 
 `--photos` holds `train/<class>/` and `val/<class>/` (Imagenette's layout), `--scenes` `train/<kind>/` and
 `test/<kind>/`. Every seed draws its own data set (480 training images, 95% of them in the class's usual scene) and
-compares methods on it with `ddb bench`'s budget and selection, from an EfficientNet-Lite0 trained on ImageNet. Masks are
-given, counterfactuals are copy-paste. The table holds worst-group accuracy: every method, and ddb's arms of pruning
+compares methods on it with the budget and selection of `ddb bench`, from an EfficientNet-Lite0 trained on ImageNet. Masks
+are given, counterfactuals are copy-paste. The table holds worst-group accuracy: every method, and ddb's arms of pruning
 (none, one head, both). Writes a contact sheet of each data set. A run that was stopped goes on.
 """
 
@@ -19,7 +19,7 @@ from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
-from photo_sets.backbone import imagenet_backbone
+from photo_sets.backbone import ARCHITECTURE, imagenet_backbone
 from photo_sets.biased import Wanted, write_set
 from PIL import Image
 
@@ -79,6 +79,7 @@ def settings(table: Path, backbone: Path, seed: int, image_size: int) -> RunConf
         "data.source": "table",
         "data.root": table,
         "data.phrase": "object",
+        "erm.backbone": ARCHITECTURE,
         "erm.weights": backbone,
         "erm.image_size": image_size,
         "erm.batch_size": 32,
