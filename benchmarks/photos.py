@@ -6,9 +6,9 @@
 
 `--photos` holds `train/<class>/` and `val/<class>/` (Imagenette's layout), `--scenes` `train/<kind>/` and
 `test/<kind>/`. Every seed draws its own data set (480 training images, 95% of them in the class's usual scene) and
-compares methods on it with the budget and selection of `ddb bench`, from an EfficientNet-Lite0 trained on ImageNet. Masks
-are given, counterfactuals are copy-paste. The table holds worst-group accuracy: every method, and ddb's arms of pruning
-(none, one head, both). Writes a contact sheet of each data set. A run that was stopped goes on.
+compares methods on it with the budget and selection of `ddb bench`, from an EfficientNet-Lite0 trained on ImageNet.
+Masks are given, counterfactuals are copy-paste. The table holds worst-group accuracy: every method, and ddb's arms of
+pruning (none, one head, both). Writes a contact sheet of each data set. A run that was stopped goes on.
 """
 
 from __future__ import annotations
