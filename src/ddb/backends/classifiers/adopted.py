@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 
-from ddb.backends.classifiers.loaded import LoadedClassifier
+from ddb.backends.classifiers.loaded import Card, LoadedClassifier
 from ddb.backends.classifiers.timm_classifier import load_classifier
+from ddb.backends.classifiers.trained.class_names import matched
+from ddb.backends.classifiers.trained.files import SETTING, TrainedFiles, find_trained
+from ddb.backends.classifiers.trained.opened import Opened, keep_outputs
+from ddb.backends.classifiers.trained.timm_file import open_timm
+from ddb.errors import ModelError
+from ddb.learn.classifier import Classifier
+
+log = logging.getLogger("ddb")
 
 
 def adopt(
@@ -33,8 +42,57 @@ def adopt(
     the architecture, preprocessing that `Preprocessing` cannot represent, classes that are not among the outputs, or
     outputs without names and without a map.
     """
-    loaded = load_classifier(weights)
-    names = [(class_map or {}).get(name, name) for name in loaded.card.classes]
-    if classes is not None and names != list(classes):
-        raise NotImplementedError
-    return loaded
+    try:
+        files = find_trained(weights)
+        opened = _open(files, backbone, image_size)
+        if opened.outputs < 2:
+            raise ModelError("it has one output; ddb needs one for each class (a softmax), so train it with two.")
+        wanted, names = matched(opened.names, opened.outputs, classes, class_map or {})
+        before = opened.outputs
+        keep_outputs(opened.head, wanted)
+    except ModelError as error:
+        raise ModelError(_about(weights, str(error))) from error
+    card = Card(opened.architecture, opened.model_args, names, opened.preprocessing, opened.library)
+    _say(weights, files, opened, card, before)
+    return LoadedClassifier(Classifier(opened.model, opened.head, card.preprocessing), card)
+
+
+def _open(files: TrainedFiles, backbone: str | None, image_size: int | None) -> Opened:
+    if files.kind == "transformers":
+        from ddb.backends.classifiers.transformers_classifier import open_transformers
+
+        return open_transformers(files)
+    if files.kind == "timm":
+        return open_timm(files, backbone, image_size)
+    loaded = load_classifier(files.folder)
+    card, own = loaded.card, loaded.classifier
+    return Opened(
+        own.model, own.head, card.classes, card.preprocessing, card.architecture, card.model_args, card.library
+    )
+
+
+def _about(weights: str, message: str) -> str:
+    """The message with the setting and what it names, unless it says them."""
+    if message.startswith("erm."):
+        return message
+    return f"{SETTING}: {message}" if weights in message else f"{SETTING}: {weights}: {message}"
+
+
+def _say(weights: str, files: TrainedFiles, opened: Opened, card: Card, outputs: int) -> None:
+    how = card.preprocessing
+    picked = f" (of {outputs})" if outputs > len(card.classes) else ""
+    log.info(
+        "%s: %s, %s %s, outputs %s%s; input %d pixels, crop %g (%s), %s.",
+        weights,
+        f"a classifier of {files.kind}",
+        card.library,
+        card.architecture,
+        ", ".join(card.classes[:6]) + (", ..." if len(card.classes) > 6 else ""),
+        picked,
+        how.size,
+        how.crop,
+        how.crop_mode,
+        how.interpolation,
+    )
+    for note in opened.notes:
+        log.info("%s: %s.", weights, note)

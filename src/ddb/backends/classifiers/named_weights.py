@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from ddb.backends.classifiers.trained.files import WEIGHTS
 from ddb.backends.weights import foreign_format, parse_weights
 from ddb.config import ErmConfig
 from ddb.errors import ModelError
 from ddb.pocket.models import backbone_folder
-
-WEIGHTS = "model.safetensors"
 
 
 def weights_path(weights: str) -> Path:
