@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +61,15 @@ def create_classifier(settings: ErmConfig, classes: Sequence[str], seed: int) ->
     return LoadedClassifier(Classifier(model.eval(), head, card.preprocessing), card)
 
 
+def create_like(settings: ErmConfig, classes: Sequence[str], seed: int, pictures: Preprocessing) -> LoadedClassifier:
+    """As `create_classifier`, for a classifier that is compared with another on the same squares: size, crop and
+    interpolation are those of `pictures`, mean and std those of the backbone's own pretraining."""
+    made = create_classifier(settings.model_copy(update={"image_size": pictures.size}), classes, seed)
+    own = made.card.preprocessing
+    how = replace(pictures, mean=own.mean, std=own.std)
+    return LoadedClassifier(replace(made.classifier, preprocessing=how), replace(made.card, preprocessing=how))
+
+
 def check_backbone(settings: ErmConfig) -> None:
     """Check a backbone without a download: ModelError as `create_classifier` where the architecture does not exist,
     does not take `settings.image_size`, or does not fit the header of local weights."""
@@ -107,9 +116,7 @@ def load_classifier(folder: str | Path) -> LoadedClassifier:
     """Load a classifier that `save_classifier` wrote. ModelError where it is missing, damaged or of an older
     version."""
     folder = Path(folder)
-    if not (folder / CARD).exists():
-        raise ModelError(f"{folder} holds no classifier: {CARD} is missing. A run folder has one at RUN/classifier.")
-    card = _read_card(folder / CARD)
+    card = read_card(folder)
     if card.library == "transformers":
         from ddb.backends.classifiers.transformers_classifier import load_transformers
 
@@ -128,7 +135,11 @@ def _write_json(path: Path, content: dict[str, Any]) -> None:
     os.replace(temporary, path)
 
 
-def _read_card(path: Path) -> Card:
+def read_card(folder: Path) -> Card:
+    """The card of a saved classifier. ModelError where it is missing, damaged or of an older version."""
+    path = folder / CARD
+    if not path.exists():
+        raise ModelError(f"{folder} holds no classifier: {CARD} is missing. A run folder has one at RUN/classifier.")
     values = read_json(path)
     if "preprocessing" not in values:
         raise ModelError(f"{path} was written by an older version of ddb: train that classifier again.")

@@ -30,7 +30,8 @@ FORMS = (
 
 @dataclass(frozen=True)
 class TrainedFiles:
-    """`kind`: in whose form the files are; `weights`: the safetensors file (of a transformers folder the first); `description`: the content of classifier.json (ddb) or config.json; empty: there is none."""
+    """`kind`: in whose form the files are; `weights`: the safetensors file (of a transformers folder the first);
+    `description`: the content of classifier.json (ddb) or config.json; empty: there is none."""
 
     kind: Literal["ddb", "timm", "transformers"]
     weights: Path

@@ -51,13 +51,22 @@ def open_timm(files: TrainedFiles, backbone: str | None, image_size: int | None)
     return Opened(
         model=model.eval(),
         head=last_layer(model, known.architecture),
-        names=_names(files.description, count),
+        names=label_names(files.description, count),
         preprocessing=known.preprocessing,
         architecture=known.architecture,
         model_args=known.model_args,
         library="timm",
         notes=(*known.notes, *_notes(taken, state, own)),
     )
+
+
+def head_outputs(files: TrainedFiles, backbone: str | None, image_size: int | None) -> int:
+    """Number of outputs of a state dict's last layer, from the file's header. ModelError as `open_timm`."""
+    known = _described(files, backbone, image_size)
+    plain, shapes = _plain(known), read_shapes(files.weights)
+    apart = head_names(plain, last_layer(plain, known.architecture))
+    names, _ = without_prefixes(list(shapes), plain.state_dict().keys())
+    return _outputs({new: shapes[old] for new, old in names.items()}, apart, files.weights)
 
 
 def _described(files: TrainedFiles, backbone: str | None, image_size: int | None) -> Described:
@@ -95,7 +104,7 @@ def _outputs(shapes: Mapping[str, Shape], head: set[str], path: Path) -> int:
     return int(found[0][0])
 
 
-def _names(config: Mapping[str, Any], count: int) -> list[str] | None:
+def label_names(config: Mapping[str, Any], count: int) -> list[str] | None:
     """The names of the outputs by config.json: its own, else those of the ImageNet list of that length; None: none."""
     facts = config.get("pretrained_cfg") or {}
     found = config.get("label_names") or facts.get("label_names") or config.get("labels")
