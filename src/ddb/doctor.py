@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
-from ddb.backends.checks import model_faults, named_weights
+from ddb.backends.checks import named_weights
 from ddb.backends.weights import parse_weights
 from ddb.config import LatentDiffusionConfig, RunConfig
 from ddb.config.load import load_config
@@ -56,7 +56,7 @@ def examine(
     return [
         *_packages(),
         *(_weights_finding(name, value) for name, value in needed.items()),
-        *_classifier(config),
+        *_classifier(config, needed.get("erm.classifier")),
         *_launch(),
         _device(config),
         _memory(config, list(needed.values())),
@@ -105,11 +105,15 @@ def _weights_finding(name: str, value: str) -> Finding:
     return Finding(name, f"{value}: {folder}", f"ddb models verify {value}" if verdict.state == "corrupt" else "")
 
 
-def _classifier(config: RunConfig) -> Iterator[Finding]:
+def _classifier(config: RunConfig, weights: str | None) -> Iterator[Finding]:
     """What stands in the way of opening a trained classifier that lies on this machine."""
-    faults = [fault for fault in model_faults(config) if fault.startswith("erm.")]
-    if "erm.classifier" in named_weights(config):
-        yield from (Finding("erm.classifier", fault, "see the message") for fault in faults)
+    if weights is not None and _published(weights) is None:
+        from ddb.backends.classifiers.adopted import check_trained
+
+        try:
+            check_trained(config.erm)
+        except DDBError as error:
+            yield Finding("erm.classifier", str(error), "mend what the message names")
 
 
 def _launch() -> Iterator[Finding]:

@@ -14,7 +14,6 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from ddb.backends.checks import fetch_unpinned, mask_survey, model_faults, notes_on_published
-from ddb.backends.classifiers.adopted import dropped_head, require_outputs
 from ddb.backends.passed import Passed
 from ddb.backends.registry import tokens_identity
 from ddb.backends.weights import parse_weights
@@ -165,12 +164,24 @@ def _conflicts(config: RunConfig, dataset: Dataset) -> list[str]:
         _fault_of(lambda: loss_weights(config.retrain.gammas, classes)),
         None if asked is None else _fault_of(lambda: counts(asked, classes)),
         _fault_of(lambda: tokens_identity(config.invert, dataset.classes)),
-        _fault_of(lambda: require_outputs(config.erm, dataset.classes)),
+        _fault_of(lambda: _require_outputs(config, dataset)),
     ]
     return [*faults, *(fault for fault in found if fault)]
 
 
 def _lost_head(config: RunConfig, dataset: Dataset) -> list[str]:
     """A note where the weights that training starts from carry a last layer that fits the data."""
-    note = dropped_head(config.erm, dataset.classes) if parse_weights(config.erm.weights).is_local else ""
+    if config.erm.weights in ("hub", "none", "pocket") or not parse_weights(config.erm.weights).is_local:
+        return []
+    from ddb.backends.classifiers.adopted import dropped_head
+
+    note = dropped_head(config.erm, dataset.classes)
     return [f"note: {note}"] if note else []
+
+
+def _require_outputs(config: RunConfig, dataset: Dataset) -> None:
+    """ModelError where a trained classifier is adopted that lacks an output for a class of the data."""
+    if config.erm.classifier is not None or config.erm.epochs == 0:
+        from ddb.backends.classifiers.adopted import require_outputs
+
+        require_outputs(config.erm, dataset.classes)

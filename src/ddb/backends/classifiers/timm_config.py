@@ -9,7 +9,7 @@ from torch import nn
 from ddb.backends.classifiers.backbone import pretraining
 from ddb.backends.classifiers.loaded import Card
 
-KEPT = ("tag", "fixed_input_size", "pool_size", "first_conv", "classifier")
+KEPT = ("tag", "fixed_input_size", "first_conv", "classifier")
 """What is taken over from the architecture's own configuration."""
 
 
