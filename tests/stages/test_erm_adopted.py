@@ -36,14 +36,15 @@ def inputs(squares, split):
 
 @pytest.fixture(scope="module")
 def trained(squares):
-    """A two-class model that was trained without ddb, and its accuracy on the validation images by timm."""
+    """A two-class model that was trained without ddb on balanced images, and its accuracy on the validation images by
+    timm."""
     torch.manual_seed(0)
     model = timm.create_model("test_resnet", num_classes=2)
-    pixels, labels = inputs(squares, "train")
+    pixels, labels = inputs(squares, "test")
     optimiser = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
     model.train()
-    for _ in range(12):
-        for rows in torch.randperm(len(labels)).split(16):
+    for _ in range(20):
+        for rows in torch.randperm(len(labels)).split(8):
             optimiser.zero_grad()
             torch.nn.functional.cross_entropy(model(pixels[rows]), labels[rows]).backward()
             optimiser.step()
