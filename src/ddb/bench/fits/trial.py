@@ -15,13 +15,13 @@ import numpy as np
 import pyarrow as pa
 
 from ddb import pipeline
+from ddb.backends.classifiers.adopted import adopt_for
 from ddb.backends.classifiers.named_weights import adopted_weights
 from ddb.backends.classifiers.timm_classifier import (
     LoadedClassifier,
     create_like,
     load_classifier,
     preprocessing_of,
-    read_card,
 )
 from ddb.bench.options import Options
 from ddb.config import FitConfig, RunConfig
@@ -74,13 +74,13 @@ class Trial:
         current, done = self.workspace.current(stage), self.workspace.done(stage)
         return f"{current.fingerprint}:{done.digest}" if current and done else ""
 
-    @property
+    @cached_property
     def preprocessing(self) -> Preprocessing:
         """How pictures become the input of the classifiers of all methods: as that of the ERM model, trained or
         adopted."""
         if adopted_weights(self.config.erm) is None:
             return preprocessing_of(self.config.erm)
-        return read_card(self.workspace.folder("erm") / "classifier").preprocessing
+        return adopt_for(self.config.erm, self.dataset.classes).card.preprocessing  # also before the run has begun
 
     @cached_property
     def painted(self) -> bool:

@@ -12,13 +12,17 @@ import numpy as np
 import pytest
 import timm
 import torch
+from huggingface_hub import constants
 from PIL import Image
 from safetensors.torch import save_file
 
 from ddb.backends.classifiers.adopted import adopt
 from ddb.backends.classifiers.timm_classifier import load_classifier, save_classifier
+from ddb.backends.classifiers.trained.files import trained_identity
 from ddb.errors import ModelError
 from ddb.learn.predict import features, logits, softmax
+from ddb.models import hub
+from fake_hub import fill_cache
 
 CONFIG = {
     "architecture": "test_resnet",
@@ -150,6 +154,15 @@ def test_a_bare_state_dict_is_seen_as_timm_evaluates_its_architecture(tmp_path, 
     how = loaded.card.preprocessing
     assert (how.size, how.crop, how.mean) == (facts.input_size[1], facts.crop_pct, facts.mean)
     assert "no config.json beside it: test_resnet.r160_in1k, preprocessing as timm evaluates that" in caplog.text
+
+
+def test_a_hub_id_is_read_from_the_cache(tmp_path, model, monkeypatch):
+    files = {path.name: path.read_bytes() for path in written(tmp_path / "own", model).iterdir()}
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(hub.huggingface_hub, "snapshot_download", lambda repository, **_: str(snapshot))
+    snapshot = fill_cache(tmp_path / "hub", "me/pets", "a" * 40, files)
+    assert trained_identity("me/pets") == f"me/pets@{'a' * 12}"
+    assert adopt("me/pets", None).predict(photographs()) == adopt(str(tmp_path / "own"), None).predict(photographs())
 
 
 def test_names_of_imagenet_are_known(tmp_path):
