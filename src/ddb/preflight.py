@@ -14,6 +14,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from ddb.backends.checks import fetch_unpinned, mask_survey, model_faults, notes_on_published
+from ddb.backends.classifiers.named_weights import adopts_weights
 from ddb.backends.passed import Passed
 from ddb.backends.registry import tokens_identity
 from ddb.backends.weights import parse_weights
@@ -181,7 +182,7 @@ def _lost_head(config: RunConfig, dataset: Dataset) -> list[str]:
 
 def _require_outputs(config: RunConfig, dataset: Dataset) -> None:
     """ModelError where a trained classifier is adopted that lacks an output for a class of the data."""
-    if config.erm.classifier is not None or config.erm.epochs == 0:
+    if config.erm.classifier is not None or adopts_weights(config.erm):
         from ddb.backends.classifiers.adopted import require_outputs
 
         require_outputs(config.erm, dataset.classes)

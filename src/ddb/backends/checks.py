@@ -12,7 +12,12 @@ from pathlib import Path
 
 import torch
 
-from ddb.backends.classifiers.named_weights import adopted_weights, backbone_identity, classifier_identity
+from ddb.backends.classifiers.named_weights import (
+    adopted_weights,
+    adopts_weights,
+    backbone_identity,
+    classifier_identity,
+)
 from ddb.backends.classifiers.trained.files import PATTERNS as CLASSIFIER_FILES
 from ddb.backends.classifiers.trained.files import named_classifier
 from ddb.backends.generators.diffusion.network.files import PATTERNS as DIFFUSION_FILES
@@ -122,7 +127,7 @@ def _adopted(config: RunConfig) -> Weights | None:
 
 def _starts_from_weights(config: RunConfig) -> bool:
     """Whether a fit starts from `erm.weights`: that of stage erm, or retraining that does not start from its model."""
-    trains = config.erm.classifier is None and config.erm.epochs > 0
+    trains = config.erm.classifier is None and not adopts_weights(config.erm)
     return trains or config.retrain.start == "pretrained"
 
 
@@ -152,7 +157,7 @@ def mask_survey(settings: SegmentConfig, dataset: Dataset) -> tuple[list[str], l
 
 def _looks(config: RunConfig) -> Iterator[_Look]:
     erm, segment, inpaint = config.erm, config.segment, config.inpaint
-    if erm.classifier is not None or erm.epochs == 0:
+    if erm.classifier is not None or adopts_weights(erm):
         classifier = _adopted(config)
         if classifier is None or classifier.is_local:
             yield _Look(

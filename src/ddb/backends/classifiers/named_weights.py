@@ -37,6 +37,11 @@ def adopted_weights(settings: ErmConfig) -> str | None:
     return f"timm/{settings.backbone}" if settings.weights == "hub" else settings.weights
 
 
+def adopts_weights(settings: ErmConfig) -> bool:
+    """Whether `erm.weights` are the trained classifier that stage erm adopts."""
+    return settings.classifier is None and settings.epochs == 0
+
+
 def classifier_identity(settings: ErmConfig) -> str:
     """Identity of the classifier that stage erm adopts, for fingerprints; "none" where it trains one. Nothing is
     downloaded. ModelError if local files are missing."""
