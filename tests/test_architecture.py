@@ -45,7 +45,7 @@ ALLOWED = {
     "method": (*BASE, *MODELS, "stage", "config", "engine.workspace", "refill", "stages"),
     "pipeline": (*BASE, *MODELS, "stage", "cluster", "config", "crew", "engine", "method", "run_folder"),
     "segment_preview": (*BASE, *MODELS, "config", "engine", "report.contact_sheet", "stages"),
-    "export": (*BASE, "engine", "run_folder"),
+    "export": (*BASE, "engine", "models.roles", "report", "run_folder"),
     "bench": (
         *BASE, "stage", "context", "bench", "backends.classifiers", "config", "data", "engine", "learn", "pipeline",
         "pocket", "report", "rivals", "stages",

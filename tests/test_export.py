@@ -44,6 +44,7 @@ def finished(tmp_path: Path) -> Path:
 def test_product_is_data_classifier_and_figures(finished: Path, tmp_path: Path) -> None:
     out = export_run(finished, tmp_path / "out")
     files = {path.relative_to(out).as_posix(): path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    assert b"\n## Accuracy before and after\n" in files.pop("classifier/README.md")
     assert files == {
         "balanced/train/a.png": b"pixels",
         "classifier/model.safetensors": b"weights",

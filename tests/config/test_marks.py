@@ -122,6 +122,8 @@ def test_painting_reads_the_segmenter_where_it_looks_for_new_objects(change: str
 def test_names_of_files_and_weights_are_references_not_content() -> None:
     config = load_config("photos", ["invert.tokens={cat: cat.safetensors}", "erm.weights=none"])
     assert references_of(config, "erm") == {"erm.weights": "none"}
+    given = load_config("photos", ["erm.classifier=mine.safetensors"])
+    assert references_of(given, "erm") == {"erm.weights": "resnet50", "erm.classifier": "mine.safetensors"}
     assert references_of(config, "segment") == {"segment.weights": "clipseg"}
     assert references_of(config, "inpaint") == {"inpaint.weights": "sd2-inpainting"}
     assert references_of(config, "invert") == {

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ddb.backends import Generator, Inverter, Segmenter
-from ddb.backends.classifiers.named_weights import backbone_identity
+from ddb.backends.classifiers.named_weights import adopts_weights, backbone_identity, classifier_identity
 from ddb.backends.content import file_hash
 from ddb.backends.segmenters.given_masks import masks_identity, open_given_masks
 from ddb.backends.segmenters.weights import KINDS, part_name, part_weights
@@ -145,6 +145,8 @@ def reference_identities(config: RunConfig, names: Collection[str], dataset: Dat
 def _identity_of(name: str, config: RunConfig, dataset: Dataset) -> str:
     segment, inpaint = config.segment, config.inpaint
     section, _, field = name.partition(".")
+    if name == "erm.classifier" or (name == "erm.weights" and adopts_weights(config.erm)):
+        return classifier_identity(config.erm)
     if name == "erm.weights":
         return backbone_identity(config.erm)
     if name == "segment.masks" and isinstance(segment, GivenMasksConfig):

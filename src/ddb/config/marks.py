@@ -34,7 +34,8 @@ def content_of(config: RunConfig, stage: StageName) -> dict[str, JsonValue]:
 def references_of(config: RunConfig, stage: StageName) -> dict[str, str]:
     """Dotted names and values of the settings that name files or weights which a stage's rows depend on.
 
-    Of a setting that is a mapping (`invert.tokens`), one entry a key: "invert.tokens.landbird".
+    One without a value is left out. Of a setting that is a mapping (`invert.tokens`), one entry a key:
+    "invert.tokens.landbird".
     """
     found: dict[str, str] = {}
     for leaf in _content(config, stage):
@@ -42,7 +43,7 @@ def references_of(config: RunConfig, stage: StageName) -> dict[str, str]:
             continue
         if isinstance(leaf.value, dict):
             found |= {f"{leaf.name}.{key}": str(value) for key, value in leaf.value.items()}
-        else:
+        elif leaf.value is not None:
             found[leaf.name] = str(leaf.value)
     return found
 

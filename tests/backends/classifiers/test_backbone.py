@@ -146,7 +146,7 @@ def test_a_classifier_of_an_older_version_or_a_damaged_card_is_named(tmp_path):
     card = json.loads((tmp_path / "classifier.json").read_text())
     assert card["preprocessing"] == {
         "size": 64, "crop": 1.0, "interpolation": "bilinear",
-        "mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5],
+        "mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5], "crop_mode": "center",
     }  # fmt: skip
     del card["preprocessing"]
     (tmp_path / "classifier.json").write_text(json.dumps(card))
