@@ -1,0 +1,193 @@
+"""READ FIRST. `audit` measures a trained classifier on a data set and changes nothing.
+
+    settings, data, model -> predictions -> masks -> composites, attribution, pairs of a run -> audit.html, audit.json
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from ddb import __version__
+from ddb.auditing.groups import grouping
+from ddb.auditing.images import Images, Look, Scene, drawn, open_masks, require_some
+from ddb.auditing.measures.accuracy import accuracy
+from ddb.auditing.measures.attribution import attribution, attributions
+from ddb.auditing.measures.calibration import calibration
+from ddb.auditing.measures.pairs import Pairs, pairs
+from ddb.auditing.measures.parts import parts, take_apart
+from ddb.auditing.measures.predictions import Predictions, predict_all
+from ddb.auditing.predictors import Predictor
+from ddb.auditing.predictors.matching import matched
+from ddb.auditing.predictors.opening import Model, open_predictor
+from ddb.auditing.predictors.options import ModelOptions
+from ddb.auditing.record import About, Audit
+from ddb.auditing.settings import Subject, subject
+from ddb.auditing.show.examples import Examples, examples
+from ddb.auditing.show.output import write_audit
+from ddb.config import RunConfig
+from ddb.context import Context, Models
+from ddb.data.counterfactuals import Counterfactuals
+from ddb.data.sources.load import load_dataset
+from ddb.data.table import Dataset
+from ddb.engine.workspace import Workspace
+from ddb.errors import ConfigError
+from ddb.learn.seeds import seed_of
+from ddb.records import SPLITS
+
+Say = Callable[[str], None]
+ATTRIBUTED = 64
+"""Images whose attribution is computed, at most."""
+DONORS = 512
+"""Training images, over all classes, whose objects and surroundings are pasted, at most."""
+LEAST_DONORS = 8
+"""Of one class, where there are many classes."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """`split` that is audited: train, val, test or all; `masked`: images for the measures that need masks, at most;
+    `out`: folder of the results (None: `ddb.auditing.settings.default_out`)."""
+
+    model: ModelOptions = field(default_factory=ModelOptions)
+    split: str = "test"
+    masked: int = 500
+    out: Path | None = None
+
+    def __post_init__(self) -> None:
+        if self.split not in (*SPLITS, "all"):
+            raise ConfigError(f"split {self.split!r} is unknown; use {', '.join(SPLITS)} or all.")
+        if self.masked < 1:
+            raise ConfigError(f"{self.masked} images for the measures with masks: give 1 or more.")
+
+
+@dataclass(frozen=True)
+class Audited:
+    """The figures, and the files they were written into."""
+
+    found: Audit
+    page: Path
+    figures: Path
+
+
+def audit(
+    model: Model,
+    config: RunConfig,
+    *,
+    run: Path | None = None,
+    asked: Asked | None = None,
+    bars: dict[str, float] | None = None,
+    say: Say = print,
+) -> Audited:
+    """Audit `model` on the data of `config` and write audit.html and audit.json.
+
+    `run`: a run folder with counterfactuals of the same data. `bars`: see `ddb.auditing.bars`; they are shown, the
+    caller decides what a missed one means. DDBError says what prevents an audit."""
+    asked = asked or Asked()
+    what = subject(model, run, config, asked.out)
+    say(f"{config.name}: reading the data")
+    dataset = load_dataset(config.data, what.cache)
+    opened = open_predictor(what.model, asked.model, config.device)
+    predictor = matched(opened, dataset.classes, asked.model.class_map)
+    work = _Work(config, dataset, predictor, asked, what)
+    found, shown = work.measure(say)
+    return Audited(found, *write_audit(found, shown, bars or {}, what.out))
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What the measures of one audit share."""
+
+    config: RunConfig
+    dataset: Dataset
+    predictor: Predictor
+    asked: Asked
+    what: Subject
+
+    @property
+    def images(self) -> Images:
+        return Images(self.dataset, self.predictor.preprocessing)
+
+    def measure(self, say: Say) -> tuple[Audit, Examples]:
+        predictions = self._predictions(say)
+        rows = [self.dataset.rows[name] for name in predictions.ids]
+        look, donors, note = self._scenes(predictions, say)
+        say(f"measuring: {len(look.scenes)} images with masks, {sum(map(len, donors.values()))} donors")
+        scenes, given = self._paired(look, donors)
+        taken = take_apart(self.predictor, scenes, given) if scenes else None
+        attributed = scenes[:: -(-len(scenes) // ATTRIBUTED)] if scenes else []
+        maps = attributions(self.predictor, attributed) if attributed else np.zeros((0, 1, 1), np.float32)
+        notes = [] if taken else ["Object and surroundings were not taken apart: no other class has usable donors."]
+        found = Audit(
+            self._about(predictions, look, note),
+            accuracy(predictions, self.dataset.classes, grouping(self.dataset), rows),
+            calibration(predictions),
+            parts(taken) if taken else None,
+            attribution(attributed, maps, self.predictor.method),
+            self._pairs(say),
+            tuple(notes),
+        )
+        return found, examples(scenes, given, taken, self.predictor.classes, dict(zip([s.id for s in attributed], maps, strict=True)))
+
+    def _predictions(self, say: Say) -> Predictions:
+        samples = self.dataset.samples if self.asked.split == "all" else self.dataset.split(self.asked.split)
+        ids, labels = samples["id"].to_pylist(), samples["label"].to_numpy().astype(np.int64)
+        say(f"predicting {len(ids):,} images ({self.predictor.description})")
+        return predict_all(self.predictor, ids, labels, self.images.batches(ids))
+
+    def _scenes(self, predictions: Predictions, say: Say) -> tuple[Look, dict[int, tuple[Scene, ...]], str]:
+        """Audited images and donors (training images, by class) with their masks, and where the masks come from."""
+        config = self.config
+        context = Context(
+            self.dataset.without_attributes(), config.seed, config.device, config.precision, self.what.cache
+        )
+        masks = open_masks(config, self.dataset, context, Models())
+        ids = drawn(predictions.ids, self.asked.masked, config.seed, "audit", "images")
+        say(f"masks of {len(ids):,} images: {masks.note}")
+        look = self.images.scenes(ids, masks)
+        require_some(look, self.dataset.phrase, masks.note)
+        train, donors = self.dataset.split("train"), {}
+        each = max(LEAST_DONORS, DONORS // len(self.dataset.classes))
+        for label in range(len(self.dataset.classes)):
+            own = [name for name, y in zip(train["id"].to_pylist(), train["label"].to_pylist(), strict=True) if y == label]
+            chosen = drawn(own, each, config.seed, "audit", "donors", label)
+            donors[label] = self.images.scenes(chosen, masks).scenes
+        return look, donors, masks.note
+
+    def _paired(self, look: Look, donors: dict[int, tuple[Scene, ...]]) -> tuple[list[Scene], list[Scene]]:
+        """The images with a donor of another class each, drawn with the image's own seed."""
+        scenes, given = [], []
+        for scene in look.scenes:
+            others = [label for label, found in donors.items() if found and label != scene.label]
+            if others:
+                rng = np.random.default_rng(seed_of(self.config.seed, "audit", "donor", scene.id))
+                pool = donors[others[int(rng.integers(len(others)))]]
+                scenes.append(scene)
+                given.append(pool[int(rng.integers(len(pool)))])
+        return scenes, given
+
+    def _pairs(self, say: Say) -> Pairs | None:
+        if self.what.run is None:
+            return None
+        painted = Counterfactuals(Workspace.at(self.what.run), self.dataset.without_attributes())
+        say(f"{len(painted):,} counterfactuals of {self.what.run}")
+        return pairs(self.predictor, painted, self.dataset.classes)
+
+    def _about(self, predictions: Predictions, look: Look, note: str) -> About:
+        return About(
+            name=self.config.name,
+            model=f"{self.what.name} ({self.predictor.description})",
+            data=str(self.dataset.root),
+            split=self.asked.split,
+            images=len(predictions.ids),
+            classes=self.dataset.classes,
+            phrase=self.dataset.phrase,
+            masks=note,
+            mask_statuses=dict(look.statuses.most_common()),
+            run="" if self.what.run is None else str(self.what.run),
+            seed=self.config.seed,
+            ddb=__version__,
+        )
