@@ -30,7 +30,11 @@ from ddb.learn.selection import counts, loss_weights
 
 GROUP_RULES = (
     ("attribute", "worst_group", 'the attribute of every validation image; use "worst_class"'),
-    ("discovered", "discovered", "a discovered group of every validation image; run `ddb discover` and set data.groups"),
+    (
+        "discovered",
+        "discovered",
+        "a discovered group of every validation image: run `ddb discover`, set data.groups",
+    ),
 )
 """Column of the samples that an epoch selection needs, its name, and what to do where values are missing."""
 STAND_IN = {"train": 100, "val": 40, "test": 40}

@@ -1,6 +1,6 @@
 """What is true of a picture of the pocket world, in words, and captions that say some of it: for the dual encoder.
 
-A *fact* is a word or phrase ("forest", "red", "long-necked"). A caption is true of a picture where all of its facts are.
+A *fact* is a word or phrase ("forest", "red", "long-necked"). A caption is true of a picture if all of its facts are.
 A picture without its object keeps the facts of the place, one without the place keeps those of the object.
 """
 

@@ -1,4 +1,4 @@
-"""Train the pocket's dual encoder of images and texts, a small CLIP; write it with its processor in transformers' layout.
+"""Train the pocket's dual encoder of images and texts, a small CLIP; write it in transformers' layout.
 
     python tools/pocket/train_encoder.py --pool build/pocket/pool --tokenizer build/pocket/diffusion/tokenizer \
         --out build/pocket/encoder --minutes 25
@@ -198,7 +198,9 @@ def evaluate(model: CLIPModel, tokenizer: CLIPTokenizer, pool: Path, words: Sequ
             names = COLOURS[family] if name == "object" else [p for p in PLACE_FACTS if p in FAMILIES[family].places]
             best = cosines[own][:, [column[word] for word in names]].argmax(1).tolist()
             answer = [rows[i]["subject"]["colour"] if name == "object" else rows[i]["place"] for i in own]
-            figures[f"{family}_{name}"] = float(np.mean([list(names)[b] == a for b, a in zip(best, answer, strict=True)]))
+            figures[f"{family}_{name}"] = float(
+                np.mean([list(names)[b] == a for b, a in zip(best, answer, strict=True)])
+            )
             if name == "without_object":
                 first = cosines[own].argmax(1).tolist()
                 right = [words[f] in PLACE_FACTS[rows[i]["place"]] for f, i in zip(first, own, strict=True)]

@@ -8,7 +8,6 @@ from pydantic import field_validator
 
 from ddb.config.section import PositiveInt, Section, Share, content
 
-
 GROUPED = ("worst_group", "discovered")
 """Values of `selection` that compare groups of the validation images: the given or the discovered ones."""
 
@@ -42,6 +41,6 @@ class FitConfig(Section):
     augment: Augment = Augment()
     selection: Literal["last", "mean", "worst_class", "worst_group", "discovered", "counterfactual"] = content(
         "worst_class",
-        description="validation figure that picks the epoch; only worst_group needs group labels, discovered takes those "
-        "of data.groups",
+        description="validation figure that picks the epoch; only worst_group needs group labels; discovered "
+        "takes data.groups",
     )

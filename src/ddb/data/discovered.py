@@ -77,8 +77,8 @@ def _read(path: Path, dataset: Dataset) -> dict[str, str]:
         first, _, text = text.partition("\n")
         if first.startswith(MARK) and first.removeprefix(MARK).strip() != dataset.content:
             raise DataError(
-                f"data.groups: {path} was made for other images than those in {dataset.root}. Run `ddb discover` on this "
-                "data, and name the groups.csv that it writes."
+                f"data.groups: {path} was made for other images than those in {dataset.root}. Run `ddb discover` on "
+                "this data, and name the groups.csv that it writes."
             )
     names: dict[str, str] = {}
     rows = csv.DictReader(io.StringIO(text))

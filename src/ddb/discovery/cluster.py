@@ -36,7 +36,7 @@ class Clusters:
 
     @property
     def count(self) -> int:
-        return self.probabilities.shape[1]
+        return int(self.probabilities.shape[1])
 
 
 def find_clusters(vectors: Vectors, fitted: npt.NDArray[np.bool_], seed: int) -> Clusters:
@@ -52,9 +52,11 @@ def find_clusters(vectors: Vectors, fitted: npt.NDArray[np.bool_], seed: int) ->
     state = seed % 2**32
     sample = points[np.random.default_rng(seed).permutation(len(points))[:SAMPLE]]
     most = min(MOST, len(np.unique(sample.round(9), axis=0)) - 1)
-    best = max(
-        (_silhouette(sample, _k_means(count, state).fit_predict(sample)), -count) for count in range(2, most + 1)
-    ) if most >= 2 else (0.0, -2)
+    best = (
+        max((_silhouette(sample, _k_means(count, state).fit_predict(sample)), -count) for count in range(2, most + 1))
+        if most >= 2
+        else (0.0, -2)
+    )
     model = _k_means(-best[1], state).fit(points)
     variance = max(model.inertia_ / points.size, np.finfo(np.float64).tiny)
     squares = model.transform(pca.transform(vectors.astype(np.float64))) ** 2
@@ -63,7 +65,7 @@ def find_clusters(vectors: Vectors, fitted: npt.NDArray[np.bool_], seed: int) ->
 
 
 def without(vectors: Vectors, members: npt.NDArray[np.int64], fitted: npt.NDArray[np.bool_]) -> Vectors:
-    """The vectors minus the mean of their cluster (of its rows `fitted`): what varies within clusters. `members` [N]."""
+    """The vectors minus the mean of their cluster (of its rows `fitted`): what varies within them. `members` [N]."""
     out = vectors.copy()
     for cluster in np.unique(members):
         inside = members == cluster

@@ -58,6 +58,6 @@ def errors_of(members: Integers, names: Sequence[str], facts: Facts, alpha: floa
         number, label = divmod(cell, facts.classes)
         own = (facts.labels == label) & (facts.wrong != UNKNOWN)
         inside, others = own & (members == number), own & (members != number)
-        shares = [float(facts.wrong[part].mean()) if part.any() else 0.0 for part in (inside, others)]
-        rows.append(Errors(names[number], label, int(inside.sum()), *shares, p=float(found.p[cell])))
+        wrong, elsewhere = (float(facts.wrong[part].mean()) if part.any() else 0.0 for part in (inside, others))
+        rows.append(Errors(names[number], label, int(inside.sum()), wrong, elsewhere, float(found.p[cell])))
     return tuple(sorted(rows, key=lambda row: -row.wrong))

@@ -1,8 +1,8 @@
 """From vectors to findings: clusters that go with a class, merged by class, named, tested against a model's errors.
 
-One view (surroundings or object) is looked at in rounds. Each round finds clusters, tests them, and takes what it found
-out of the vectors: the next round looks at what varies within the clusters, and its tests permute labels within them. So
-a second shortcut is found beside the first one, and the first is not found twice.
+One view (surroundings or object) is looked at in rounds. Each round finds clusters, tests them, and takes what it
+found out of the vectors: the next round looks at what varies within the clusters, and its tests permute labels within
+them. So a second shortcut is found beside the first one, and the first is not found twice.
 """
 
 from __future__ import annotations
@@ -109,9 +109,7 @@ class _Tests:
         return found
 
 
-def _finding(
-    view: View, facts: Facts, clusters: Clusters, tests: _Tests, strata: Integers, reported: Flags
-) -> Finding:
+def _finding(view: View, facts: Facts, clusters: Clusters, tests: _Tests, strata: Integers, reported: Flags) -> Finding:
     """Merge the reported clusters by class, name the groups and measure them."""
     with_class = {k: int(tests.labels.z[k].argmax()) for k in np.flatnonzero(reported).tolist()}
     weak = {k for k in with_class if tests.labels.p[k] >= 0.5}  # errors alone brought them here
@@ -143,9 +141,7 @@ def _finding(
     )
 
 
-def _words(
-    view: View, facts: Facts, inside: Flags, strata: Integers, taken: Sequence[str]
-) -> list[tuple[str, float]]:
+def _words(view: View, facts: Facts, inside: Flags, strata: Integers, taken: Sequence[str]) -> list[tuple[str, float]]:
     """Words of a group, from its training images against the others of the same class; without names of other
     groups."""
     rows = view.there & facts.train
@@ -173,4 +169,4 @@ def _inseparable(members: Integers, labels: Integers, groups: Sequence[Group]) -
     """Whether nearly all images of each class are in the group that goes with it."""
     own = {group.goes_with: number for number, group in enumerate(groups) if group.goes_with is not None}
     shares = [(members[labels == label] == own.get(label, -1)).mean() for label in np.unique(labels).tolist()]
-    return min(shares) >= 1 - APART
+    return bool(min(shares) >= 1 - APART)

@@ -5,20 +5,18 @@ from __future__ import annotations
 import re
 import shutil
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from ddb.data.discovered import Assigned, groups_csv
 from ddb.discovery import words
 from ddb.discovery.findings import Finding, Group
+from ddb.discovery.result import Discovery
 from ddb.discovery.sheets import SHOWN, examples, picture, write_sheet
 from ddb.engine import files
 from ddb.report.html import html_page
 from ddb.report.thumbnails import data_uri
-
-if TYPE_CHECKING:
-    from ddb.discovery.run import Discovery
 
 SHEETS = "sheets"
 ON_PAGE = 8
@@ -45,6 +43,8 @@ def facts(found: Discovery) -> dict[str, Any]:
     """The content of discover.json."""
     return {
         "found": bool(found.surroundings),
+        "usable": bool(found.surroundings) and not found.surroundings[0].inseparable,
+        "made_from": found.made_from,
         "verdict": words.verdict(found),
         "data": found.dataset.content,
         "classes": list(found.dataset.classes),

@@ -1,6 +1,6 @@
 """READ FIRST. `discover` takes a data set without attributes to what could be a shortcut in it.
 
-    embed -> cluster -> association, errors -> naming -> groups.csv, discover.json, discover.html, a sheet a cluster
+embed -> cluster -> association, errors -> naming -> groups.csv, discover.json, discover.html, a sheet a cluster
 """
 
 from __future__ import annotations
@@ -8,14 +8,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from ddb.backends.registry import open_encoder, open_segmenter, reference_identities
+from ddb.backends.registry import encoder_weights, open_encoder, open_segmenter, reference_identities
 from ddb.backends.segmenters.given_masks import masks_identity
 from ddb.config import GivenMasksConfig, RunConfig
 from ddb.config.marks import content_of, references_of
@@ -24,8 +23,10 @@ from ddb.data.sources.load import load_dataset
 from ddb.data.table import Dataset
 from ddb.discovery import embed as embedding
 from ddb.discovery.facts import UNKNOWN, Facts, View
-from ddb.discovery.findings import Finding, look_at
+from ddb.discovery.findings import look_at
 from ddb.discovery.naming import TEMPLATE, allowed
+from ddb.discovery.output import write
+from ddb.discovery.result import Discovery
 from ddb.discovery.vocabulary import read_vocabulary
 from ddb.errors import ConfigError, DataError
 
@@ -37,48 +38,25 @@ VERSION = 1
 TEXTS_AT_ONCE = 256
 
 
-@dataclass(frozen=True)
-class Discovery:
-    """`dataset` without its attributes; `surroundings` and `object`: findings of the two views, strongest first; `model`
-    whose errors were tested, "" without one; `folder` that holds the files."""
-
-    dataset: Dataset
-    embedded: embedding.Embedded
-    surroundings: tuple[Finding, ...]
-    object: tuple[Finding, ...]
-    model: str
-    encoder: str
-    folder: Path
-
-    @property
-    def findings(self) -> tuple[Finding, ...]:
-        """Those of the surroundings first."""
-        return self.surroundings + self.object
-
-    @property
-    def groups(self) -> Path | None:
-        """The groups.csv of the first finding; None: nothing was found."""
-        return self.folder / "groups.csv" if self.findings else None
-
-
 def discover(
     config: RunConfig,
     out: Path,
     *,
     model: str | None = None,
+    cache: Path | None = None,
     say: Callable[[str], object] = print,
 ) -> Discovery:
     """Look for shortcuts in the data of a configuration and write what was found under `out`. No attribute is read.
 
     `model`: a trained classifier (see `ddb.backends.classifiers.adopted.adopt`), whose errors on the validation images
-    are tested as well. `say` gets lines of progress. DDBError where data, masks, vocabulary or models cannot be used.
+    are tested as well. `cache`: folder of drawn images and checked files (default: `out`/cache). `say` gets lines of
+    progress. DDBError where data, masks, vocabulary or models cannot be used.
     """
-    from ddb.discovery.output import write
-
-    dataset = load_dataset(config.data.model_copy(update={"groups": ""}), out / "cache").without_attributes()
+    cache = cache or out / "cache"
+    dataset = _blind(config, cache)
     words = _words(config, dataset)
     out.mkdir(parents=True, exist_ok=True)
-    context, models = Context(dataset, config.seed, config.device, config.precision, out / "cache"), Models()
+    context, models = Context(dataset, config.seed, config.device, config.precision, cache), Models()
     encoder = open_encoder(config.discover, context, models)
     embedded = _embedded(config, context, models, encoder, out, say)
     wrong = np.full(len(dataset.samples), UNKNOWN) if model is None else _wrong(model, config, context)
@@ -95,9 +73,26 @@ def discover(
         View("object", embedded.object, embedded.found, embedded.found),
     )
     around, objects = (tuple(look_at(view, facts, config.discover, config.seed)) for view in views)
-    found = Discovery(dataset, embedded, around, objects, model or "", encoder.identity, out)
+    made_from = "" if model else _made_from(config, dataset)
+    found = Discovery(dataset, embedded, around, objects, model or "", encoder.identity, out, made_from)
     write(found)
     return found
+
+
+def identity_of(config: RunConfig, cache: Path) -> str:
+    """Names what `discover` finds without a model: data, settings, weights and vocabulary. Nothing is computed."""
+    return _made_from(config, _blind(config, cache))
+
+
+def _blind(config: RunConfig, cache: Path) -> Dataset:
+    """The data without attributes and without groups that were discovered before."""
+    return load_dataset(config.data.model_copy(update={"groups": ""}), cache).without_attributes()
+
+
+def _made_from(config: RunConfig, dataset: Dataset) -> str:
+    settings = config.discover.model_dump(include={"alpha", "strength"})
+    facts = [_vectors_from(config, dataset), dataset.fingerprint, config.seed, settings, _words(config, dataset)]
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
 def _words(config: RunConfig, dataset: Dataset) -> list[str]:
@@ -118,7 +113,7 @@ def _embedded(
     out: Path,
     say: Callable[[str], object],
 ) -> embedding.Embedded:
-    identity = _identity(config, context.dataset, encoder.identity)
+    identity = _vectors_from(config, context.dataset)
     known = embedding.stored(out, identity)
     if known is not None:
         say("discover: the vectors of an earlier call are used")
@@ -129,8 +124,9 @@ def _embedded(
     return found
 
 
-def _identity(config: RunConfig, dataset: Dataset, encoder: str) -> str:
-    """What the vectors depend on."""
+def _vectors_from(config: RunConfig, dataset: Dataset) -> str:
+    """Names what the vectors depend on."""
+    encoder = encoder_weights(config.discover).identity
     segment = {key: value for key, value in content_of(config, "segment").items() if key.startswith("segment.")}
     if isinstance(config.segment, GivenMasksConfig):
         weights = {"segment.masks": masks_identity(config.segment.masks, dataset.samples["image"].to_pylist())}

@@ -26,11 +26,11 @@ def outside(image: Image, mask: Mask, hole: Hole) -> Image:
 
 
 def inside(image: Image, mask: Mask) -> Image:
-    """The object on grey, cut out as a square around its box; where the square reaches beyond the image, grey. ValueError
-    if the mask is empty."""
+    """The object on grey, cut out as a square around its box; grey too where the square reaches beyond the image.
+    ValueError if the mask is empty."""
     if not mask.any():
         raise ValueError("the mask is empty")
-    rows, columns = _span(mask.any(axis=1)), _span(mask.any(axis=0))
+    rows, columns = _spans(mask)
     side = max(rows.stop - rows.start, columns.stop - columns.start)
     out = np.full((side, side, 3), GREY, np.uint8)
     top, left = (side - (rows.stop - rows.start)) // 2, (side - (columns.stop - columns.start)) // 2
@@ -44,11 +44,13 @@ def boxed(mask: Mask) -> Mask:
     """The bounding box of a mask as a mask."""
     out = np.zeros_like(mask)
     if mask.any():
-        out[_span(mask.any(axis=1)), _span(mask.any(axis=0))] = True
+        out[_spans(mask)] = True
     return out
 
 
-def _span(there: npt.NDArray[np.bool_]) -> slice:
-    """From the first True to the last."""
-    indices = np.flatnonzero(there)
-    return slice(int(indices[0]), int(indices[-1]) + 1)
+def _spans(mask: Mask) -> tuple[slice, slice]:
+    """The rows and the columns from the first True to the last."""
+    found = np.nonzero(mask)
+    top, left = (int(indices.min()) for indices in found)
+    bottom, right = (int(indices.max()) for indices in found)
+    return slice(top, bottom + 1), slice(left, right + 1)

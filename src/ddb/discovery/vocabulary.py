@@ -27,14 +27,14 @@ def read_vocabulary(file: str) -> list[str]:
     except OSError as error:
         raise ConfigError(f"discover.vocabulary: {path} cannot be read ({error.strerror}).") from None
     if not words:
-        raise ConfigError(f"discover.vocabulary: {path} holds no word; write a word a line, or leave the setting empty.")
+        raise ConfigError(f"discover.vocabulary: {path} holds no word; write a word a line, or leave it empty.")
     if len(words) > MOST:
         raise ConfigError(
             f"discover.vocabulary: {path} holds {len(words):,} words, the most are {MOST:,}: take the words that could "
             "name surroundings in such images."
         )
     if long := [word for word in words if len(word) > LONGEST]:
-        raise ConfigError(f"discover.vocabulary: {path}: {long[0][:30]!r}... is no word or short phrase; a word a line.")
+        raise ConfigError(f"discover.vocabulary: {path}: {long[0][:30]!r}... is too long; write a word a line.")
     return words
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ddb.discovery.findings import OTHER, Finding, Group
-from ddb.discovery.run import Discovery
+from ddb.discovery.result import Discovery
 
 FEW_MASKS = 0.8
 """Share of images with an object below which the page warns."""
@@ -41,8 +41,8 @@ def sentences(finding: Finding, classes: Sequence[str]) -> list[str]:
             "a shortcut."
         )
     told += [
-        f"The model is wrong on {one.wrong:.0%} of {one.n:,} validation images of {classes[one.label]} in “{one.group}”, "
-        f"and on {one.elsewhere:.0%} of its others."
+        f"The model is wrong on {one.wrong:.0%} of {one.n:,} validation images of {classes[one.label]} in "
+        f"“{one.group}”, and on {one.elsewhere:.0%} of its others."
         for one in finding.errors
     ]
     return told
