@@ -44,6 +44,7 @@ ALLOWED = {
     "run_folder": (*BASE, "config", "data", "engine", "environment", "preflight", "report"),
     "method": (*BASE, *MODELS, "stage", "config", "engine.workspace", "refill", "stages"),
     "pipeline": (*BASE, *MODELS, "stage", "cluster", "config", "crew", "engine", "method", "run_folder"),
+    "discovery": (*BASE, *MODELS, "config", "discovery", "engine.files", "report", "run_folder"),
     "segment_preview": (*BASE, *MODELS, "config", "engine", "report.contact_sheet", "stages"),
     "export": (*BASE, "engine", "run_folder"),
     "bench": (
@@ -51,8 +52,8 @@ ALLOWED = {
         "pocket", "report", "rivals", "stages",
     ),
     "cli": (
-        *BASE, "bench", "cli", "config", "data", "doctor", "engine", "export", "models", "pocket", "preflight",
-        "pipeline", "report", "run_folder", "segment_preview",
+        *BASE, "bench", "cli", "config", "data", "discovery", "doctor", "engine", "export", "models", "pocket",
+        "preflight", "pipeline", "report", "run_folder", "segment_preview",
     ),
 }  # fmt: skip
 MODEL_LIBRARIES = {"timm", "diffusers", "transformers"}

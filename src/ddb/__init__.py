@@ -13,15 +13,27 @@ if TYPE_CHECKING:
     from ddb.config import RunConfig
     from ddb.config.load import load_config
     from ddb.data.sources.load import load_dataset
+    from ddb.discovery.run import discover
     from ddb.pipeline import run, status, table
     from ddb.report.page import write_report
 
 __version__ = "0.1.0"
 
-__all__ = ["RunConfig", "load_classifier", "load_config", "load_dataset", "run", "status", "table", "write_report"]
+__all__ = [
+    "RunConfig",
+    "discover",
+    "load_classifier",
+    "load_config",
+    "load_dataset",
+    "run",
+    "status",
+    "table",
+    "write_report",
+]
 
 _HOMES = {
     "RunConfig": "ddb.config",
+    "discover": "ddb.discovery.run",
     "load_classifier": "ddb.backends.classifiers.timm_classifier",
     "load_config": "ddb.config.load",
     "load_dataset": "ddb.data.sources.load",

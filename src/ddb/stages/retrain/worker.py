@@ -18,6 +18,7 @@ from ddb.backends.classifiers.timm_classifier import (
     save_classifier,
 )
 from ddb.config import ErmConfig, RetrainConfig
+from ddb.config.fit import GROUPED
 from ddb.context import Context
 from ddb.data.counterfactuals import Counterfactuals, Rows
 from ddb.data.images import Mask, Pixels
@@ -41,7 +42,7 @@ PREDICT_BATCH = 128
 @dataclass(frozen=True)
 class Retraining:
     """Inputs of the stage. `gammas`: a weight for every class; `groups` (columns id, attribute; validation ids) is for
-    epoch selection "worst_group" alone."""
+    epoch selection by groups alone."""
 
     context: Context
     settings: RetrainConfig
@@ -103,8 +104,8 @@ def _material(work: Retraining, tables: Tables, loaded: LoadedClassifier, runtim
     with processes.leader_first():
         held = holdout(val, pixel_store(dataset, val["id"].to_pylist(), preprocessing, cache))
         apart, terms = parts.held(), parts.terms()
-    if work.settings.selection == "worst_group":
-        held = replace(held, cells=group_cells(val, work.groups, "retrain"))
+    if work.settings.selection in GROUPED:
+        held = replace(held, cells=group_cells(val, work.groups, f'retrain.selection: "{work.settings.selection}"'))
     return Material(
         train=training_images(dataset, train, preprocessing, work.settings.augment, cache),
         terms=terms,
