@@ -9,6 +9,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ddb.auditing.explain.run import explain
+    from ddb.auditing.predictors.options import ModelOptions
+    from ddb.auditing.run import Asked, audit
     from ddb.backends.classifiers.timm_classifier import load_classifier
     from ddb.config import RunConfig
     from ddb.config.load import load_config
@@ -20,8 +23,12 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "Asked",
+    "ModelOptions",
     "RunConfig",
+    "audit",
     "discover",
+    "explain",
     "load_classifier",
     "load_config",
     "load_dataset",
@@ -32,8 +39,12 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Asked": "ddb.auditing.run",
+    "ModelOptions": "ddb.auditing.predictors.options",
     "RunConfig": "ddb.config",
+    "audit": "ddb.auditing.run",
     "discover": "ddb.discovery.run",
+    "explain": "ddb.auditing.explain.run",
     "load_classifier": "ddb.backends.classifiers.timm_classifier",
     "load_config": "ddb.config.load",
     "load_dataset": "ddb.data.sources.load",

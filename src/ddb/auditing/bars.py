@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from ddb.auditing.figures import Figure
@@ -90,6 +90,6 @@ def parse_bars(text: str) -> dict[str, float]:
     return found
 
 
-def verdicts(found: Audit, bars: dict[str, float]) -> list[Verdict]:
+def verdicts(found: Audit, bars: Mapping[str, float]) -> list[Verdict]:
     """One for each named figure, in order."""
     return [Verdict(name, one.of(found), bars.get(name)) for name, one in NAMED.items()]

@@ -150,8 +150,8 @@ def require_some(look: Look, phrase: str, note: str) -> None:
         found = ", ".join(f"{count} {status}" for status, count in look.statuses.most_common())
         told = f". First error: {look.problem}" if look.problem else ""
         raise DataError(
-            f"none of {look.statuses.total()} images has a usable mask of {phrase!r} ({found}; masks {note}){told}: change "
-            "data.phrase or segment's settings, or give masks with --set segment.backend=given --set segment.masks=..."
+            f"none of {look.statuses.total()} images has a usable mask of {phrase!r} ({found}; masks {note}){told}: "
+            "change data.phrase or segment's settings, or give masks (segment.backend=given, segment.masks)."
         )
 
 

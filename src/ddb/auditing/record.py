@@ -49,9 +49,3 @@ class Audit:
         if self.pairs is not None:
             return self.pairs.all
         return None if self.parts is None else self.parts.both_right
-
-    def _repr_html_(self) -> str:
-        """In a notebook: the figures as a table."""
-        from ddb.auditing.show.words import figure_table
-
-        return figure_table(self)

@@ -1,12 +1,12 @@
 """READ FIRST. `audit` measures a trained classifier on a data set and changes nothing.
 
-    settings, data, model -> predictions -> masks -> composites, attribution, pairs of a run -> audit.html, audit.json
+settings, data, model -> predictions -> masks -> composites, attribution, pairs of a run -> audit.html, audit.json
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -25,9 +25,10 @@ from ddb.auditing.predictors.matching import matched
 from ddb.auditing.predictors.opening import Model, open_predictor
 from ddb.auditing.predictors.options import ModelOptions
 from ddb.auditing.record import About, Audit
-from ddb.auditing.settings import Subject, subject
+from ddb.auditing.settings import Subject, default_out, settings_from, subject
 from ddb.auditing.show.examples import Examples, examples
 from ddb.auditing.show.output import write_audit
+from ddb.auditing.show.words import figure_table
 from ddb.config import RunConfig
 from ddb.context import Context, Models
 from ddb.data.counterfactuals import Counterfactuals
@@ -38,7 +39,6 @@ from ddb.errors import ConfigError
 from ddb.learn.seeds import seed_of
 from ddb.records import SPLITS
 
-Say = Callable[[str], None]
 ATTRIBUTED = 64
 """Images whose attribution is computed, at most."""
 DONORS = 512
@@ -50,11 +50,11 @@ LEAST_DONORS = 8
 @dataclass(frozen=True)
 class Asked:
     """`split` that is audited: train, val, test or all; `masked`: images for the measures that need masks, at most;
-    `out`: folder of the results (None: `ddb.auditing.settings.default_out`)."""
+    `run`: a run folder with counterfactuals of the same data; `out`: folder of the results (None: runs/audit-NAME)."""
 
-    model: ModelOptions = field(default_factory=ModelOptions)
     split: str = "test"
     masked: int = 500
+    run: Path | None = None
     out: Path | None = None
 
     def __post_init__(self) -> None:
@@ -72,28 +72,32 @@ class Audited:
     page: Path
     figures: Path
 
+    def _repr_html_(self) -> str:
+        return figure_table(self.found)
+
 
 def audit(
     model: Model,
-    config: RunConfig,
+    data: RunConfig | Path | str,
     *,
-    run: Path | None = None,
+    options: ModelOptions | None = None,
     asked: Asked | None = None,
-    bars: dict[str, float] | None = None,
-    say: Say = print,
+    bars: Mapping[str, float] | None = None,
+    say: Callable[[str], object] = print,
 ) -> Audited:
-    """Audit `model` on the data of `config` and write audit.html and audit.json.
+    """Audit a trained classifier and write audit.html and audit.json. Nothing is trained.
 
-    `run`: a run folder with counterfactuals of the same data. `bars`: see `ddb.auditing.bars`; they are shown, the
-    caller decides what a missed one means. DDBError says what prevents an audit."""
-    asked = asked or Asked()
-    what = subject(model, run, config, asked.out)
+    `model`: a path or hub id, a loaded classifier, or a function from pixels, uint8 [N, S, S, 3], to probabilities
+    [N, C], for which `options` name the classes and the size S. `data`: settings, or the folder (or table) of images,
+    for which those of the preset `photos` are used. `bars`: see `ddb.auditing.bars`; they are shown, the caller decides
+    what a missed one means. `say` gets lines of progress. DDBError says what prevents an audit."""
+    options, asked, config = options or ModelOptions(), asked or Asked(), settings_from(data)
+    what = subject(model, asked.run, asked.out or default_out("audit", config))
     say(f"{config.name}: reading the data")
     dataset = load_dataset(config.data, what.cache)
-    opened = open_predictor(what.model, asked.model, config.device)
-    predictor = matched(opened, dataset.classes, asked.model.class_map)
-    work = _Work(config, dataset, predictor, asked, what)
-    found, shown = work.measure(say)
+    opened = open_predictor(what.model, options, config.device)
+    predictor = matched(opened, dataset.classes, options.class_map)
+    found, shown = _Work(config, dataset, predictor, asked, what, say).measure()
     return Audited(found, *write_audit(found, shown, bars or {}, what.out))
 
 
@@ -106,16 +110,17 @@ class _Work:
     predictor: Predictor
     asked: Asked
     what: Subject
+    say: Callable[[str], object]
 
     @property
     def images(self) -> Images:
         return Images(self.dataset, self.predictor.preprocessing)
 
-    def measure(self, say: Say) -> tuple[Audit, Examples]:
-        predictions = self._predictions(say)
+    def measure(self) -> tuple[Audit, Examples]:
+        predictions = self._predictions()
         rows = [self.dataset.rows[name] for name in predictions.ids]
-        look, donors, note = self._scenes(predictions, say)
-        say(f"measuring: {len(look.scenes)} images with masks, {sum(map(len, donors.values()))} donors")
+        look, donors, note = self._scenes(predictions)
+        self.say(f"measuring: {len(look.scenes)} images with masks, {sum(map(len, donors.values()))} donors")
         scenes, given = self._paired(look, donors)
         taken = take_apart(self.predictor, scenes, given) if scenes else None
         attributed = scenes[:: -(-len(scenes) // ATTRIBUTED)] if scenes else []
@@ -127,18 +132,20 @@ class _Work:
             calibration(predictions),
             parts(taken) if taken else None,
             attribution(attributed, maps, self.predictor.method),
-            self._pairs(say),
+            self._pairs(),
             tuple(notes),
         )
-        return found, examples(scenes, given, taken, self.predictor.classes, dict(zip([s.id for s in attributed], maps, strict=True)))
+        return found, examples(
+            scenes, given, taken, self.predictor.classes, dict(zip([s.id for s in attributed], maps, strict=True))
+        )
 
-    def _predictions(self, say: Say) -> Predictions:
+    def _predictions(self) -> Predictions:
         samples = self.dataset.samples if self.asked.split == "all" else self.dataset.split(self.asked.split)
         ids, labels = samples["id"].to_pylist(), samples["label"].to_numpy().astype(np.int64)
-        say(f"predicting {len(ids):,} images ({self.predictor.description})")
+        self.say(f"predicting {len(ids):,} images ({self.predictor.description})")
         return predict_all(self.predictor, ids, labels, self.images.batches(ids))
 
-    def _scenes(self, predictions: Predictions, say: Say) -> tuple[Look, dict[int, tuple[Scene, ...]], str]:
+    def _scenes(self, predictions: Predictions) -> tuple[Look, dict[int, tuple[Scene, ...]], str]:
         """Audited images and donors (training images, by class) with their masks, and where the masks come from."""
         config = self.config
         context = Context(
@@ -146,13 +153,15 @@ class _Work:
         )
         masks = open_masks(config, self.dataset, context, Models())
         ids = drawn(predictions.ids, self.asked.masked, config.seed, "audit", "images")
-        say(f"masks of {len(ids):,} images: {masks.note}")
+        self.say(f"masks of {len(ids):,} images: {masks.note}")
         look = self.images.scenes(ids, masks)
         require_some(look, self.dataset.phrase, masks.note)
         train, donors = self.dataset.split("train"), {}
         each = max(LEAST_DONORS, DONORS // len(self.dataset.classes))
         for label in range(len(self.dataset.classes)):
-            own = [name for name, y in zip(train["id"].to_pylist(), train["label"].to_pylist(), strict=True) if y == label]
+            own = [
+                name for name, y in zip(train["id"].to_pylist(), train["label"].to_pylist(), strict=True) if y == label
+            ]
             chosen = drawn(own, each, config.seed, "audit", "donors", label)
             donors[label] = self.images.scenes(chosen, masks).scenes
         return look, donors, masks.note
@@ -169,11 +178,11 @@ class _Work:
                 given.append(pool[int(rng.integers(len(pool)))])
         return scenes, given
 
-    def _pairs(self, say: Say) -> Pairs | None:
+    def _pairs(self) -> Pairs | None:
         if self.what.run is None:
             return None
         painted = Counterfactuals(Workspace.at(self.what.run), self.dataset.without_attributes())
-        say(f"{len(painted):,} counterfactuals of {self.what.run}")
+        self.say(f"{len(painted):,} counterfactuals of {self.what.run}")
         return pairs(self.predictor, painted, self.dataset.classes)
 
     def _about(self, predictions: Predictions, look: Look, note: str) -> About:

@@ -34,16 +34,14 @@ class Subject:
     cache: Path
 
 
-def subject(model: Model, run: Path | None, config: RunConfig, out: Path | None) -> Subject:
+def subject(model: Model, run: Path | None, out: Path) -> Subject:
     """ConfigError where `run` is no run folder."""
     own = run_of(model)
     run = run or own
     if run is not None and not _is_run(run):
         raise ConfigError(f"--run {run}: no run folder; it has no {CURRENT}.")
     name = str(model) if isinstance(model, str | os.PathLike) else _name_of(model)
-    folder = out or default_out(config)
-    cache = (run or folder) / "cache"
-    return Subject(own / "classifier" if own is not None else model, name, run, folder, cache)
+    return Subject(own / "classifier" if own is not None else model, name, run, out, (run or out) / "cache")
 
 
 def run_of(model: Model) -> Path | None:
@@ -54,19 +52,26 @@ def run_of(model: Model) -> Path | None:
     return path if _is_run(path) else None
 
 
-def default_out(config: RunConfig) -> Path:
-    """audits/NAME or audits/NAME-DATA, as `ddb run` names its folder."""
-    return Path("audits") / default_folder(config).name
+def default_out(verb: str, config: RunConfig) -> Path:
+    """runs/VERB-NAME or runs/VERB-NAME-DATA, as `ddb run` names its folder."""
+    folder = default_folder(config)
+    return folder.with_name(f"{verb}-{folder.name}")
 
 
 def settings_of(
     source: str | None, run: Path | None, overrides: Sequence[str], data: Path | None, say: Callable[[str], None]
 ) -> RunConfig:
     """The settings `source` (a preset or file); where it is None those of the run, else of the preset `photos`.
-    ConfigError lists every fault, and says so where nothing names the data."""
+    ConfigError lists every fault."""
     own = None if run is None else run / "config.yaml"
     chosen = source or (str(own) if own is not None and own.is_file() else PRESET)
-    config = load_config(chosen, overrides, data=data, say=say)
+    return load_config(chosen, overrides, data=data, say=say)
+
+
+def settings_from(data: RunConfig | Path | str) -> RunConfig:
+    """Settings as they are; of a folder or table, those of the preset `photos` with it. ConfigError where nothing names
+    the data."""
+    config = data if isinstance(data, RunConfig) else load_config(PRESET, data=data)
     if config.data.source != "pocket" and not config.data.root:
         raise ConfigError("no data: give your images with --data FOLDER, or a preset that has data with --preset.")
     return config

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from ddb import __version__
+from ddb.cli.auditing import audit, explain
 from ddb.cli.discovering import discover
 from ddb.cli.groups import config_app, data_app, models_app, pocket_app
 from ddb.cli.options import (
@@ -39,6 +40,8 @@ app.add_typer(pocket_app, name="pocket")
 app.add_typer(data_app, name="data")
 add_stage_verbs(app)
 app.command("discover")(discover)
+app.command("audit")(audit)
+app.command("explain")(explain)
 
 
 def _print_version(asked: bool) -> None:

@@ -1,8 +1,8 @@
-"""Composites of two images: object and surroundings exchanged, or the object erased. Closed form: only numpy, no model.
+"""Composites of two images: object and surroundings exchanged, or the object erased. Closed form: no model.
 
-Images are uint8 [H, W, 3], masks bool [H, W] with True = object. Every pixel outside the region that a function names is
-a byte of the image that it comes from. A removed object leaves its bounding box as the hole: the silhouette would tell
-its class.
+Images are uint8 [H, W, 3], masks bool [H, W] with True = object. Every pixel outside the region that a function names
+is a byte of the image that it comes from. A removed object leaves its bounding box as the hole: the silhouette would
+tell its class.
 """
 
 from __future__ import annotations
@@ -118,7 +118,7 @@ def place(canvas: Floats, box: Box, pixels: Pixels, cover: Mask, natural: float)
 
 
 def _folded(depth: npt.NDArray[np.int64], room: int) -> npt.NDArray[np.int64]:
-    """Distances that run to and fro within a strip of `room` pixels: 0, 1, ..., room - 1, room - 1, ..., 0, 0, 1, ..."""
+    """Distances that run to and fro within a strip of `room` pixels: 0, 1, ..., room - 1, room - 1, ..., 0, 0, ..."""
     turn = depth % (2 * room)
     folded: npt.NDArray[np.int64] = np.minimum(turn, 2 * room - 1 - turn)
     return folded

@@ -28,8 +28,8 @@ class Direction:
 @dataclass(frozen=True)
 class Pairs:
     """Flip rates: the share of pairs of source and counterfactual in which both are predicted as their own class, over
-    all pairs and over those that pruning kept and did not keep (None where there are none). `source_right`: the share of
-    pairs whose source is predicted as its class, which no flip rate exceeds."""
+    all pairs and over those that pruning kept and did not keep (None where there are none). `source_right`: the share
+    of pairs whose source is predicted as its class, which no flip rate exceeds."""
 
     all: Figure
     kept: Figure | None
@@ -61,9 +61,7 @@ def pairs(predictor: Predictor, found: Counterfactuals, classes: Sequence[str]) 
     return Pairs(everything, of_kept, of_rejected, sources, tuple(directions))
 
 
-def _predicted(
-    predictor: Predictor, found: Counterfactuals
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+def _predicted(predictor: Predictor, found: Counterfactuals) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """The predicted classes of sources and counterfactuals, int64 [N] each."""
 
     def at_input(one: Rebuilt) -> tuple[Pixels, Pixels]:

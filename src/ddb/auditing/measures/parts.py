@@ -45,8 +45,8 @@ class Outcome:
 @dataclass(frozen=True)
 class Parts:
     """`both_right`: the share of pairs (image, copy with another object) in which each is predicted as the class of its
-    object: the flip rate of copy-paste. `object_erased`: the share of predictions that stay the same without the object,
-    averaged over the predicted classes; `erased_chance`: its value for a classifier that sees nothing but the object.
+    object: the flip rate of copy-paste. `object_erased`: the share of predictions that stay the same without the
+    object, averaged over the predicted classes; `erased_chance`: its value for a classifier that sees the object alone.
     `object`, `surroundings`: mean contributions to the probability of the image's class; `surroundings_share`: the
     second one's share in their sum, None where that is below `LEAST`."""
 
@@ -70,7 +70,8 @@ class Taken:
     probabilities: dict[str, Probabilities]
 
     def predicted(self, name: str) -> npt.NDArray[np.int64]:
-        return self.probabilities[name].argmax(axis=1)
+        columns: npt.NDArray[np.int64] = self.probabilities[name].argmax(axis=1)
+        return columns
 
     def contributions(self, columns: npt.NDArray[np.int64]) -> tuple[Shares, Shares]:
         """(object, surroundings), each [N]: contributions to the probability of the classes `columns` [N]."""
@@ -140,7 +141,9 @@ def _outcome(
     surroundings: npt.NDArray[np.int64],
 ) -> Outcome:
     return Outcome(
-        _there(share(predicted == objects)), _there(share(predicted == surroundings)), _there(share(predicted == before))
+        _there(share(predicted == objects)),
+        _there(share(predicted == surroundings)),
+        _there(share(predicted == before)),
     )
 
 

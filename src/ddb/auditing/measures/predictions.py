@@ -22,7 +22,8 @@ class Predictions:
 
     @property
     def predicted(self) -> npt.NDArray[np.int64]:
-        return self.probabilities.argmax(axis=1)
+        columns: npt.NDArray[np.int64] = self.probabilities.argmax(axis=1)
+        return columns
 
     @property
     def correct(self) -> npt.NDArray[np.bool_]:

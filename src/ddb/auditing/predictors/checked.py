@@ -12,8 +12,8 @@ TOLERANCE = 1e-2
 
 
 def outputs_of(found: object, count: int, classes: int, who: str) -> Probabilities:
-    """What a model returned for `count` images as float64 [count, classes]. ModelError for another shape, for what is no
-    number, and for numbers that are not finite; `who` names the model in messages."""
+    """What a model returned for `count` images as float64 [count, classes]. ModelError for another shape, for what is
+    no number, and for numbers that are not finite; `who` names the model in messages."""
     try:
         values = np.asarray(found, np.float64)
     except (TypeError, ValueError):

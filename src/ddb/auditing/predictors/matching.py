@@ -68,9 +68,9 @@ def matched(model: Predictor, wanted: Sequence[str], class_map: Mapping[str, str
     missing = [name for name in wanted if name not in names]
     if missing:
         raise ConfigError(
-            f"the model's classes do not match the data's: it has no class {_listed(missing)}{_hint(missing[0], names)}."
-            f" The model has {_listed(names)}, the data {_listed(wanted)}. Name the pairs with --class-map MODEL=DATA, "
-            "or choose classes of the data with --set data.classes=[...]."
+            f"the model's classes do not match the data's: it has no class {_listed(missing)}{_hint(missing[0], names)}"
+            f". The model has {_listed(names)}, the data {_listed(wanted)}. Name pairs with --class-map MODEL=DATA, or "
+            "choose classes of the data with --set data.classes=[...]."
         )
     if twice := [name for name in wanted if names.count(name) > 1]:
         raise ConfigError(f"two classes of the model are called {twice[0]!r}: map one of them to another name.")

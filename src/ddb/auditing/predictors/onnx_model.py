@@ -101,12 +101,16 @@ def open_onnx(path: Path, options: ModelOptions) -> OnnxModel:
     try:
         session = onnxruntime.InferenceSession(str(path), settings, providers=["CPUExecutionProvider"])
     except Exception as error:  # as above
-        raise ModelError(f"{path} is no ONNX file that onnxruntime opens: {str(error).splitlines()[0][:300]}") from error
+        raise ModelError(
+            f"{path} is no ONNX file that onnxruntime opens: {str(error).splitlines()[0][:300]}"
+        ) from error
     inputs = [Tensor(one.name, one.type, tuple(one.shape)) for one in session.get_inputs()]
     outputs = [Tensor(one.name, one.type, tuple(one.shape)) for one in session.get_outputs()]
     if len(inputs) != 1:
-        raise ModelError(f"{path}: it has {len(inputs)} inputs ({', '.join(one.name for one in inputs)}); one image "
-                         "input is expected.")
+        raise ModelError(
+            f"{path}: it has {len(inputs)} inputs ({', '.join(one.name for one in inputs)}); one image "
+            "input is expected."
+        )
     if not outputs or len(outputs[0].shape) != 2:
         found = f"{list(outputs[0].shape)}" if outputs else "none"
         raise ModelError(f"{path}: its first output is {found}; [N, classes] is expected of a classifier.")

@@ -61,9 +61,7 @@ def examples(
         pictures = [_shown(name, made[name], taken.probabilities[name][row], classes) for name in CAPTIONS]
         if scenes[row].id in maps:
             pictures.append(Shown(data_uri(heat_map(maps[scenes[row].id])), "attribution", "", 0.0))
-        found.append(
-            Example(scenes[row].id, classes[scenes[row].label], classes[donors[row].label], tuple(pictures))
-        )
+        found.append(Example(scenes[row].id, classes[scenes[row].label], classes[donors[row].label], tuple(pictures)))
     return tuple(found)
 
 

@@ -22,7 +22,7 @@ PAGE, FIGURES = "audit.html", "audit.json"
 
 def write_audit(found: Audit, shown: Examples, bars: Mapping[str, float], out: Path) -> tuple[Path, Path]:
     """Write both files into the folder `out`; returns (page, figures). DDBError where it cannot be written."""
-    decided = verdicts(found, dict(bars))
+    decided = verdicts(found, bars)
     try:
         out.mkdir(parents=True, exist_ok=True)
         files.write_json(out / FIGURES, as_json(found, decided))
