@@ -47,7 +47,7 @@ ALLOWED = {
     "discovery": (*BASE, *MODELS, "config", "discovery", "engine.files", "report", "run_folder"),
     "auditing": (*BASE, *MODELS, "auditing", "config", "engine", "report", "run_folder"),
     "segment_preview": (*BASE, *MODELS, "config", "engine", "report.contact_sheet", "stages"),
-    "export": (*BASE, "engine", "run_folder"),
+    "export": (*BASE, "engine", "models.roles", "report", "run_folder"),
     "bench": (
         *BASE, "stage", "context", "bench", "backends.classifiers", "config", "data", "engine", "learn", "pipeline",
         "pocket", "report", "rivals", "stages",

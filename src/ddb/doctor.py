@@ -56,6 +56,7 @@ def examine(
     return [
         *_packages(),
         *(_weights_finding(name, value) for name, value in needed.items()),
+        *_classifier(config, needed.get("erm.classifier")),
         *_launch(),
         _device(config),
         _memory(config, list(needed.values())),
@@ -102,6 +103,17 @@ def _weights_finding(name: str, value: str) -> Finding:
         return Finding(name, f"{value}: not in {hub.cache_folder()}{gate}", f"ddb models pull {value}")
     verdict = verify_folder(folder)
     return Finding(name, f"{value}: {folder}", f"ddb models verify {value}" if verdict.state == "corrupt" else "")
+
+
+def _classifier(config: RunConfig, weights: str | None) -> Iterator[Finding]:
+    """What stands in the way of opening a trained classifier that lies on this machine."""
+    if weights is not None and _published(weights) is None:
+        from ddb.backends.classifiers.adopted import check_trained
+
+        try:
+            check_trained(config.erm)
+        except DDBError as error:
+            yield Finding("erm.classifier", str(error), "mend what the message names")
 
 
 def _launch() -> Iterator[Finding]:

@@ -1,4 +1,5 @@
-"""`ddb export`: classifier, balanced data set and figures of a finished run, without how they came about."""
+"""`ddb export`: classifier, balanced data set and figures of a finished run, without how they came about. The
+classifier's folder is one that timm and transformers load, with a model card."""
 
 from __future__ import annotations
 
@@ -9,6 +10,9 @@ from pathlib import Path
 from ddb.engine.state import describe
 from ddb.engine.workspace import Workspace
 from ddb.errors import DDBError
+from ddb.models.roles import wanted
+from ddb.report.model_card import base_weights, model_card
+from ddb.report.reading import Run
 from ddb.run_folder import is_up_to_date
 
 CONTENTS = ("balanced", "classifier", "metrics.json")
@@ -16,7 +20,8 @@ CONTENTS = ("balanced", "classifier", "metrics.json")
 
 
 def export_run(run: Path, out: Path) -> Path:
-    """Copy `CONTENTS` into `out`, whole or not at all. Raises DDBError: not a finished run, or `out` is not empty."""
+    """Copy `CONTENTS` and a model card into `out`, whole or not at all. Raises DDBError: not a finished run, or `out`
+    is not empty."""
     workspace = Workspace.at(run)
     stages = describe(workspace)["stages"]
     left = [f"{stage['stage']} is {stage['state']}" for stage in stages if stage["state"] != "finished"]
@@ -32,6 +37,7 @@ def export_run(run: Path, out: Path) -> Path:
         for name in CONTENTS:
             copy = shutil.copytree if (run / name).is_dir() else shutil.copyfile
             copy(run / name, draft / name)
+        (draft / "classifier" / "README.md").write_text(_card(workspace), "utf-8")
         if out.exists():
             out.rmdir()
         os.replace(draft, out)
@@ -40,6 +46,15 @@ def export_run(run: Path, out: Path) -> Path:
     finally:
         shutil.rmtree(draft, ignore_errors=True)
     return out
+
+
+def _card(workspace: Workspace) -> str:
+    """The model card of the run's classifier."""
+    run = Run(workspace)
+    name = base_weights(run)
+    base = wanted(name)
+    shipped = "Apache-2.0, as ddb" if name == "pocket" else ""
+    return model_card(run, base.role.licence if base and base.role else shipped)
 
 
 def _reason(error: OSError) -> str:

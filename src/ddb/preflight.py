@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from ddb.backends.checks import fetch_unpinned, mask_survey, model_faults, notes_on_published
 from ddb.backends.passed import Passed
 from ddb.backends.registry import tokens_identity
+from ddb.backends.weights import parse_weights
 from ddb.config import DataConfig, PocketConfig, RunConfig
 from ddb.config.faults import faults_message, tree_faults
 from ddb.config.load import read_tree
@@ -63,8 +64,13 @@ def check(
         _refuse([ConfigError(faults_message(source, faults)), *_data_errors(tree.get("data", {}))])
     config = RunConfig.model_validate(tree)
     drawn = config.data.source == "pocket"
-    lines = _check_drawn(config) if drawn else prepare(config)[1]
-    return [*lines, *notes_on_published(config), f"{source}: nothing stands in the way of this run"]
+    dataset, lines = _check_drawn(config) if drawn else prepare(config)
+    return [
+        *lines,
+        *_lost_head(config, dataset),
+        *notes_on_published(config),
+        f"{source}: nothing stands in the way of this run",
+    ]
 
 
 def prepare(config: RunConfig, cache: Path | None = None, passed: Passed | None = None) -> tuple[Dataset, list[str]]:
@@ -105,7 +111,7 @@ def data_faults(config: RunConfig, dataset: Dataset) -> tuple[list[str], list[st
     return lines, [*_conflicts(config, dataset), *faults]
 
 
-def _check_drawn(config: RunConfig) -> list[str]:
+def _check_drawn(config: RunConfig) -> tuple[Dataset, list[str]]:
     """As `prepare`, for a built-in world, of which a small one stands in."""
     errors = [ConfigError(fault) for fault in machine_faults(config)]
     world = config.data.pocket.world
@@ -117,7 +123,8 @@ def _check_drawn(config: RunConfig) -> list[str]:
             raise _one([*errors, error]) from error
     _refuse([*errors, *map(ConfigError, _conflicts(config, dataset))])
     sizes = ", ".join(f"{split} {getattr(config.data.pocket, split)}" for split in STAND_IN)
-    return [f"data: the built-in world {world} ({', '.join(dataset.classes)}), drawn when the run starts: {sizes}"]
+    line = f"data: the built-in world {world} ({', '.join(dataset.classes)}), drawn when the run starts: {sizes}"
+    return dataset, [line]
 
 
 def _data_errors(settings: object) -> list[DDBError]:
@@ -167,5 +174,24 @@ def _conflicts(config: RunConfig, dataset: Dataset) -> list[str]:
         _fault_of(lambda: loss_weights(config.retrain.gammas, classes)),
         None if asked is None else _fault_of(lambda: counts(asked, classes)),
         _fault_of(lambda: tokens_identity(config.invert, dataset.classes)),
+        _fault_of(lambda: _require_outputs(config, dataset)),
     ]
     return [*faults, *(fault for fault in found if fault)]
+
+
+def _lost_head(config: RunConfig, dataset: Dataset) -> list[str]:
+    """A note where the weights that training starts from carry a last layer that fits the data."""
+    if config.erm.weights in ("hub", "none", "pocket") or not parse_weights(config.erm.weights).is_local:
+        return []
+    from ddb.backends.classifiers.adopted import dropped_head
+
+    note = dropped_head(config.erm, dataset.classes)
+    return [f"note: {note}"] if note else []
+
+
+def _require_outputs(config: RunConfig, dataset: Dataset) -> None:
+    """ModelError where a trained classifier is adopted that lacks an output for a class of the data."""
+    if config.erm.classifier is not None or config.erm.epochs == 0:
+        from ddb.backends.classifiers.adopted import require_outputs
+
+        require_outputs(config.erm, dataset.classes)

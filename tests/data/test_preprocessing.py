@@ -18,8 +18,10 @@ GREY = ((0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
 NAMES = ["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"]
 
 
-def preprocessing(size: int, crop: float = 1.0, interpolation: str = "bicubic") -> Preprocessing:
-    return Preprocessing(size, crop, interpolation, *GREY)
+def preprocessing(
+    size: int, crop: float = 1.0, interpolation: str = "bicubic", mode: str = "center"
+) -> Preprocessing:
+    return Preprocessing(size, crop, interpolation, *GREY, mode)
 
 
 def noise(height: int, width: int, seed: int = 0) -> np.ndarray:
@@ -36,6 +38,16 @@ def test_squares_are_torchvisions(name: str, crop: float, shape: tuple[int, int]
     assert np.array_equal(preprocessing(48, crop, name).square(image), np.asarray(theirs))
 
 
+@pytest.mark.parametrize("crop", [1.0, 0.875])
+@pytest.mark.parametrize("shape", [(48, 48), (41, 97), (300, 200), (10, 900)])
+def test_squeezed_squares_are_torchvisions(crop: float, shape: tuple[int, int]) -> None:
+    image, short = noise(*shape), int(np.floor(48 / crop))
+    theirs = Compose([Resize((short, short), InterpolationMode("bicubic")), CenterCrop(48)])(Image.fromarray(image))
+    how = preprocessing(48, crop, mode="squash")
+    assert np.array_equal(how.square(image), np.asarray(theirs))
+    assert how.key != preprocessing(48, crop).key
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_a_picture_of_the_inputs_size_is_left_alone(name: str) -> None:
     image, mask = noise(32, 32), noise(32, 32, 1)[..., 0] > 128
@@ -48,16 +60,17 @@ def test_a_picture_of_the_inputs_size_is_left_alone(name: str) -> None:
     st.integers(8, 60),
     st.sampled_from([1.0, 0.96, 0.875, 0.6]),
     st.sampled_from(NAMES),
+    st.sampled_from(["center", "squash"]),
     st.integers(0, 10**6),
 )
-@settings(max_examples=150, deadline=None)
-def test_a_mask_holds_every_pixel_that_a_masked_one_can_change(shape, size, crop, name, seed) -> None:
+@settings(max_examples=200, deadline=None)
+def test_a_mask_holds_every_pixel_that_a_masked_one_can_change(shape, size, crop, name, mode, seed) -> None:
     rng = np.random.default_rng(seed)
     image = rng.integers(0, 256, (*shape, 3), dtype=np.uint8)
     mask = np.zeros(shape, bool)
     top, left = rng.integers(shape[0]), rng.integers(shape[1])
     mask[top : top + rng.integers(1, 20), left : left + rng.integers(1, 20)] = True
-    how = preprocessing(size, crop, name)
+    how = preprocessing(size, crop, name, mode)
     changed = np.where(mask[..., None], np.where(image > 127, 0, 255).astype(np.uint8), image)
     differs = (how.square(image) != how.square(changed)).any(axis=2)
     covered = how.mask(mask)
@@ -95,5 +108,7 @@ def test_faults_are_said() -> None:
         preprocessing(32, 1.0, "random")
     with pytest.raises(ModelError, match="crop a share above 0"):
         preprocessing(32, 1.5)
+    with pytest.raises(ModelError, match="crop_mode 'border' is not known; it is center or squash"):
+        preprocessing(32, mode="border")
     with pytest.raises(ModelError, match="three numbers each"):
         Preprocessing(32, 1.0, "bicubic", (0.5,), (0.5,))  # type: ignore[arg-type]

@@ -1,6 +1,6 @@
 """Checks of the models and masks of a run before it starts. Models are opened on the device "meta": configuration,
 tokenizers, processors, names and shapes of all tensors, and the settings that depend on them are checked. No weights
-are read into memory."""
+are read into memory but those of a trained classifier."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from pathlib import Path
 
 import torch
 
-from ddb.backends.classifiers.named_weights import backbone_identity
+from ddb.backends.classifiers.named_weights import adopted_weights, backbone_identity, classifier_identity
+from ddb.backends.classifiers.trained.files import PATTERNS as CLASSIFIER_FILES
+from ddb.backends.classifiers.trained.files import named_classifier
 from ddb.backends.generators.diffusion.network.files import PATTERNS as DIFFUSION_FILES
 from ddb.backends.passed import Passed
 from ddb.backends.registry import diffusion_weights
@@ -79,7 +81,9 @@ def fetch_unpinned(config: RunConfig) -> None:
     needed: list[tuple[Weights, Sequence[str]]] = [
         (part_weights(segment, name), SEGMENTER_FILES) for name in KINDS[segment.backend]
     ]
-    if config.erm.weights not in ("hub", "none"):
+    if (classifier := _adopted(config)) is not None:
+        needed.append((classifier, CLASSIFIER_FILES))
+    if _starts_from_weights(config) and config.erm.weights not in ("hub", "none"):
         needed.append((parse_weights(config.erm.weights, backbone_folder), TIMM))
     if isinstance(inpaint, LatentDiffusionConfig):
         needed.append((diffusion_weights(inpaint), DIFFUSION_FILES))
@@ -91,16 +95,35 @@ def fetch_unpinned(config: RunConfig) -> None:
 
 
 def named_weights(config: RunConfig) -> dict[str, Weights]:
-    """Setting -> weights of every model that the run opens, except erm.weights "none" (random)."""
+    """Setting -> weights of every model that the run opens, except erm.weights that are "none" (random) or that an
+    adopted classifier leaves unused."""
     found = {}
+    if (classifier := _adopted(config)) is not None:
+        found["erm.classifier"] = classifier
     erm = config.erm.weights
-    if erm != "none":
+    if erm != "none" and _starts_from_weights(config):
         found["erm.weights"] = parse_weights(f"timm/{config.erm.backbone}" if erm == "hub" else erm, backbone_folder)
     for name in KINDS[config.segment.backend]:
         found[f"segment.{name}"] = part_weights(config.segment, name)
     if isinstance(config.inpaint, LatentDiffusionConfig):
         found["inpaint.weights"] = diffusion_weights(config.inpaint)
     return found
+
+
+def _adopted(config: RunConfig) -> Weights | None:
+    """The classifier that stage erm adopts; None where it trains one, or the settings name none that there can be (a
+    fault of `model_faults`)."""
+    try:
+        weights = adopted_weights(config.erm)
+    except ModelError:
+        return None
+    return None if weights is None else named_classifier(weights)
+
+
+def _starts_from_weights(config: RunConfig) -> bool:
+    """Whether a fit starts from `erm.weights`: that of stage erm, or retraining that does not start from its model."""
+    trains = config.erm.classifier is None and config.erm.epochs > 0
+    return trains or config.retrain.start == "pretrained"
 
 
 def notes_on_published(config: RunConfig) -> list[str]:
@@ -129,7 +152,14 @@ def mask_survey(settings: SegmentConfig, dataset: Dataset) -> tuple[list[str], l
 
 def _looks(config: RunConfig) -> Iterator[_Look]:
     erm, segment, inpaint = config.erm, config.segment, config.inpaint
-    if erm.weights in ("hub", "none") or parse_weights(erm.weights, backbone_folder).is_local:
+    if erm.classifier is not None or erm.epochs == 0:
+        classifier = _adopted(config)
+        if classifier is None or classifier.is_local:
+            yield _Look(
+                "erm.", partial(_open_classifier, erm), lambda: [erm.model_dump_json(), classifier_identity(erm)]
+            )
+    here = erm.weights in ("hub", "none") or parse_weights(erm.weights, backbone_folder).is_local
+    if here and _starts_from_weights(config):
         yield _Look("erm.", partial(_check_backbone, erm), lambda: [erm.model_dump_json(), backbone_identity(erm)])
     if isinstance(segment, GivenMasksConfig):
         yield _Look("segment.masks", partial(open_given_masks, segment.masks))
@@ -143,6 +173,10 @@ def _looks(config: RunConfig) -> Iterator[_Look]:
         yield _Look("inpaint.weights", partial(_open_diffusion, inpaint, tokens), None if tokens else facts)
 
 
+def _classifier_facts(settings: ErmConfig) -> list[str]:
+    return ["classifier", settings.model_dump_json(), classifier_identity(settings)]
+
+
 def _facts(settings: SegmentConfig | LatentDiffusionConfig, weights: Weights) -> list[str]:
     return [settings.model_dump_json(), weights.identity]
 
@@ -151,6 +185,12 @@ def _check_backbone(settings: ErmConfig) -> None:
     from ddb.backends.classifiers.timm_classifier import check_backbone
 
     check_backbone(settings)
+
+
+def _open_classifier(settings: ErmConfig) -> None:
+    from ddb.backends.classifiers.adopted import check_trained
+
+    check_trained(settings)
 
 
 def _open_part(settings: SegmentConfig, name: str) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ddb.backends import Generator, Inverter, Segmenter
-from ddb.backends.classifiers.named_weights import backbone_identity
+from ddb.backends.classifiers.named_weights import backbone_identity, classifier_identity
 from ddb.backends.content import file_hash
 from ddb.backends.segmenters.given_masks import masks_identity, open_given_masks
 from ddb.backends.segmenters.weights import KINDS, part_name, part_weights
@@ -164,6 +164,8 @@ def _identity_of(name: str, config: RunConfig, dataset: Dataset) -> str:
     section, _, field = name.partition(".")
     if name == "erm.weights":
         return backbone_identity(config.erm)
+    if name == "erm.classifier":
+        return classifier_identity(config.erm)
     if name == "segment.masks" and isinstance(segment, GivenMasksConfig):
         return masks_identity(segment.masks, dataset.split("train")["image"].to_pylist())
     if section == "segment" and field in KINDS[segment.backend]:

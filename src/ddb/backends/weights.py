@@ -25,7 +25,7 @@ PICKLED = (".bin", ".pt", ".pth", ".ckpt")
 """Suffixes of pickled weights, which can run code when they are read."""
 CONVERT = (
     "import sys, torch, safetensors.torch as s; d = torch.load(sys.argv[1], 'cpu', weights_only=True); "
-    "d = d.get('state_dict', d); d = {k: v.clone().contiguous() for k, v in d.items()}; "
+    "d = d.get('state_dict', d.get('model', d)); d = {k: v.clone().contiguous() for k, v in d.items()}; "
     "s.save_file(d, sys.argv[2], {'format': 'pt'})"
 )
 SPLIT = (

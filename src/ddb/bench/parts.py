@@ -234,6 +234,6 @@ class PartRunner:
         sizes = {name: trial.dataset.split(name).num_rows for name in ("train", "val", "test")}
         return {
             "images": ", ".join(f"{count:,} {name}" for name, count in sizes.items()),
-            "backbone": self.config.erm.backbone,
+            "backbone": self.config.erm.classifier or self.config.erm.backbone,
             "generator": self.config.inpaint.backend,
         }

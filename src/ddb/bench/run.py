@@ -12,6 +12,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from ddb.bench.fits.trial import shared_budget
 from ddb.bench.folder import Folder, Record
 from ddb.bench.options import Options, check_studies
 from ddb.bench.parts import PartRunner
@@ -30,6 +31,7 @@ def run_bench(config: RunConfig, options: Options, out: Path, progress: Progress
 
     Raises DDBError (see `ddb.errors`); finished records stay in the folder."""
     check_studies(config, options.tables)
+    shared_budget(config)  # ConfigError where the settings leave none
     progress = progress or open_progress(sys.stderr)
     folder = Folder(out)
     with guarded(), journal.locked(out), warnings_shown(progress):

@@ -2,7 +2,8 @@
 classifier.
 
 The rule is that of torchvision's `Resize` and `CenterCrop`, as timm's evaluation uses them: the shorter side is resized
-to floor(size / crop) with antialiasing, and the central square of `size` pixels is taken.
+to floor(size / crop) with antialiasing, and the central square of `size` pixels is taken. With `crop_mode` "squash"
+both sides are resized to that length, so that the whole picture is seen and its aspect ratio is lost.
 """
 
 from __future__ import annotations
@@ -42,13 +43,15 @@ _FILTERS = {
 class Preprocessing:
     """`size`: side of the square input, pixels; `crop`: share (0, 1] of the resized picture's shorter side that the
     input shows; `interpolation`: nearest, box, bilinear, hamming, bicubic or lanczos; `mean` and `std`: for each of
-    red, green and blue, subtracted from and divided into pixels in [0, 1]. ModelError for values outside these."""
+    red, green and blue, subtracted from and divided into pixels in [0, 1]; `crop_mode`: timm's name of what becomes of
+    the aspect ratio, "center" (kept, the picture is cut) or "squash" (lost). ModelError for values outside these."""
 
     size: int
     crop: float
     interpolation: str
     mean: Colour
     std: Colour
+    crop_mode: str = "center"
 
     def __post_init__(self) -> None:
         if self.interpolation not in _FILTERS:
@@ -59,6 +62,8 @@ class Preprocessing:
                 f"preprocessing: size {self.size} and crop {self.crop:g}; size is 1 pixel or more, crop a share above "
                 "0 and up to 1."
             )
+        if self.crop_mode not in ("center", "squash"):
+            raise ModelError(f"preprocessing: crop_mode {self.crop_mode!r} is not known; it is center or squash.")
         if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
             raise ModelError(
                 f"preprocessing: mean {list(self.mean)} and std {list(self.std)}; three numbers each, std above 0."
@@ -67,12 +72,13 @@ class Preprocessing:
     @property
     def key(self) -> str:
         """The part of file names that identifies squares: equal keys mean equal squares of a picture."""
-        return f"{self.size}-{self.crop:g}-{self.interpolation}"
+        squash = "-squash" if self.crop_mode == "squash" else ""
+        return f"{self.size}-{self.crop:g}-{self.interpolation}{squash}"
 
     def square(self, image: Pixels) -> Pixels:
         """The input's pixels: uint8 [H, W, 3] of any size -> uint8 [size, size, 3]; `image` itself (a view) where it
         is that square already."""
-        image = central(image)
+        image = self._seen(image)
         height, width = resized = self._resized(image.shape[0], image.shape[1])
         if resized != image.shape[:2]:
             small = Image.fromarray(image).resize((width, height), _FILTERS[self.interpolation][0])
@@ -83,7 +89,7 @@ class Preprocessing:
     def mask(self, mask: Mask) -> Mask:
         """A mask of a picture, bool [H, W], on the input's grid: bool [size, size], True for every pixel of `square`
         whose value a masked pixel can influence, as far as the kernel reaches."""
-        mask = central(mask)
+        mask = self._seen(mask)
         for axis, new in enumerate(self._resized(mask.shape[0], mask.shape[1])):
             first, last = self._reach(mask.shape[axis], new)
             counts = np.cumsum(mask, axis=axis, dtype=np.int32)
@@ -91,9 +97,15 @@ class Preprocessing:
             mask = np.take(counts, last, axis=axis) > np.take(counts, first, axis=axis)
         return mask
 
+    def _seen(self, picture: npt.NDArray[Scalar]) -> npt.NDArray[Scalar]:
+        """The part of a picture [H, W, ...] that is resized: a view."""
+        return picture if self.crop_mode == "squash" else central(picture)
+
     def _resized(self, height: int, width: int) -> tuple[int, int]:
         """Height and width of the picture whose central square is the input."""
         short = math.floor(self.size / self.crop)
+        if self.crop_mode == "squash":
+            return short, short
         if height < width:
             return short, int(short * width / height)
         return int(short * height / width), short

@@ -43,7 +43,9 @@ def stage_lines(run: Run) -> list[StageLine]:
         done = stage in run.finished
         state = FINISHED if done else run.states.get(stage, NOT_STARTED)
         rows = run.table(stage, ("id",)).num_rows
-        lines.append(StageLine(stage, STAGE_WORDS[stage], state, rows, seconds.get(stage)))
+        given = stage == "erm" and bool(run.json("adopted.json", "erm"))
+        words = "score the given classifier" if given else STAGE_WORDS[stage]
+        lines.append(StageLine(stage, words, state, rows, seconds.get(stage)))
     return lines
 
 

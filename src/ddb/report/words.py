@@ -55,6 +55,8 @@ def about(run: Run, sizes: Mapping[str, int], seed: object, time: str) -> str:
     found = [f"Classes: {', '.join(map(str, classes))}."] if classes else []
     found += [f"Attributes: {', '.join(map(str, attributes))}."] if attributes else []
     found += [f"Images: {', '.join(f'{n:,} {split}' for split, n in sizes.items())}."] if sizes else []
+    if given := run.json("adopted.json", "erm").get("weights"):
+        found.append(f"The plain classifier is a given one, {given}: it was not trained in this run.")
     found += [f"Seed {seed}."] if seed is not None else []
     found += [f"Computed in {time}."] if time else []
     return " ".join(found)

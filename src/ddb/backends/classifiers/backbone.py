@@ -11,6 +11,7 @@ import timm
 import torch
 from torch import Tensor, nn
 
+from ddb.data.preprocessing import Preprocessing
 from ddb.errors import ModelError
 
 
@@ -95,6 +96,30 @@ def adapted(state: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
     rule = getattr(sys.modules[type(model).__module__], "checkpoint_filter_fn", None)
     result: dict[str, Tensor] = rule(dict(state), model) if rule else state
     return result
+
+
+def evaluation_pictures(facts: Mapping[str, Any]) -> Preprocessing:
+    """Preprocessing with which timm evaluates a model of this configuration (`pretrained_cfg`). ModelError for one that
+    `Preprocessing` cannot represent."""
+    found = timm.data.resolve_data_config(pretrained_cfg=dict(facts), verbose=False)
+    channels, height, width = found["input_size"]
+    if channels != 3 or height != width:
+        raise ModelError(f"its input is {list(found['input_size'])}; ddb's classifiers take 3 channels and a square.")
+    return Preprocessing(
+        size=height,
+        crop=found["crop_pct"],
+        interpolation=found["interpolation"],
+        mean=tuple(found["mean"]),
+        std=tuple(found["std"]),
+        crop_mode=found["crop_mode"],
+    )
+
+
+def imagenet_names(outputs: int) -> list[str] | None:
+    """The classes of the ImageNet list of this length, as timm and transformers name the outputs of timm's pretrained
+    models; None where there is no such list."""
+    subset = timm.data.infer_imagenet_subset({"num_classes": outputs})
+    return timm.data.ImageNetInfo(subset).label_descriptions() if subset else None
 
 
 def _first_line(error: BaseException) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -24,17 +24,20 @@ from ddb.learn.predict import logits, softmax
 Picture = Image.Image | npt.NDArray[np.uint8] | str | os.PathLike[str]
 """A PIL image of any mode, an array uint8 [H, W], [H, W, 3] or [H, W, 4] in 0-255, or the path of a JPEG, PNG or WebP
 file."""
+Library = Literal["timm", "transformers"]
 
 
 @dataclass(frozen=True)
 class Card:
-    """The content of `classifier.json`: timm's name of the architecture and the arguments of its constructor, the
-    classes in the order of the outputs, and the preprocessing."""
+    """The content of `classifier.json`: timm's name of the architecture and the arguments of its constructor (of a
+    transformers model its class and none), the classes in the order of the outputs, the preprocessing, and the library
+    of the model."""
 
     architecture: str
     model_args: dict[str, Any]
     classes: tuple[str, ...]
     preprocessing: Preprocessing
+    library: Library = "timm"
 
 
 @dataclass(frozen=True)

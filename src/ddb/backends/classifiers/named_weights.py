@@ -1,16 +1,15 @@
-"""The weights that `erm.weights` names: their file and their identity. Nothing is opened."""
+"""What `erm.weights` and `erm.classifier` name: files and identity. Nothing is opened."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
 
+from ddb.backends.classifiers.trained.files import WEIGHTS, trained_identity
 from ddb.backends.weights import foreign_format, parse_weights
 from ddb.config import ErmConfig
 from ddb.errors import ModelError
 from ddb.pocket.models import backbone_folder
-
-WEIGHTS = "model.safetensors"
 
 
 def weights_path(weights: str) -> Path:
@@ -26,6 +25,23 @@ def weights_path(weights: str) -> Path:
     if not path.is_file():
         raise ModelError(f"erm.weights: {weights} is neither a safetensors file nor a folder with {WEIGHTS}.")
     return path
+
+
+def adopted_weights(settings: ErmConfig) -> str | None:
+    """What names the trained classifier that stage erm adopts instead of training one: `erm.classifier`, or
+    `erm.weights` with no epochs. None: a classifier is trained. ModelError for no epochs and random weights."""
+    if settings.classifier is not None or settings.epochs > 0:
+        return settings.classifier
+    if settings.weights == "none":
+        raise ModelError('erm.epochs: 0 keeps the head of erm.weights, and "none" has no weights at all.')
+    return f"timm/{settings.backbone}" if settings.weights == "hub" else settings.weights
+
+
+def classifier_identity(settings: ErmConfig) -> str:
+    """Identity of the classifier that stage erm adopts, for fingerprints; "none" where it trains one. Nothing is
+    downloaded. ModelError if local files are missing."""
+    weights = adopted_weights(settings)
+    return "none" if weights is None else trained_identity(weights)
 
 
 def _refuse_foreign(paths: Sequence[Path]) -> None:

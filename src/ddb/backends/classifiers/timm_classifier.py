@@ -1,7 +1,8 @@
-"""timm backbones as classifiers: made, checked, saved and loaded.
+"""timm backbones as classifiers: made and checked; and classifiers of either library saved and loaded.
 
-A saved classifier is a folder with `model.safetensors` (timm's own names, so plain timm loads it) and
-`classifier.json` (architecture, classes, preprocessing).
+A saved classifier is a folder with `classifier.json` (architecture, classes, preprocessing), `model.safetensors` (the
+library's own names of tensors) and the library's own description, so that timm or transformers load the folder without
+ddb: `config.json`, and of a transformers model `preprocessor_config.json`.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,10 @@ from ddb.backends.classifiers.backbone import (
 )
 from ddb.backends.classifiers.loaded import Card as Card
 from ddb.backends.classifiers.loaded import LoadedClassifier as LoadedClassifier
-from ddb.backends.classifiers.named_weights import WEIGHTS, weights_path
+from ddb.backends.classifiers.named_weights import weights_path
+from ddb.backends.classifiers.timm_config import timm_config
+from ddb.backends.classifiers.trained.files import CARD as CARD
+from ddb.backends.classifiers.trained.files import CONFIG, WEIGHTS
 from ddb.backends.classifiers.weight_files import read_shapes, read_weights, require_fit, shapes_of
 from ddb.backends.weights import parse_weights, read_json
 from ddb.config import ErmConfig
@@ -36,8 +40,6 @@ from ddb.errors import ModelError
 from ddb.learn.classifier import Classifier
 from ddb.learn.training.checkpoint import save_tensors
 from ddb.pocket.models import backbone_folder
-
-CARD = "classifier.json"
 
 
 def create_classifier(settings: ErmConfig, classes: Sequence[str], seed: int) -> LoadedClassifier:
@@ -57,6 +59,15 @@ def create_classifier(settings: ErmConfig, classes: Sequence[str], seed: int) ->
         _fill_body(model, head, weights_path(settings.weights), architecture)
     require_takes(model, architecture, settings.image_size, len(classes))
     return LoadedClassifier(Classifier(model.eval(), head, card.preprocessing), card)
+
+
+def create_like(settings: ErmConfig, classes: Sequence[str], seed: int, pictures: Preprocessing) -> LoadedClassifier:
+    """As `create_classifier`, for a classifier that is compared with another on the same squares: size, crop and
+    interpolation are those of `pictures`, mean and std those of the backbone's own pretraining."""
+    made = create_classifier(settings.model_copy(update={"image_size": pictures.size}), classes, seed)
+    own = made.card.preprocessing
+    how = replace(pictures, mean=own.mean, std=own.std)
+    return LoadedClassifier(replace(made.classifier, preprocessing=how), replace(made.card, preprocessing=how))
 
 
 def check_backbone(settings: ErmConfig) -> None:
@@ -90,20 +101,26 @@ def preprocessing_of(settings: ErmConfig) -> Preprocessing:
 
 
 def save_classifier(loaded: LoadedClassifier, folder: Path) -> None:
-    """Write the two files; the card goes last, so a folder with a card is complete."""
-    save_tensors(folder / WEIGHTS, loaded.classifier.model.state_dict(), {"format": "pt"})
-    temporary = folder / f"{CARD}.tmp"
-    temporary.write_text(json.dumps(asdict(loaded.card), indent=2) + "\n")
-    os.replace(temporary, folder / CARD)
+    """Write the files; the card goes last, so a folder with a card is complete."""
+    if loaded.card.library == "transformers":
+        from ddb.backends.classifiers.transformers_classifier import save_transformers
+
+        save_transformers(loaded, folder)
+    else:
+        save_tensors(folder / WEIGHTS, loaded.classifier.model.state_dict(), {"format": "pt"})
+        _write_json(folder / CONFIG, timm_config(loaded.card, loaded.classifier.model))
+    _write_json(folder / CARD, asdict(loaded.card))
 
 
 def load_classifier(folder: str | Path) -> LoadedClassifier:
     """Load a classifier that `save_classifier` wrote. ModelError where it is missing, damaged or of an older
     version."""
     folder = Path(folder)
-    if not (folder / CARD).exists():
-        raise ModelError(f"{folder} holds no classifier: {CARD} is missing. A run folder has one at RUN/classifier.")
-    card = _read_card(folder / CARD)
+    card = read_card(folder)
+    if card.library == "transformers":
+        from ddb.backends.classifiers.transformers_classifier import load_transformers
+
+        return load_transformers(folder, card)
     model = build(card.architecture, card.model_args, len(card.classes))
     state, own = read_weights(folder / WEIGHTS), model.state_dict()
     require_fit(folder / WEIGHTS, shapes_of(state), shapes_of(own), set(), card.architecture)
@@ -112,7 +129,17 @@ def load_classifier(folder: str | Path) -> LoadedClassifier:
     return LoadedClassifier(Classifier(model.eval(), head, card.preprocessing), card)
 
 
-def _read_card(path: Path) -> Card:
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    temporary = path.with_name(f"{path.name}.tmp")
+    temporary.write_text(json.dumps(content, indent=2) + "\n")
+    os.replace(temporary, path)
+
+
+def read_card(folder: Path) -> Card:
+    """The card of a saved classifier. ModelError where it is missing, damaged or of an older version."""
+    path = folder / CARD
+    if not path.exists():
+        raise ModelError(f"{folder} holds no classifier: {CARD} is missing. A run folder has one at RUN/classifier.")
     values = read_json(path)
     if "preprocessing" not in values:
         raise ModelError(f"{path} was written by an older version of ddb: train that classifier again.")
@@ -120,7 +147,8 @@ def _read_card(path: Path) -> Card:
         pictures: dict[str, Any] = values["preprocessing"]
         colours = {name: tuple(pictures[name]) for name in ("mean", "std")}
         how = Preprocessing(**{**pictures, **colours})
-        return Card(values["architecture"], values["model_args"], tuple(values["classes"]), how)
+        library = values.get("library", "timm")
+        return Card(values["architecture"], values["model_args"], tuple(values["classes"]), how, library)
     except (KeyError, TypeError) as error:
         raise ModelError(f"{path} describes no classifier of ddb ({error}): copy the folder again.") from error
 

@@ -15,11 +15,13 @@ import numpy as np
 import pyarrow as pa
 
 from ddb import pipeline
+from ddb.backends.classifiers.named_weights import adopted_weights
 from ddb.backends.classifiers.timm_classifier import (
     LoadedClassifier,
-    create_classifier,
+    create_like,
     load_classifier,
     preprocessing_of,
+    read_card,
 )
 from ddb.bench.options import Options
 from ddb.config import FitConfig, RunConfig
@@ -29,6 +31,7 @@ from ddb.data.sources.load import load_dataset
 from ddb.data.table import Dataset
 from ddb.engine.progress import Progress
 from ddb.engine.workspace import Workspace
+from ddb.errors import ConfigError
 from ddb.learn.classifier import Pixels
 from ddb.learn.device import Runtime, open_accelerator
 from ddb.learn.seeds import seed_of
@@ -73,8 +76,11 @@ class Trial:
 
     @property
     def preprocessing(self) -> Preprocessing:
-        """How pictures become the input of the classifiers of all methods."""
-        return preprocessing_of(self.config.erm)
+        """How pictures become the input of the classifiers of all methods: as that of the ERM model, trained or
+        adopted."""
+        if adopted_weights(self.config.erm) is None:
+            return preprocessing_of(self.config.erm)
+        return read_card(self.workspace.folder("erm") / "classifier").preprocessing
 
     @cached_property
     def painted(self) -> bool:
@@ -102,7 +108,7 @@ class Trial:
             classes=self.dataset.classes,
             attributes=self.dataset.attributes,
             erm=self.erm,
-            start=lambda: create_classifier(self.config.erm, self.dataset.classes, seed_of(self.config.seed, "rival")),
+            start=self._start,
             fit=shared_budget(self.config),
             selection=self.select,
             runtime=self.runtime,
@@ -114,6 +120,10 @@ class Trial:
             val_pairs=val_pairs,
             batch=PREDICT_BATCH,
         )
+
+    def _start(self) -> LoadedClassifier:
+        seed = seed_of(self.config.seed, "rival")
+        return create_like(self.config.erm, self.dataset.classes, seed, self.preprocessing)
 
     def _images(self, samples: pa.Table) -> Images:
         augment = self.config.erm.augment
@@ -167,7 +177,13 @@ def open_trial(
 
 
 def shared_budget(config: RunConfig) -> FitConfig:
-    """The budget of all methods: epochs, batch size, learning rate, weight decay and augmentation of ERM."""
+    """The budget of all methods: epochs, batch size, learning rate, weight decay and augmentation of ERM. ConfigError
+    where that is no epochs."""
+    if not config.erm.epochs:
+        raise ConfigError(
+            "erm.epochs: 0 leaves the rivals no epochs to train; name the trained model with erm.classifier, and set "
+            "erm.epochs to their budget."
+        )
     return FitConfig.model_validate(config.erm.model_dump(include=set(FitConfig.model_fields)))
 
 

@@ -1,7 +1,9 @@
-"""Stage 1, ERM: train (or load) the ERM classifier and record its predictions on training and validation images.
+"""Stage 1, ERM: train the ERM classifier, or adopt a trained one (`erm.classifier`), and record its predictions on
+training and validation images.
 
-Artefacts: `classifier/`, `fit.json` (loss and figures of every epoch) and, where `rank_epoch` is set, that epoch's
-weights: the loss column ranks the samples and then comes from them, all else from the kept epoch.
+Artefacts: `classifier/`; of a trained one `fit.json` (loss and figures of every epoch), of an adopted one
+`adopted.json` (where it was taken from); and, where `rank_epoch` is set, that epoch's weights: the loss column ranks
+the samples and then comes from them, all else from the kept epoch.
 """
 
 from __future__ import annotations

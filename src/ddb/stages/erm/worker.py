@@ -1,7 +1,9 @@
-"""The worker of stage ERM: trains the classifier while it opens, then predicts."""
+"""The worker of stage ERM: trains or adopts the classifier while it opens, then predicts."""
 
 from __future__ import annotations
 
+import json
+import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -9,6 +11,8 @@ import numpy as np
 import pyarrow as pa
 from safetensors.torch import load_file
 
+from ddb.backends.classifiers.adopted import adopt_for, dropped_head
+from ddb.backends.classifiers.named_weights import adopted_weights, classifier_identity
 from ddb.backends.classifiers.timm_classifier import (
     CARD,
     LoadedClassifier,
@@ -30,7 +34,11 @@ from ddb.records import OK
 from ddb.stage import Batch, Row, Tables, Worker
 from ddb.stages.slots import rows_of
 
+log = logging.getLogger("ddb")
+
 CLASSIFIER = "classifier"
+ADOPTED = "adopted.json"
+"""What a classifier that was not trained here was taken from: the setting, and the identity of its files."""
 
 
 @dataclass(frozen=True)
@@ -60,12 +68,27 @@ def _trained(work: Training, runtime: Runtime, folder: Path) -> LoadedClassifier
     if (folder / CLASSIFIER / CARD).exists():
         return load_classifier(folder / CLASSIFIER)
     settings, seed = work.settings, work.context.seed
+    if adopted_weights(settings) is not None:
+        return _adopted(work, folder)
     loaded = create_classifier(settings, work.context.dataset.classes, seed_of(seed, "erm", "head"))
+    if (note := dropped_head(settings, work.context.dataset.classes)) and processes.leads():
+        log.warning(note)
     material = _material(work, loaded, runtime)
     progress = fit(loaded.classifier, material, settings, runtime, seed_of(seed, "erm"), folder)
     with processes.leader_first():
         if processes.leads():
             write_history(folder, progress, settings.selection)
+            save_classifier(loaded, folder / CLASSIFIER)
+    return loaded
+
+
+def _adopted(work: Training, folder: Path) -> LoadedClassifier:
+    """The classifier that the settings name, stored in `folder` as a trained one is."""
+    loaded = adopt_for(work.settings, work.context.dataset.classes)
+    with processes.leader_first():
+        if processes.leads():
+            facts = {"weights": adopted_weights(work.settings), "identity": classifier_identity(work.settings)}
+            (folder / ADOPTED).write_text(json.dumps(facts, indent=1) + "\n")
             save_classifier(loaded, folder / CLASSIFIER)
     return loaded
 

@@ -13,8 +13,9 @@ import pyarrow as pa
 from ddb.backends.classifiers.timm_classifier import (
     CARD,
     LoadedClassifier,
-    create_classifier,
+    create_like,
     load_classifier,
+    read_card,
     save_classifier,
 )
 from ddb.config import ErmConfig, RetrainConfig
@@ -78,7 +79,9 @@ def _train(work: Retraining, tables: Tables, folder: Path) -> None:
 def _start(work: Retraining, tables: Tables) -> LoadedClassifier:
     if work.settings.start == "erm":
         return load_classifier(tables.folder("erm") / CLASSIFIER)
-    return create_classifier(work.erm, work.context.dataset.classes, seed_of(work.context.seed, "retrain", "head"))
+    pictures = read_card(tables.folder("erm") / CLASSIFIER).preprocessing
+    seed = seed_of(work.context.seed, "retrain", "head")
+    return create_like(work.erm, work.context.dataset.classes, seed, pictures)
 
 
 def _row(name: str, folder: Path, settings: RetrainConfig) -> Row:
