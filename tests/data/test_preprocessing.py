@@ -18,9 +18,7 @@ GREY = ((0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
 NAMES = ["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"]
 
 
-def preprocessing(
-    size: int, crop: float = 1.0, interpolation: str = "bicubic", mode: str = "center"
-) -> Preprocessing:
+def preprocessing(size: int, crop: float = 1.0, interpolation: str = "bicubic", mode: str = "center") -> Preprocessing:
     return Preprocessing(size, crop, interpolation, *GREY, mode)
 
 

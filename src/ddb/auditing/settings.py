@@ -37,9 +37,7 @@ class Subject:
 def subject(model: Model, run: Path | None, out: Path) -> Subject:
     """ConfigError where `run` is no run folder."""
     own = run_of(model)
-    run = run or own
-    if run is not None and not _is_run(run):
-        raise ConfigError(f"--run {run}: no run folder; it has no {CURRENT}.")
+    run = require_run(run or own)
     name = str(model) if isinstance(model, str | os.PathLike) else _name_of(model)
     return Subject(own / "classifier" if own is not None else model, name, run, out, (run or out) / "cache")
 
@@ -62,7 +60,8 @@ def settings_of(
     source: str | None, run: Path | None, overrides: Sequence[str], data: Path | None, say: Callable[[str], None]
 ) -> RunConfig:
     """The settings `source` (a preset or file); where it is None those of the run, else of the preset `photos`.
-    ConfigError lists every fault."""
+    ConfigError lists every fault, or says that `run` is no run folder."""
+    require_run(run)
     own = None if run is None else run / "config.yaml"
     chosen = source or (str(own) if own is not None and own.is_file() else PRESET)
     return load_config(chosen, overrides, data=data, say=say)
@@ -75,6 +74,13 @@ def settings_from(data: RunConfig | Path | str) -> RunConfig:
     if config.data.source != "pocket" and not config.data.root:
         raise ConfigError("no data: give your images with --data FOLDER, or a preset that has data with --preset.")
     return config
+
+
+def require_run(run: Path | None) -> Path | None:
+    """`run` itself. ConfigError where it is named and no run folder."""
+    if run is not None and not _is_run(run):
+        raise ConfigError(f"--run {run}: no run folder; it has no {CURRENT}.")
+    return run
 
 
 def _is_run(path: Path) -> bool:

@@ -40,9 +40,22 @@ def open_predictor(model: Model, options: ModelOptions, device: str) -> Predicto
 
 def _adopted(weights: str, options: ModelOptions) -> LoadedClassifier:
     from ddb.backends.classifiers.adopted import adopt
+    from ddb.backends.classifiers.trained.files import SETTING, find_trained
+    from ddb.backends.classifiers.trained.output_names import outputs_by_name
 
-    names = {str(number): name for number, name in enumerate(options.classes)} or None
-    return adopt(weights, None, backbone=options.backbone, image_size=options.size, class_map=names)
+    try:
+        names, count = outputs_by_name(find_trained(weights), options.backbone, options.size)
+        numbered: dict[str, str] = {}
+        if names is None:
+            if len(options.classes) != count:
+                raise ModelError(
+                    f"{weights} does not name its {count} outputs; give their names, in the order in which the model "
+                    "was trained, with --classes A,B,..."
+                )
+            numbered = {str(number): name for number, name in enumerate(options.classes)}
+        return adopt(weights, None, backbone=options.backbone, image_size=options.size, class_map=numbered)
+    except ModelError as error:  # the setting of runs is none of an audit's
+        raise ModelError(str(error).removeprefix(f"{SETTING}: ").replace("erm.backbone", "--backbone")) from error
 
 
 def _torch(loaded: LoadedClassifier, options: ModelOptions, device: str) -> Predictor:
@@ -50,14 +63,12 @@ def _torch(loaded: LoadedClassifier, options: ModelOptions, device: str) -> Pred
     from ddb.learn.device import open_accelerator
 
     own = loaded.card.classes
-    named = [name for number, name in enumerate(own) if name != str(number)]
-    if options.classes and own != options.classes and (named or len(own) != len(options.classes)):
+    if options.classes and own != options.classes:
         raise ConfigError(
             f"--classes {','.join(options.classes)}: the model has {len(own)} outputs, {', '.join(own[:8])}. Leave "
             "--classes out, or rename them with --class-map MODEL=DATA."
         )
-    classes = options.classes or own
-    return TorchModel(loaded, classes, open_accelerator(device, "fp32").exact())
+    return TorchModel(loaded, own, open_accelerator(device, "fp32").exact())
 
 
 def _function(function: Callable[[Pixels], Any], options: ModelOptions) -> Predictor:
