@@ -43,8 +43,6 @@ ATTRIBUTED = 64
 """Images whose attribution is computed, at most."""
 DONORS = 512
 """Training images, over all classes, whose objects and surroundings are pasted, at most."""
-LEAST_DONORS = 8
-"""Of one class, where there are many classes."""
 
 
 @dataclass(frozen=True)
@@ -157,7 +155,7 @@ class _Work:
         look = self.images.scenes(ids, masks)
         require_some(look, self.dataset.phrase, masks.note)
         train, donors = self.dataset.split("train"), {}
-        each = max(LEAST_DONORS, DONORS // len(self.dataset.classes))
+        each = max(1, DONORS // len(self.dataset.classes))
         for label in range(len(self.dataset.classes)):
             own = [
                 name for name, y in zip(train["id"].to_pylist(), train["label"].to_pylist(), strict=True) if y == label
