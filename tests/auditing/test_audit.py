@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ from audit_worlds import (
     torch_model,
     write_world,
 )
-from ddb.auditing.bars import parse_bars
+from ddb.auditing.bars import parse_bars, verdicts
 from ddb.auditing.images import Images
 from ddb.auditing.measures.parts import take_apart
 from ddb.errors import ConfigError, DataError, ModelError
@@ -168,6 +169,37 @@ def test_masks_for_none_of_the_images(balanced: Path, tmp_path: Path) -> None:
     config = settings(balanced, backend="given", masks=str(tmp_path / "empty"))
     with pytest.raises(DataError, match=r"none of 16 images has a usable mask of 'square' \(16 no_mask"):
         ddb.audit(object_reader, config, options=OPTIONS, asked=ddb.Asked(out=tmp_path), say=quiet)
+
+
+def test_without_masks_of_training_images_nothing_is_exchanged(balanced: Path, tmp_path: Path) -> None:
+    (tmp_path / "masks").mkdir()
+    for path in (balanced.parent / "masks").glob("test_*.png"):
+        shutil.copy(path, tmp_path / "masks")
+    config = settings(balanced, backend="given", masks=str(tmp_path / "masks"))
+    done = ddb.audit(object_reader, config, options=OPTIONS, asked=ddb.Asked(out=tmp_path), say=quiet)
+    assert done.found.parts is None and done.found.flip_rate is None
+    assert done.found.attribution is not None and done.found.attribution.inside.value == 1
+    assert "no training image of another class has a usable mask" in done.found.notes[0]
+    assert done.found.notes[0] in done.page.read_text()
+    missed = [one for one in verdicts(done.found, parse_bars("flip_rate=0")) if one.missed]
+    assert [one.sentence for one in missed] == ["flip_rate: not measured, so the bar 0 is missed"]
+
+
+def test_discovered_groups_are_reported_where_no_attribute_is_given(tmp_path: Path) -> None:
+    table = write_world(tmp_path / "world", balanced=True)
+    rows = [line.split(",") for line in table.read_text().splitlines()]
+    table.write_text("\n".join(",".join((path, label, split)) for path, label, _, split in rows) + "\n")
+    groups = tmp_path / "groups.csv"
+    groups.write_text("image,name\n" + "".join(f"{path},on {place}\n" for path, _, place, _ in rows[1:]))
+    tree = settings(table).model_dump(mode="json")
+    tree["data"]["groups"] = str(groups)
+    config = ddb.RunConfig.model_validate(tree)
+    done = ddb.audit(surroundings_reader, config, options=OPTIONS, asked=ddb.Asked(out=tmp_path), say=quiet)
+    assert done.found.accuracy.grouping == "discovered"
+    assert {cell.name: cell.accuracy.value for cell in done.found.accuracy.groups} == {
+        "cat, on grass": 1, "cat, on sofa": 0, "dog, on grass": 0, "dog, on sofa": 1,
+    }  # fmt: skip
+    assert "groups by discovered groups" in done.page.read_text()
 
 
 def test_one_class_only(tmp_path: Path) -> None:

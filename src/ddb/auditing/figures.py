@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,8 +52,3 @@ def bootstrap(statistic: Callable[[npt.NDArray[np.int64]], float], n: int) -> Fi
     drawn = np.array([statistic(rng.integers(n, size=n)) for _ in range(RESAMPLES)])
     low, high = np.percentile(drawn[np.isfinite(drawn)], [2.5, 97.5])
     return Figure(float(value), min(float(low), value), max(float(high), value), n, BOOTSTRAP)
-
-
-def worst(figures: Sequence[Figure]) -> Figure | None:
-    """The figure with the lowest value, the first of equal ones."""
-    return min(figures, key=lambda figure: figure.value, default=None)

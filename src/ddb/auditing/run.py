@@ -43,6 +43,7 @@ ATTRIBUTED = 64
 """Images whose attribution is computed, at most."""
 DONORS = 512
 """Training images, over all classes, whose objects and surroundings are pasted, at most."""
+NO_DONORS = "Object and surroundings were not taken apart: no training image of another class has a usable mask."
 
 
 @dataclass(frozen=True)
@@ -121,9 +122,8 @@ class _Work:
         self.say(f"measuring: {len(look.scenes)} images with masks, {sum(map(len, donors.values()))} donors")
         scenes, given = self._paired(look, donors)
         taken = take_apart(self.predictor, scenes, given) if scenes else None
-        attributed = scenes[:: -(-len(scenes) // ATTRIBUTED)] if scenes else []
-        maps = attributions(self.predictor, attributed) if attributed else np.zeros((0, 1, 1), np.float32)
-        notes = [] if taken else ["Object and surroundings were not taken apart: no other class has usable donors."]
+        attributed = look.scenes[:: -(-len(look.scenes) // ATTRIBUTED)]
+        maps = attributions(self.predictor, attributed)
         found = Audit(
             self._about(predictions, look, note),
             accuracy(predictions, self.dataset.classes, grouping(self.dataset), rows),
@@ -131,11 +131,10 @@ class _Work:
             parts(taken) if taken else None,
             attribution(attributed, maps, self.predictor.method),
             self._pairs(),
-            tuple(notes),
+            () if taken else (NO_DONORS,),
         )
-        return found, examples(
-            scenes, given, taken, self.predictor.classes, dict(zip([s.id for s in attributed], maps, strict=True))
-        )
+        by_id = dict(zip([scene.id for scene in attributed], maps, strict=True))
+        return found, examples(scenes, given, taken, self.predictor.classes, by_id)
 
     def _predictions(self) -> Predictions:
         samples = self.dataset.samples if self.asked.split == "all" else self.dataset.split(self.asked.split)
