@@ -232,3 +232,16 @@ def test_what_a_function_does_not_say_is_asked_for(balanced: Path, tmp_path: Pat
         ddb.audit(object_reader, ddb.load_config("photos"), options=OPTIONS)
     with pytest.raises(ConfigError, match="split 'dev' is unknown; use train, val, test or all"):
         ddb.Asked(split="dev")
+
+
+def test_classes_of_the_model_that_are_not_the_datas(balanced: Path, tmp_path: Path) -> None:
+    options = ddb.ModelOptions(classes=("cat", "fox"), size=SIDE)
+    with pytest.raises(ConfigError, match="the model's classes do not match the data's: it has no class 'dog'"):
+        audited(object_reader, balanced, tmp_path, options=options)
+    mapped = ddb.ModelOptions(classes=("cat", "fox"), class_map={"fox": "dog"}, size=SIDE)
+    assert audited(object_reader, balanced, tmp_path, options=mapped).found.accuracy.overall.value == 1
+
+
+def test_a_torch_model_with_nan(balanced: Path, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"the model returns NaN or infinity for 16 of 16 images"):
+        audited(torch_model(MIDDLE, 0, float("nan")), balanced, tmp_path)

@@ -16,6 +16,7 @@ from ddb.auditing.show import words
 from ddb.auditing.show.examples import Examples
 from ddb.report.charts import axes, plots, rows
 from ddb.report.charts.interval import Interval
+from ddb.report.charts.svg import dot, line
 from ddb.report.html import html_page, percent
 
 STYLES = (("ddb.auditing.show", "audit.css"),)
@@ -86,16 +87,13 @@ def _three(outcome: Outcome, phrase: str) -> list[tuple[str, Figure]]:
 
 
 def _reliability(found: Calibration) -> Markup:
-    """Accuracy (up) against confidence (across), a dot a bin; on the diagonal both are equal."""
-    points = [
-        plots.Point(
-            f"{one.accuracy.n:,} images",
-            Interval(one.confidence),
-            Interval(one.accuracy.value, one.accuracy.low, one.accuracy.high),
-            "after",
-        )
-        for one in found.bins
-    ]
-    said = "; ".join(f"confidence {percent(p.x.value)}, accuracy {percent(p.y.value)}, {p.name}" for p in points)
+    """Accuracy (up) against confidence (across), a dot a bin, and the diagonal on which both are equal."""
     grid = plots.Grid(axes.PERCENT, axes.PERCENT, 240)
-    return plots.plot(points, grid, said, named=False)
+    marks, said = [line("cut", *grid.at(0, 0), *grid.at(1, 1))], []
+    for one in found.bins:
+        x, y = grid.at(one.confidence, one.accuracy.value)
+        marks.append(line("after whisker", x, grid.height(one.accuracy.low), x, grid.height(one.accuracy.high)))
+        marks.append(dot("after dot", x, y, 5))
+        words = f"confidence {percent(one.confidence)}, accuracy {percent(one.accuracy.value)}"
+        said.append(f"{words}, {one.accuracy.n:,} images")
+    return grid.drawn(marks, "; ".join(said))
