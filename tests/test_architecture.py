@@ -44,6 +44,8 @@ ALLOWED = {
     "run_folder": (*BASE, "config", "data", "engine", "environment", "preflight", "report"),
     "method": (*BASE, *MODELS, "stage", "config", "engine.workspace", "refill", "stages"),
     "pipeline": (*BASE, *MODELS, "stage", "cluster", "config", "crew", "engine", "method", "run_folder"),
+    "discovery": (*BASE, *MODELS, "config", "discovery", "engine.files", "report", "run_folder"),
+    "auditing": (*BASE, *MODELS, "auditing", "config", "engine", "report", "run_folder"),
     "segment_preview": (*BASE, *MODELS, "config", "engine", "report.contact_sheet", "stages"),
     "export": (*BASE, "engine", "models.roles", "report", "run_folder"),
     "bench": (
@@ -51,8 +53,8 @@ ALLOWED = {
         "pocket", "report", "rivals", "stages",
     ),
     "cli": (
-        *BASE, "bench", "cli", "config", "data", "doctor", "engine", "export", "models", "pocket", "preflight",
-        "pipeline", "report", "run_folder", "segment_preview",
+        *BASE, "auditing", "bench", "cli", "config", "data", "discovery", "doctor", "engine", "export", "models",
+        "pocket", "preflight", "pipeline", "report", "run_folder", "segment_preview",
     ),
 }  # fmt: skip
 MODEL_LIBRARIES = {"timm", "diffusers", "transformers"}
@@ -195,7 +197,7 @@ def test_every_module_says_what_it_is() -> None:
 
 def test_libraries_that_are_imported_are_the_declared_ones() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-    extras = project["optional-dependencies"]["ray"]
+    extras = [line for name in ("ray", "onnx") for line in project["optional-dependencies"][name]]
     declared = {line.partition(">")[0] for line in (*project["dependencies"], *extras)}
     used = {name.partition(".")[0] for path in FILES for name in imports(path)} - {"ddb"} - set(sys.stdlib_module_names)
     used = {DISTRIBUTIONS.get(name, name) for name in used}

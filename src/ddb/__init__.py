@@ -9,19 +9,42 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ddb.auditing.explain.run import explain
+    from ddb.auditing.predictors.options import ModelOptions
+    from ddb.auditing.run import Asked, audit
     from ddb.backends.classifiers.timm_classifier import load_classifier
     from ddb.config import RunConfig
     from ddb.config.load import load_config
     from ddb.data.sources.load import load_dataset
+    from ddb.discovery.run import discover
     from ddb.pipeline import run, status, table
     from ddb.report.page import write_report
 
 __version__ = "0.1.0"
 
-__all__ = ["RunConfig", "load_classifier", "load_config", "load_dataset", "run", "status", "table", "write_report"]
+__all__ = [
+    "Asked",
+    "ModelOptions",
+    "RunConfig",
+    "audit",
+    "discover",
+    "explain",
+    "load_classifier",
+    "load_config",
+    "load_dataset",
+    "run",
+    "status",
+    "table",
+    "write_report",
+]
 
 _HOMES = {
+    "Asked": "ddb.auditing.run",
+    "ModelOptions": "ddb.auditing.predictors.options",
     "RunConfig": "ddb.config",
+    "audit": "ddb.auditing.run",
+    "discover": "ddb.discovery.run",
+    "explain": "ddb.auditing.explain.run",
     "load_classifier": "ddb.backends.classifiers.timm_classifier",
     "load_config": "ddb.config.load",
     "load_dataset": "ddb.data.sources.load",

@@ -14,6 +14,7 @@ import pyarrow as pa
 from ddb.backends.content import hashes_kept
 from ddb.backends.registry import reference_identities
 from ddb.config import FitConfig, RunConfig
+from ddb.config.fit import GROUPED
 from ddb.config.marks import content_of, references_of
 from ddb.config.section import STAGE_NAMES
 from ddb.context import Context
@@ -29,14 +30,18 @@ HASHES = "hashes.json"
 
 def build_stages(config: RunConfig, dataset: Dataset, workspace: Workspace) -> list[Stage]:
     """All stages, in order. None but the evaluation is given attributes; a fit whose epoch is chosen by worst-group
-    accuracy gets those of the validation images."""
+    accuracy gets the given or the discovered groups of the validation images."""
     context = context_of(config, dataset, workspace.root / "cache")
-    blind, groups, per_class = context.dataset, _validation_groups(dataset), config.inpaint.per_class
+    blind, per_class = context.dataset, config.inpaint.per_class
     content = _content(config, dataset, context.cache / HASHES)
     extent = {"per_class": per_class, "max_rounds": config.prune.max_rounds}
 
     def labels_for(fit: FitConfig) -> pa.Table | None:
-        return groups if fit.selection == "worst_group" else None
+        """Validation ids with the groups that the rule compares."""
+        if fit.selection not in GROUPED:
+            return None
+        seen = dataset.with_discovered_as_attributes() if fit.selection == "discovered" else dataset
+        return seen.split("val").select(["id", "attribute"])
 
     def retry(tables: Tables) -> list[tuple[str, int]]:
         return retries(workspace, blind, config)
@@ -67,7 +72,3 @@ def _content(config: RunConfig, dataset: Dataset, store: Path) -> dict[str, dict
             identities: Mapping[str, str] = reference_identities(config, references_of(config, name), dataset)
             found[name] = {**content_of(config, name), **identities}
     return found
-
-
-def _validation_groups(dataset: Dataset) -> pa.Table:
-    return dataset.split("val").select(["id", "attribute"])

@@ -30,6 +30,15 @@ from ddb.learn.device import open_accelerator
 from ddb.learn.processes import started_with_others
 from ddb.learn.selection import counts, loss_weights
 
+GROUP_RULES = (
+    ("attribute", "worst_group", 'the attribute of every validation image; use "worst_class"'),
+    (
+        "discovered",
+        "discovered",
+        "a discovered group of every validation image: run `ddb discover`, set data.groups",
+    ),
+)
+"""Column of the samples that an epoch selection needs, its name, and what to do where values are missing."""
 STAND_IN = {"train": 100, "val": 40, "test": 40}
 """Images of a built-in world that `check` draws: enough to know its classes and attributes, in about half a second."""
 
@@ -153,13 +162,14 @@ def _fault_of(one: Callable[[], object]) -> str | None:
 
 def _conflicts(config: RunConfig, dataset: Dataset) -> list[str]:
     """Settings that do not fit this data set."""
-    faults = []
-    if None in dataset.split("val")["attribute"].to_pylist():
-        faults = [
-            f'{section}.selection: "worst_group" needs the attribute of every validation image; use "worst_class"'
-            for section in ("erm", "retrain")
-            if getattr(config, section).selection == "worst_group"
-        ]
+    val, faults = dataset.split("val"), []
+    for column, rule, remedy in GROUP_RULES:
+        if val[column].null_count:
+            faults += [
+                f'{section}.selection: "{rule}" needs {remedy}'
+                for section in ("erm", "retrain")
+                if getattr(config, section).selection == rule
+            ]
     classes, asked = len(dataset.classes), config.inpaint.per_class
     found = [
         _fault_of(lambda: loss_weights(config.retrain.gammas, classes)),

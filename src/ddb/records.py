@@ -30,6 +30,7 @@ SAMPLES = pa.schema(
         pa.field("image", pa.string(), nullable=False),  # path relative to the data root, "/" as separator
         pa.field("label", pa.int32(), nullable=False),  # index into Dataset.classes
         pa.field("attribute", pa.int32()),  # index into Dataset.attributes; null where unknown
+        pa.field("discovered", pa.int32()),  # index into Dataset.discovered; null where unknown
         pa.field("split", pa.string(), nullable=False),  # one of SPLITS
     ]
 )

@@ -21,6 +21,10 @@ from ddb.errors import Interrupted, StageFailed
 PYTHON = [sys.executable, "-c", "from ddb.cli import main; main()"]
 RUN = {"source", "--data", "--set", "--out", "--device", "--seed"}
 RAY = {"--engine", "--workers"}
+MODEL = {
+    "model", "--data", "--preset", "--set", "--out", "--device", "--seed", "--classes", "--class-map", "--backbone",
+    "--size", "--crop", "--mean", "--std", "--layout", "--outputs",
+}  # fmt: skip
 STAGES = ["erm", "invert", "segment", "inpaint", "score", "prune", "retrain", "evaluate"]
 
 # The command line as people script it. A change here is a change for them: say so in the changelog.
@@ -31,6 +35,8 @@ SURFACE = {
     "segment": RUN | RAY | {"--preview"},
     "bench": RUN - {"--seed"}
     | {"--methods", "--seeds", "--select", "--search", "--tables", "--engine", "--concepts", "--processes"},
+    "audit": MODEL | {"--run", "--split", "--images", "--junit", "--fail-under"},
+    "explain": MODEL | {"images"},
     "check": {"source", "--data", "--set", "--device"},
     "doctor": {"source", "--data", "--set", "--device"},
     "models list": set(),

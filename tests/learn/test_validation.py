@@ -57,4 +57,4 @@ def test_group_cells_number_the_pairs():
 @pytest.mark.parametrize("groups", [None, pa.table({"id": ["a"], "attribute": [1]})])
 def test_missing_group_labels_are_said(groups):
     with pytest.raises(ConfigError, match='retrain.selection: "worst_group"'):
-        group_cells(samples([("a", 0), ("b", 1)]), groups, "retrain")
+        group_cells(samples([("a", 0), ("b", 1)]), groups, 'retrain.selection: "worst_group"')

@@ -22,6 +22,7 @@ from ddb.backends.weights import Weights, parse_weights
 from ddb.config import (
     ClipsegConfig,
     CopyPasteConfig,
+    DiscoverConfig,
     FaceParsingConfig,
     GivenMasksConfig,
     InpaintConfig,
@@ -34,9 +35,10 @@ from ddb.config import (
 from ddb.context import Context, Models
 from ddb.data.table import Dataset
 from ddb.errors import ConfigError
-from ddb.pocket.models import diffusion_folder
+from ddb.pocket.models import diffusion_folder, encoder_folder
 
 if TYPE_CHECKING:
+    from ddb.backends.encoders.text_image import TextImageEncoder
     from ddb.backends.generators.diffusion.network.model import Diffusion
 
 
@@ -115,6 +117,21 @@ def open_inverter(settings: InvertConfig, painting: InpaintConfig, context: Cont
     from ddb.backends.generators.diffusion.learning.inversion import TextualInversion
 
     return TextualInversion(_open_diffusion(painting, context, models), settings, painting)
+
+
+def open_encoder(settings: DiscoverConfig, context: Context, models: Models) -> TextImageEncoder:
+    """Open the encoder of images and texts. ModelError or ConfigError if it cannot be opened."""
+    from ddb.backends.encoders.text_image import open_text_image
+    from ddb.learn.device import open_accelerator
+
+    runtime = open_accelerator(context.device, context.precision).exact()
+    weights = encoder_weights(settings)
+    return models.open(f"encoder {settings.encoder}", lambda: open_text_image(weights, runtime))
+
+
+def encoder_weights(settings: DiscoverConfig) -> Weights:
+    """The setting `discover.encoder`, parsed."""
+    return parse_weights(settings.encoder, encoder_folder)
 
 
 def model_names(settings: SegmentConfig | InpaintConfig) -> tuple[str, ...]:

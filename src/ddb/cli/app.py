@@ -5,13 +5,14 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from ddb import __version__
+from ddb.cli.auditing import audit, explain
+from ddb.cli.discovering import discover
 from ddb.cli.groups import config_app, data_app, models_app, pocket_app
 from ddb.cli.options import (
     Data,
@@ -29,27 +30,18 @@ from ddb.cli.options import (
     with_workers,
 )
 from ddb.cli.outcome import faults_logged, finish
+from ddb.cli.stage_verbs import add_stage_verbs, run_into
 from ddb.errors import DDBError
-
-if TYPE_CHECKING:
-    from ddb.config import RunConfig
-
-STAGE_HELP = {
-    "erm": "Train or adopt the plain classifier; rank images by loss.",
-    "invert": "Learn a token for each class from its hardest images.",
-    "segment": "Find the part of each image that makes its class.",
-    "inpaint": "Repaint that part as another class: the counterfactuals.",
-    "score": "Score each counterfactual with the plain classifier.",
-    "prune": "Decide which counterfactuals are kept.",
-    "retrain": "Retrain the classifier with the kept ones as well.",
-    "evaluate": "Measure both classifiers on the test images, per group.",
-}
 
 app = verbs("Diffusion driven balancing: make an image classifier look at the object, not at what surrounds it.")
 app.add_typer(config_app, name="config")
 app.add_typer(models_app, name="models")
 app.add_typer(pocket_app, name="pocket")
 app.add_typer(data_app, name="data")
+add_stage_verbs(app)
+app.command("discover")(discover)
+app.command("audit")(audit)
+app.command("explain")(explain)
 
 
 def _print_version(asked: bool) -> None:
@@ -80,97 +72,23 @@ def run(
     ] = False,
     engine: Engine = "local",
     workers: Workers = None,
+    find: Annotated[
+        bool, typer.Option("--discover", help="Look for shortcuts first; groups that are found choose the epoch.")
+    ] = False,
 ) -> None:
     """Run the whole method; run it again to go on where it stopped."""
     config = config_of(source, with_workers(overrides, workers), data, seed, device)
+    if find:
+        from ddb.discovery.before_run import discover_first
+
+        config = discover_first(config, out, dry=dry, say=say)
     if dry:
         from ddb import pipeline
 
         for line in pipeline.dry_run(config, out):
             print(line)
     else:
-        _run(config, out, engine=engine)
-
-
-def _run(config: RunConfig, out: Path | None, only: str | None = None, engine: str = "local") -> None:
-    """`only`: this stage alone."""
-    from ddb import pipeline
-    from ddb.run_folder import default_folder
-
-    folder = out or default_folder(config)
-    with faults_logged(folder):
-        pipeline.run(config, folder, only=only, engine=engine)
-
-
-def _alone(name: str) -> Callable[..., None]:
-    """The verb of a stage that this process computes."""
-
-    def verb(
-        source: Source,
-        data: Data = None,
-        overrides: Set = None,
-        out: Out = None,
-        device: Device = None,
-        seed: Seed = None,
-    ) -> None:
-        _run(config_of(source, overrides, data, seed, device), out, only=name)
-
-    return verb
-
-
-def _by_rows(name: str) -> Callable[..., None]:
-    """The verb of a stage whose rows workers can compute."""
-
-    def verb(
-        source: Source,
-        data: Data = None,
-        overrides: Set = None,
-        out: Out = None,
-        device: Device = None,
-        seed: Seed = None,
-        engine: Engine = "local",
-        workers: Workers = None,
-    ) -> None:
-        config = config_of(source, with_workers(overrides, workers), data, seed, device)
-        _run(config, out, name, engine)
-
-    return verb
-
-
-def _segment(
-    source: Source,
-    data: Data = None,
-    overrides: Set = None,
-    out: Out = None,
-    device: Device = None,
-    seed: Seed = None,
-    preview: Annotated[
-        int | None,
-        typer.Option(
-            "--preview", metavar="N", min=1, max=400, help="Only show N images with boxes, masks, regions on one sheet."
-        ),
-    ] = None,
-    engine: Engine = "local",
-    workers: Workers = None,
-) -> None:
-    config = config_of(source, with_workers(overrides, workers), data, seed, device)
-    if preview is None:
-        _run(config, out, "segment", engine)
-        return
-    from ddb.run_folder import default_folder
-    from ddb.segment_preview import preview as show
-
-    for line in show(config, out or default_folder(config), preview):
-        print(line)
-
-
-_VERBS = {
-    **{name: _alone(name) for name in ("erm", "prune", "retrain")},
-    **{name: _by_rows(name) for name in ("invert", "inpaint", "score", "evaluate")},
-    "segment": _segment,
-}
-for _name, _help in STAGE_HELP.items():
-    app.command(_name, help=f"{_help} This stage alone; needs the stages before it.")(_VERBS[_name])
+        run_into(config, out, engine=engine)
 
 
 @app.command()

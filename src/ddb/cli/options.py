@@ -15,6 +15,13 @@ if TYPE_CHECKING:
 Source = Annotated[
     str, typer.Argument(metavar="PRESET|FILE", help="A preset such as pocket-waterbirds or photos, or a YAML file.")
 ]
+Preset = Annotated[str, typer.Option("--preset", metavar="NAME|FILE", help="Settings: a preset or a YAML file.")]
+RunOrPreset = Annotated[
+    str | None,
+    typer.Option(
+        "--preset", metavar="NAME|FILE", help="Settings: a preset or a YAML file; default: the run's, or photos."
+    ),
+]
 Data = Annotated[Path | None, typer.Option("--data", metavar="FOLDER", help="Your images: folder, CSV or Parquet.")]
 Set = Annotated[list[str] | None, typer.Option("--set", metavar="a.b=c", help="Change a setting; may be repeated.")]
 Out = Annotated[

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from ddb.config.data import DataConfig as DataConfig
 from ddb.config.data import PocketConfig as PocketConfig
+from ddb.config.discover import DiscoverConfig as DiscoverConfig
 from ddb.config.erm import ErmConfig as ErmConfig
 from ddb.config.evaluate import EvaluateConfig as EvaluateConfig
 from ddb.config.fit import Augment as Augment

@@ -66,6 +66,9 @@ class DataConfig(Section):
     attribute: str = extent(
         "", description="attribute or column that groups are made with; empty: the usual one (celeba: Male)"
     )
+    groups: str = extent(
+        "", description="groups.csv that `ddb discover` wrote for this data: a second attribute beside the given one"
+    )
     variant: Literal["", "pooled", "cabinet-bed", "bag-box", "bench-bike", "boat-surfboard"] = extent(
         "", description="metashift: dogs to train on (empty: bench-bike, as DISC); pooled: folders' splits forgotten"
     )

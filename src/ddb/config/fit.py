@@ -8,6 +8,9 @@ from pydantic import field_validator
 
 from ddb.config.section import PositiveInt, Section, Share, content
 
+GROUPED = ("worst_group", "discovered")
+"""Values of `selection` that compare groups of the validation images: the given or the discovered ones."""
+
 
 class Augment(Section):
     """Training augmentation; evaluation uses none."""
@@ -36,6 +39,8 @@ class FitConfig(Section):
     optimiser: Literal["sgd", "adamw"] = content("sgd", description="sgd: momentum 0.9")
     schedule: Literal["constant", "cosine"] = content("constant", description="learning rate over the run")
     augment: Augment = Augment()
-    selection: Literal["last", "mean", "worst_class", "worst_group", "counterfactual"] = content(
-        "worst_class", description="validation figure that picks the epoch; only worst_group needs group labels"
+    selection: Literal["last", "mean", "worst_class", "worst_group", "discovered", "counterfactual"] = content(
+        "worst_class",
+        description="validation figure that picks the epoch; only worst_group needs group labels; discovered "
+        "takes data.groups",
     )

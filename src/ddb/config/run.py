@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import field_validator
 
 from ddb.config.data import DataConfig
+from ddb.config.discover import DiscoverConfig
 from ddb.config.erm import ErmConfig
 from ddb.config.evaluate import EvaluateConfig
 from ddb.config.inpaint import InpaintConfig, LatentDiffusionConfig
@@ -47,6 +48,7 @@ class RunConfig(Section):
     prune: PruneConfig = PruneConfig()
     retrain: RetrainConfig = RetrainConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
+    discover: DiscoverConfig = DiscoverConfig()
     ray: RayConfig = RayConfig()
 
     @field_validator("name")

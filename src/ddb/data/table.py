@@ -51,6 +51,8 @@ class Dataset:
     notes: tuple[str, ...] = ()
     decode_once: bool = True
     hashes: Mapping[str, str] = field(default_factory=dict, repr=False)
+    discovered: tuple[str, ...] = ()
+    """Names of the groups that `ddb discover` found; the column `discovered` refers to them (`data.groups`)."""
 
     def sha256(self, name: str) -> str:
         """SHA-256 (hex) of the bytes of the image file of the sample with id `name`, as they were when the data set was
@@ -68,7 +70,8 @@ class Dataset:
 
     def identity(self, splits: Sequence[str]) -> str:
         """SHA-256 (hex) of the content of these splits: ids, labels, attributes and content of files, and all names.
-        Results computed from these splits alone stay valid when another split changes."""
+        Results computed from these splits alone stay valid when another split changes. Discovered groups have no part
+        in it: stages that read them add them to what their rows depend on."""
         rows = self.samples.filter(pc.is_in(self.samples["split"], pa.array(splits))).to_pylist()
         facts = [[row["id"], row["label"], row["attribute"], row["split"], self.hashes.get(row["id"])] for row in rows]
         content = "" if self.hashes else self.content or self.fingerprint
@@ -76,14 +79,22 @@ class Dataset:
         return hashlib.sha256(text.encode()).hexdigest()
 
     def without_attributes(self) -> Dataset:
-        """The same samples with every attribute null, for stages that must not use groups. The fingerprint does not
-        depend on the attributes either."""
-        column = SAMPLES.get_field_index("attribute")
-        nulls = pa.nulls(self.samples.num_rows, pa.int32())
-        samples = self.samples.set_column(column, SAMPLES.field("attribute"), nulls)
+        """The same samples with every attribute and discovered group null, for stages that must not use groups. The
+        fingerprint does not depend on them either. A stage that uses discovered groups is given them apart."""
+        samples, nulls = self.samples, pa.nulls(self.samples.num_rows, pa.int32())
+        for name in ("attribute", "discovered"):
+            samples = samples.set_column(SAMPLES.get_field_index(name), SAMPLES.field(name), nulls)
         content = self.content or self.fingerprint
         blind = fingerprint(content, samples, self.classes, ())
-        return replace(self, samples=samples, attributes=(), fingerprint=blind, content=content)
+        return replace(self, samples=samples, attributes=(), discovered=(), fingerprint=blind, content=content)
+
+    def with_discovered_as_attributes(self) -> Dataset:
+        """The same samples with the discovered groups in the place of the attributes, for whoever uses the one or the
+        other. Without discovered groups no attribute is known."""
+        column = SAMPLES.get_field_index("attribute")
+        samples = self.samples.set_column(column, SAMPLES.field("attribute"), self.samples["discovered"])
+        mark = fingerprint(self.content or self.fingerprint, samples, self.classes, self.discovered, self.discovered)
+        return replace(self, samples=samples, attributes=self.discovered, fingerprint=mark)
 
     def counts(self) -> dict[str, dict[Group, int]]:
         """Samples of each split and group (label, attribute); an unknown attribute is `NO_ATTRIBUTE`."""
@@ -94,9 +105,19 @@ class Dataset:
         return {split: {g: cells[s, g] for s, g in sorted(cells) if s == split} for split in SPLITS}
 
 
-def fingerprint(content: str, samples: pa.Table, classes: Sequence[str], attributes: Sequence[str]) -> str:
-    """SHA-256 (hex) of a data set: `content` stands for its files."""
-    digest = hashlib.sha256(json.dumps([content, list(classes), list(attributes)]).encode())
+def fingerprint(
+    content: str,
+    samples: pa.Table,
+    classes: Sequence[str],
+    attributes: Sequence[str],
+    discovered: Sequence[str] = (),
+) -> str:
+    """SHA-256 (hex) of a data set: `content` stands for its files. Without discovered groups it is what it was before
+    data sets could have them."""
+    names = [list(classes), list(attributes), *([list(discovered)] if discovered else [])]
+    digest = hashlib.sha256(json.dumps([content, *names]).encode())
     for name in SAMPLES.names:
+        if name == "discovered" and not discovered:
+            continue
         digest.update(json.dumps([name, samples[name].to_pylist()]).encode())
     return digest.hexdigest()

@@ -35,10 +35,18 @@ def ece(probabilities: npt.NDArray[np.floating], labels: npt.NDArray[np.integer]
     probabilities: [N, K], labels: [N]; N > 0. The result is in [0, 1].
     """
     confidence = probabilities.max(axis=1).astype(np.float64)
-    correct = probabilities.argmax(axis=1) == labels
-    index = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
-    gap = np.abs(np.bincount(index, correct - confidence, bins))
-    return float(gap.sum() / len(labels))
+    return calibration_gap(confidence, probabilities.argmax(axis=1) == labels, bins)
+
+
+def calibration_gap(confidence: npt.NDArray[np.float64], correct: npt.NDArray[np.bool_], bins: int) -> float:
+    """`ece` from the top probabilities [N] and whether they are right."""
+    gap = np.abs(np.bincount(confidence_bin(confidence, bins), correct - confidence, bins))
+    return float(gap.sum() / len(correct))
+
+
+def confidence_bin(confidence: npt.NDArray[np.float64], bins: int) -> npt.NDArray[np.int64]:
+    """The bin (low, high] of each top probability, counted from 0: int64 [N]."""
+    return np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
 
 
 def binary_auroc(scores: npt.NDArray[np.floating], positive: npt.NDArray[np.bool_]) -> float | None:

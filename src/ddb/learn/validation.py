@@ -58,18 +58,18 @@ def holdout(samples: pa.Table, pixels: Pixels) -> Held:
     return Held(pixels, labels, labels)
 
 
-def group_cells(samples: pa.Table, groups: pa.Table | None, section: str) -> npt.NDArray[np.int64]:
+def group_cells(samples: pa.Table, groups: pa.Table | None, setting: str) -> npt.NDArray[np.int64]:
     """The cell of every sample, int64 [N]: a number for its (label, attribute), from a table with columns id and
     attribute.
 
-    Raises ConfigError where group labels are missing; `section` is the config section that asked for them.
+    Raises ConfigError where group labels are missing; `setting` is the setting that asked for them, with its value.
     """
     known = dict(zip(*(groups[name].to_pylist() for name in ("id", "attribute")), strict=True)) if groups else {}
     attributes = [known.get(item) for item in samples["id"].to_pylist()]
     if not attributes or None in attributes:
         raise ConfigError(
-            f'{section}.selection: "worst_group" needs the attribute of every validation image; '
-            'this data set lacks it. Use "worst_class" or "counterfactual".'
+            f"{setting} needs the group of every validation image; this data set lacks it. "
+            'Use "worst_class" or "counterfactual".'
         )
     pairs = list(zip(samples["label"].to_pylist(), attributes, strict=True))
     cells = {pair: cell for cell, pair in enumerate(sorted(set(pairs)))}

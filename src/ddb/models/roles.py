@@ -237,6 +237,20 @@ ROLES: dict[str, Role] = {
             0.34,
         ),
         Role(
+            "clip-vit-b32",  # the commit that adds safetensors to the repository's files
+            _sources("openai/clip-vit-base-patch32", "c237dc49a33fc61debc9276459120b7eac67e7ef"),
+            TRANSFORMERS,
+            "MIT",
+            0.61,
+        ),
+        Role(
+            "siglip2-base",
+            _sources("google/siglip2-base-patch16-224", "75de2d55ec2d0b4efc50b3e9ad70dba96a7b2fa2"),
+            TRANSFORMERS,
+            APACHE,
+            1.54,
+        ),
+        Role(
             "resnet50",
             _sources("timm/resnet50.tv_in1k", "78f3ecfdb38e06d9b8397f662e7ab8fee96026fa"),
             TIMM,

@@ -24,6 +24,11 @@ def backbone_folder() -> Path:
     return _existing("backbone", "config.json")
 
 
+def encoder_folder() -> Path:
+    """A transformers `CLIPModel` folder with its processor: 64x64 images and short texts."""
+    return _existing("encoder", "config.json")
+
+
 def _existing(name: str, file: str) -> Path:
     folder = WEIGHTS / name
     if not (folder / file).is_file():

@@ -51,6 +51,13 @@ def contact_sheet(looks: Sequence[Look], heading: str) -> Image.Image:
     return sheet
 
 
+def outlined(image: Pixels, mask: Mask) -> Pixels:
+    """A copy of the image (uint8 HWC) with the outermost pixels of the mask (bool HW) in the colour of objects."""
+    drawn = image.copy()
+    drawn[_edge(mask, 1)] = OBJECT
+    return drawn
+
+
 def _cell(sheet: Image.Image, draw: ImageDraw.ImageDraw, look: Look, left: int, top: int) -> None:
     height, width = look.image.shape[:2]
     scale = PANEL / max(height, width)

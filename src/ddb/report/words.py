@@ -33,6 +33,7 @@ EPOCH_RULES = {
     "mean": "mean validation accuracy",
     "worst_class": "worst-class validation accuracy (no group labels)",
     "worst_group": "worst-group validation accuracy (uses group labels of validation images)",
+    "discovered": "worst-group validation accuracy over discovered groups (no group labels)",
     "counterfactual": "accuracy on validation counterfactuals (no group labels)",
 }
 """How the epoch of a classifier was chosen: value of `selection` in the configuration -> words."""

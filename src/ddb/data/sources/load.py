@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath
 import pyarrow as pa
 
 from ddb.config import DataConfig
+from ddb.data.discovered import with_groups
 from ddb.data.images import resolve_inside
 from ddb.data.inspection.summary import set_aside
 from ddb.data.reading.files import Checked, check_files
@@ -48,9 +49,11 @@ def load_dataset(config: DataConfig, cache: Path | None = None) -> Dataset:
     """Read and check a data set. `cache`: folder (of the run) for drawn images and the results of file checks.
 
     Files that cannot be used are quarantined. DataError lists all faults of the data set: fewer than two classes, a
-    class with too few usable images, unknown labels or splits, duplicate images, paths outside the root.
+    class with too few usable images, unknown labels or splits, duplicate images, paths outside the root, groups
+    (`data.groups`) of other images.
     """
-    return _assemble(read_listing(config, cache), config, LEAST, cache)
+    dataset = _assemble(read_listing(config, cache), config, LEAST, cache)
+    return with_groups(dataset, config.groups) if config.groups else dataset
 
 
 def read_listing(config: DataConfig, cache: Path | None = None) -> Listing:

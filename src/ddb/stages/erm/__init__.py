@@ -25,7 +25,7 @@ def stage(
     context: Context, settings: ErmConfig, content: Mapping[str, object], group_labels: pa.Table | None = None
 ) -> Stage:
     """A row per training and validation image. `group_labels` (columns id, attribute; validation ids) is for epoch
-    selection "worst_group" alone."""
+    selection by groups alone."""
     dataset = context.dataset
     samples = pa.concat_tables([dataset.split("train"), dataset.split("val")])
     ids = samples["id"].to_pylist()

@@ -21,6 +21,7 @@ from ddb.backends.classifiers.timm_classifier import (
     save_classifier,
 )
 from ddb.config import ErmConfig
+from ddb.config.fit import GROUPED
 from ddb.context import Context
 from ddb.data.stores.pixel_store import pixel_store
 from ddb.learn import predict, processes
@@ -42,8 +43,8 @@ ADOPTED = "adopted.json"
 
 @dataclass(frozen=True)
 class Training:
-    """Inputs of the stage. `groups` (columns id, attribute; validation ids) is for epoch selection "worst_group"
-    alone; `batch_size`: images that are predicted at once."""
+    """Inputs of the stage. `groups` (columns id, attribute; validation ids) is for epoch selection "worst_group" or
+    "discovered" alone; `batch_size`: images that are predicted at once."""
 
     context: Context
     settings: ErmConfig
@@ -97,8 +98,8 @@ def _material(work: Training, loaded: LoadedClassifier, runtime: Runtime) -> Mat
     train, val = dataset.split("train"), dataset.split("val")
     with processes.leader_first():
         held = holdout(val, pixel_store(dataset, val["id"].to_pylist(), preprocessing, work.context.cache))
-    if settings.selection == "worst_group":
-        held = replace(held, cells=group_cells(val, work.groups, "erm"))
+    if settings.selection in GROUPED:
+        held = replace(held, cells=group_cells(val, work.groups, f'erm.selection: "{work.settings.selection}"'))
     return Material(
         train=training_images(dataset, train, preprocessing, settings.augment, work.context.cache),
         validate=validator(settings.selection, [held], runtime, work.batch_size),

@@ -42,6 +42,7 @@ def stage(
             **content,
             "pocket": data.pocket.model_dump(mode="json") if familiar else None,
             "data": dataset.identity(["train", "val", "test"]),
+            **({"discovered": _discovered(dataset)} if dataset.discovered else {}),
         },
         extent={"in_distribution": settings.in_distribution},
         plan=lambda tables: ids + familiar,
@@ -49,3 +50,8 @@ def stage(
         batch_size=settings.batch_size,
         finish=finish,
     )
+
+
+def _discovered(dataset: Dataset) -> list[object]:
+    """The names of the discovered groups, and the group of every sample."""
+    return [list(dataset.discovered), dataset.samples["discovered"].to_pylist()]

@@ -154,7 +154,17 @@ def measure(tables: Tables, evaluation: Evaluation) -> dict[str, Any]:
         "leak": _leak(evaluation, candidates, kept),
         "classes": list(evaluation.dataset.classes),
         "attributes": list(evaluation.dataset.attributes),
+        **_discovered(evaluation, outcomes),
     }
+
+
+def _discovered(evaluation: Evaluation, outcomes: pa.Table) -> dict[str, Any]:
+    """Figures over the discovered groups, before and after, beside those over given attributes; empty where there are
+    none."""
+    if not evaluation.dataset.discovered:
+        return {}
+    seen = evaluation.dataset.with_discovered_as_attributes()
+    return {"discovered": {when: _figures(seen, outcomes, when) for when in evaluation.loaded}}
 
 
 def _attributes(samples: pa.Table) -> npt.NDArray[np.int64]:

@@ -27,7 +27,7 @@ def stage(
     content: Mapping[str, object],
     group_labels: pa.Table | None = None,
 ) -> Stage:
-    """One row. `group_labels` (columns id, attribute; validation ids) is for epoch selection "worst_group" alone."""
+    """One row. `group_labels` (columns id, attribute; validation ids) is for epoch selection by groups alone."""
     gammas = loss_weights(settings.gammas, len(context.dataset.classes))
 
     def open_worker(models: Models, tables: Tables, folder: Path, fixed: Fixed) -> Worker:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from ddb.config import ErmConfig, RetrainConfig
+from ddb.config.fit import GROUPED
 from ddb.context import Context
 from ddb.data.counterfactuals import Counterfactuals, Rows
 from ddb.data.images import Mask, Pixels
@@ -36,7 +37,7 @@ STEP_SIZE = 0.01
 @dataclass(frozen=True)
 class Retraining:
     """Inputs of the stage. `gammas`: a weight for every class; `groups` (columns id, attribute; validation ids) is for
-    epoch selection "worst_group" alone."""
+    epoch selection by groups alone."""
 
     context: Context
     settings: RetrainConfig
@@ -62,8 +63,8 @@ def retraining_material(work: Retraining, tables: Tables, preprocessing: Preproc
     with processes.leader_first():
         held = holdout(val, pixel_store(dataset, val["id"].to_pylist(), preprocessing, cache))
         apart, own = parts.held(), parts.own()
-    if settings.selection == "worst_group":
-        held = replace(held, cells=group_cells(val, work.groups, "retrain"))
+    if settings.selection in GROUPED:
+        held = replace(held, cells=group_cells(val, work.groups, f'retrain.selection: "{settings.selection}"'))
     validate = validator(settings.selection, [held, apart], runtime, PREDICT_BATCH)
     images = training_images(dataset, train, preprocessing, settings.augment, cache)
     if settings.method == "cross_entropy":

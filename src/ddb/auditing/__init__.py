@@ -1,0 +1,1 @@
+"""Audits of classifiers: nothing is trained. Read `run.py` first."""

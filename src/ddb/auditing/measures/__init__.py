@@ -1,0 +1,1 @@
+"""What is measured, a file a measure. Nothing here reads files or opens models."""

@@ -1,0 +1,1 @@
+"""What an audit writes: audit.html, audit.json, JUnit XML."""

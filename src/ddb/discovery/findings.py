@@ -1,0 +1,172 @@
+"""From vectors to findings: clusters that go with a class, merged by class, named, tested against a model's errors.
+
+One view (surroundings or object) is looked at in rounds. Each round finds clusters, tests them, and takes what it
+found out of the vectors: the next round looks at what varies within the clusters, and its tests permute labels within
+them. So a second shortcut is found beside the first one, and the first is not found twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from ddb.config import DiscoverConfig
+from ddb.discovery.association import Association, associate
+from ddb.discovery.cluster import Clusters, find_clusters, without
+from ddb.discovery.errors import Errors, errors_by_cell, errors_of, significant
+from ddb.discovery.facts import Facts, View, Where
+from ddb.discovery.naming import best_words, contrast
+from ddb.learn.seeds import seed_of
+
+Floats = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.int64]
+Flags = npt.NDArray[np.bool_]
+ROUNDS = 3
+OTHER = "other"
+"""Name of the clusters that go with no class."""
+APART = 0.01
+"""A finding is inseparable from the class where at most this share of each class lies in another class's group."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """Clusters that go with one class. `goes_with`: its label; None: they go with the model's errors alone, or with
+    nothing (`OTHER`). `words` with their cosines, the name first. `images`: training images; `shares`: share of each
+    class's training images that is in the group."""
+
+    name: str
+    words: tuple[tuple[str, float], ...]
+    goes_with: int | None
+    clusters: tuple[int, ...]
+    images: int
+    shares: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """`members` [N]: number of each image's group; `sure` [N]: its probability; -1 and 0 for images that were not
+    embedded. `clusters` [N]: number of each image's cluster, -1 likewise. `phi`: the largest correlation of a group's
+    clusters with a class; `p` of it, corrected. `inseparable`: group and class say the same, so nothing in the data
+    tells which of the two a model learns."""
+
+    where: Where
+    groups: tuple[Group, ...]
+    members: Integers
+    sure: Floats
+    clusters: Integers
+    phi: float
+    p: float
+    inseparable: bool
+    errors: tuple[Errors, ...]
+
+
+def look_at(view: View, facts: Facts, settings: DiscoverConfig, seed: int) -> list[Finding]:
+    """The findings of a view, strongest first; none: nothing was found."""
+    rows = view.there & facts.train
+    residual, strata = view.vectors.copy(), np.zeros(len(rows), np.int64)
+    found: list[Finding] = []
+    for number in range(ROUNDS):
+        if len(np.unique(residual[rows], axis=0)) < 3:
+            break
+        clusters = find_clusters(residual, rows, seed_of(seed, "discover", view.where, number))
+        tests = _Tests.of(clusters, view, facts, strata, seed_of(seed, "discover", "draws", number))
+        reported = tests.reported(settings)
+        if not reported.any():
+            break
+        one = _finding(view, facts, clusters, tests, strata, reported)
+        names = [group.name for group in one.groups]
+        found.append(replace(one, errors=errors_of(one.members, names, facts, settings.alpha, seed)))
+        strata = strata * clusters.count + clusters.members
+        residual = without(residual, clusters.members, rows)
+    return found
+
+
+@dataclass(frozen=True)
+class _Tests:
+    """`labels`: clusters and classes on training images; `errors`: (cluster, class) cells, cluster by cluster, and the
+    model's errors on validation images of the class; None without a model."""
+
+    labels: Association
+    errors: Association | None
+    classes: int
+
+    @classmethod
+    def of(cls, clusters: Clusters, view: View, facts: Facts, strata: Integers, seed: int) -> _Tests:
+        member = clusters.members[:, None] == np.arange(clusters.count)
+        rows = view.there & facts.train
+        labels = associate(member[rows], facts.labels[rows], strata[rows], seed)
+        return cls(labels, errors_by_cell(clusters.members, clusters.count, facts, view.there, seed + 1), facts.classes)
+
+    def reported(self, settings: DiscoverConfig) -> Flags:
+        """[K]: clusters that go with a class, or with more errors in a class."""
+        strong = np.abs(self.labels.phi).max(axis=1) >= settings.strength
+        found: Flags = (self.labels.p <= settings.alpha) & strong
+        if self.errors is not None:
+            found = found | significant(self.errors, settings.alpha).reshape(-1, self.classes).any(axis=1)
+        return found
+
+
+def _finding(view: View, facts: Facts, clusters: Clusters, tests: _Tests, strata: Integers, reported: Flags) -> Finding:
+    """Merge the reported clusters by class, name the groups and measure them."""
+    with_class = {k: int(tests.labels.z[k].argmax()) for k in np.flatnonzero(reported).tolist()}
+    weak = {k for k in with_class if tests.labels.p[k] >= 0.5}  # errors alone brought them here
+    keys = [("class", label) if k not in weak else ("cluster", k) for k, label in with_class.items()]
+    parts = {key: tuple(k for k, own in zip(with_class, keys, strict=True) if own == key) for key in sorted(set(keys))}
+    rest = tuple(k for k in range(clusters.count) if not reported[k])
+    sets = [*parts.values(), *([rest] if rest else [])]
+    chances = np.stack([clusters.probabilities[:, list(part)].sum(axis=1) for part in sets], axis=1)
+    members = chances.argmax(axis=1)
+    names: list[str] = []
+    groups = []
+    for number, part in enumerate(sets):
+        inside = members == number
+        goes_with = next((key[1] for key, own in parts.items() if own == part and key[0] == "class"), None)
+        words = [] if part == rest else _words(view, facts, inside, strata, names)
+        names.append(words[0][0] if words else OTHER)
+        groups.append(_group(names[-1], words, goes_with, part, view.there & facts.train & inside, facts))
+    strongest = np.abs(tests.labels.phi).max(axis=1) * reported
+    return Finding(
+        where=view.where,
+        groups=tuple(groups),
+        members=np.where(view.seen, members, -1),
+        sure=np.where(view.seen, chances.max(axis=1), 0.0),
+        clusters=np.where(view.seen, clusters.members, -1),
+        phi=float(strongest.max()),
+        p=float(tests.labels.p[strongest.argmax()]),
+        inseparable=_inseparable(members[view.there & facts.train], facts.labels[view.there & facts.train], groups),
+        errors=(),
+    )
+
+
+def _words(view: View, facts: Facts, inside: Flags, strata: Integers, taken: Sequence[str]) -> list[tuple[str, float]]:
+    """Words of a group, from its training images against the others of the same class; without names of other
+    groups."""
+    rows = view.there & facts.train
+    cells = strata * facts.classes + facts.labels
+    direction = contrast(view.vectors[rows], inside[rows], cells[rows])
+    free = [index for index, word in enumerate(facts.words) if word not in taken]
+    return best_words(direction, [facts.words[index] for index in free], facts.texts[free])
+
+
+def _group(
+    name: str,
+    words: list[tuple[str, float]],
+    goes_with: int | None,
+    part: tuple[int, ...],
+    inside: Flags,
+    facts: Facts,
+) -> Group:
+    totals = np.bincount(facts.labels[facts.train])
+    own = np.bincount(facts.labels[inside], minlength=len(totals))
+    shares = tuple(float(a / max(b, 1)) for a, b in zip(own, totals, strict=True))
+    return Group(name, tuple(words), goes_with, part, int(inside.sum()), shares)
+
+
+def _inseparable(members: Integers, labels: Integers, groups: Sequence[Group]) -> bool:
+    """Whether nearly all images of each class are in the group that goes with it."""
+    own = {group.goes_with: number for number, group in enumerate(groups) if group.goes_with is not None}
+    shares = [(members[labels == label] == own.get(label, -1)).mean() for label in np.unique(labels).tolist()]
+    return bool(min(shares) >= 1 - APART)
