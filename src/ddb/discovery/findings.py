@@ -48,9 +48,9 @@ class Group:
 @dataclass(frozen=True)
 class Finding:
     """`members` [N]: number of each image's group; `sure` [N]: its probability; -1 and 0 for images that were not
-    embedded. `clusters` [N]: number of each image's cluster, -1 likewise. `phi`: the largest correlation of a group's
-    clusters with a class; `p` of it, corrected. `inseparable`: group and class say the same, so nothing in the data
-    tells which of the two a model learns."""
+    embedded. `clusters` [N]: number of each image's cluster, -1 likewise. `phi`: the largest correlation of a group
+    with a class; `p`: the smallest of its clusters, corrected. `inseparable`: group and class say the same, so nothing
+    in the data tells which of the two a model learns."""
 
     where: Where
     groups: tuple[Group, ...]
@@ -80,7 +80,7 @@ def look_at(view: View, facts: Facts, settings: DiscoverConfig, seed: int) -> li
         names = [group.name for group in one.groups]
         found.append(replace(one, errors=errors_of(one.members, names, facts, settings.alpha, seed)))
         strata = strata * clusters.count + clusters.members
-        residual = without(residual, clusters.members, rows)
+        residual = without(residual, clusters.members, facts.labels, rows)
     return found
 
 
@@ -127,15 +127,17 @@ def _finding(view: View, facts: Facts, clusters: Clusters, tests: _Tests, strata
         words = [] if part == rest else _words(view, facts, inside, strata, names)
         names.append(words[0][0] if words else OTHER)
         groups.append(_group(names[-1], words, goes_with, part, view.there & facts.train & inside, facts))
-    strongest = np.abs(tests.labels.phi).max(axis=1) * reported
+    own = view.there & facts.train
+    merged = members[:, None] == np.arange(len(parts))
+    phi = associate(merged[own], facts.labels[own], strata[own], 0, draws=0).phi
     return Finding(
         where=view.where,
         groups=tuple(groups),
         members=np.where(view.seen, members, -1),
         sure=np.where(view.seen, chances.max(axis=1), 0.0),
         clusters=np.where(view.seen, clusters.members, -1),
-        phi=float(strongest.max()),
-        p=float(tests.labels.p[strongest.argmax()]),
+        phi=float(np.abs(phi).max()),
+        p=float(tests.labels.p[reported].min()),
         inseparable=_inseparable(members[view.there & facts.train], facts.labels[view.there & facts.train], groups),
         errors=(),
     )
