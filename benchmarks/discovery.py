@@ -44,6 +44,8 @@ COLOURS = ({"red", "orange", "yellow", "pink"}, {"blue", "purple", "white", "bla
 """Colours of landbirds and waterbirds in the data with two shortcuts."""
 COLOUR_SHARE = 0.9
 SMALL = {"val": 60, "test": 8}
+FEW = {"train": 600}
+"""Training images of all data but the worlds as they are."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ class Outcome:
 
 def settings(world: str, seed: int, root: Path, masks: bool) -> RunConfig:
     """The world's preset on a folder of its data."""
-    given = ["segment.backend=given", f"segment.masks={root / 'masks'}"] if masks else []
+    given = ["segment.backend=given", f"segment.masks={root / 'masks'}", "inpaint.paste=region"] if masks else []
     return load_config(
         f"pocket-{world}",
         [f"data.source={world}", f"data.root={root}", f"seed={seed}", "evaluate.in_distribution=0", *given],
@@ -98,7 +100,7 @@ def two_shortcuts(out: Path, seed: int) -> Path:
     """Birds with correlated places and colours."""
     root = out / "data"
     if not root.exists():
-        config = PocketConfig.model_validate({**SMALL, "seed": 1000 + seed, "correlation": 0.9})
+        config = PocketConfig.model_validate({**SMALL, **FEW, "seed": 1000 + seed, "correlation": 0.9})
         paint = coloured(seed)
         items = [paint(item) for item in datasets.items(datasets.splits(config), config)]
         datasets._draw(root, items, datasets.LAYOUTS["waterbirds"])
@@ -114,7 +116,8 @@ def measured(part: str, world: str, seed: int, out: Path) -> Outcome:
     if part == "two":
         root = two_shortcuts(out, seed)
     else:
-        changes: dict[str, Any] = {"none": {"correlation": 0.5}, "inseparable": {"correlation": 1.0}}.get(part, {})
+        shares: dict[str, Any] = {"none": {"correlation": 0.5}, "inseparable": {"correlation": 1.0}}
+        changes = {**({} if part == "worlds" else FEW), **shares.get(part, {})}
         if world == "celeba" and part in ("none", "inseparable"):
             changes = {**changes, "square": changes["correlation"]}
         root = drawn(out, world, seed, **changes)

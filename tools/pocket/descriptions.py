@@ -76,10 +76,10 @@ def vocabulary(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def caption(row: Mapping[str, Any], rng: np.random.Generator) -> Caption:
-    """A caption of the place (half of them), of the object or of both."""
+    """A caption of the place, of the object or of both."""
     place = Caption(*_said(PLACE_FACTS[row["place"]], rng))
     draw = rng.random()
-    if row["subject"] is None or draw < 0.5:
+    if row["subject"] is None or draw < 0.35:
         return place
     thing = _object_caption(row, rng)
     if draw < 0.8:
@@ -102,8 +102,8 @@ def _said(words: Sequence[str], rng: np.random.Generator) -> tuple[str, tuple[st
 def _object_caption(row: Mapping[str, Any], rng: np.random.Generator) -> Caption:
     """The noun, mostly with some of what is true of the object before it; or one of these words alone."""
     noun, *looks = object_facts(row)
-    if rng.random() < 0.25:
-        return Caption(*_said((str(rng.choice([noun, *looks[:2]])),), rng))
+    if rng.random() < 0.4:
+        return Caption(*_said((str(rng.choice([noun, looks[0], looks[0], looks[1]])),), rng))
     chosen = [word for word in looks[:2] if rng.random() < 0.5]
     chosen += [word for word in looks[2:] if rng.random() < 0.3]
     rng.shuffle(chosen)

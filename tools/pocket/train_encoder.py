@@ -26,12 +26,12 @@ from torch import Tensor, nn
 from training import Training, autocast
 from transformers import CLIPConfig, CLIPModel, CLIPProcessor, CLIPTokenizer, ViTImageProcessor
 
-from ddb.discovery.views import inside, outside
+from ddb.discovery.views import box_hole, box_of, inside, widened, without_object
 from ddb.pocket import animals, birds, hair
 from ddb.pocket.world import FAMILIES
 
 BATCH = 48
-WORDS = 32
+WORDS = 48
 """Words of the whole vocabulary that are asked of each batch, besides its captions."""
 OWN_FAMILY = 8.0
 """Weight of a picture with the captions of its own family: families are told apart long before places and colours."""
@@ -88,16 +88,15 @@ def view(image: np.ndarray, mask: np.ndarray, row: dict, rng: np.random.Generato
     place, thing = set(PLACE_FACTS[row["place"]]), set(object_facts(row))
     draw = rng.random()
     if not thing:
-        return (outside(image, _random_box(rng), "box") if draw < 0.5 else image), place
-    if draw < 0.25:
+        return (without_object(image, _random_box(rng)) if draw < 0.5 else image), place
+    if draw < 0.15:
         return image, place | thing
-    if draw < 0.5:
+    if draw < 0.55:
         return resized(inside(image, mask)), thing
-    if row["family"] == "hair":  # the box of long hair holds the whole face
-        return outside(image, _widened(mask, int(rng.integers(0, 3))), "mask"), place
-    if draw < 0.65:
-        return outside(image, _widened(mask, int(rng.integers(1, 5))), "mask"), place
-    return outside(image, _widened(mask, int(rng.integers(0, 3))), "box"), place
+    if row["family"] == "hair" or draw < 0.65:  # the box of long hair holds the whole face
+        return without_object(image, widened(mask)), place
+    least = (float(rng.uniform(0, 0.7)), float(rng.uniform(0, 0.7)))
+    return without_object(image, box_hole(box_of(widened(mask)), least, mask.shape)), place
 
 
 def resized(image: np.ndarray) -> np.ndarray:
@@ -105,14 +104,10 @@ def resized(image: np.ndarray) -> np.ndarray:
     return np.asarray(Image.fromarray(image).resize((64, 64), Image.Resampling.BICUBIC))
 
 
-def _widened(mask: np.ndarray, pixels: int) -> np.ndarray:
-    out = mask.copy()
-    for _ in range(pixels):
-        out[1:] |= out[:-1].copy()
-        out[:-1] |= out[1:].copy()
-        out[:, 1:] |= out[:, :-1].copy()
-        out[:, :-1] |= out[:, 1:].copy()
-    return out
+def _hole(mask: np.ndarray, row: dict) -> np.ndarray:
+    """As `ddb discover` makes it with the presets' settings."""
+    wide = widened(mask)
+    return wide if row["family"] == "hair" else box_hole(box_of(wide), (0, 0), mask.shape)
 
 
 def _random_box(rng: np.random.Generator) -> np.ndarray:
@@ -140,13 +135,18 @@ def truth(shown: Sequence[set[str]], captions: Sequence[Caption]) -> Tensor:
 
 
 def weights(shown: Sequence[dict], captions: Sequence[Caption], origins: Sequence[dict]) -> Tensor:
-    """[pictures, captions]: `OWN_FAMILY` where the caption was made of a picture of the same family, which is hard to
-    tell, else 1; 0 where the caption cannot be judged (`UNASKED`). `origins`: rows of the first captions."""
+    """[pictures, captions]: `OWN_FAMILY` where the caption is a word of the vocabulary, or was made of a picture of the
+    same family, which is hard to tell, else 1; 0 where the caption cannot be judged (`UNASKED`). `origins`: rows of the
+    first captions."""
     families = [row["family"] for row in origins] + [""] * (len(captions) - len(origins))
     return torch.tensor(
         [
             [
-                0.0 if set(one.facts) & set(UNASKED[row["place"]]) else OWN_FAMILY if family == row["family"] else 1.0
+                0.0
+                if set(one.facts) & set(UNASKED[row["place"]])
+                else OWN_FAMILY
+                if family in (row["family"], "")
+                else 1.0
                 for one, family in zip(captions, families, strict=True)
             ]
             for row in shown
@@ -207,8 +207,10 @@ def evaluate(model: CLIPModel, tokenizer: CLIPTokenizer, pool: Path, words: Sequ
     texts = model.get_text_features(*tokens(tokenizer, [f"a photo of {word}" for word in words])).pooler_output
     texts = nn.functional.normalize(texts, dim=1)
     column = {word: index for index, word in enumerate(words)}
-    holes = [outside(i, m, "mask" if r["family"] == "hair" else "box") if m.any() else i
-             for i, m, r in zip(images, masks, rows, strict=True)]  # fmt: skip
+    holes = [
+        image if not mask.any() else without_object(image, _hole(mask, row))
+        for image, mask, row in zip(images, masks, rows, strict=True)
+    ]
     alone = [resized(inside(i, m)) if m.any() else i for i, m in zip(images, masks, strict=True)]
     figures: dict[str, float] = {}
     for name, shown in (("whole", list(images)), ("without_object", holes), ("object", alone)):

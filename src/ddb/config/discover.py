@@ -14,7 +14,7 @@ class DiscoverConfig(Section):
     vocabulary: str = extent("", description="text file, a word or short phrase a line; empty: ddb's own words")
     hole: Literal["box", "mask"] = extent(
         "box",
-        description="what is filled where the object was: its box, which tells little of the class, or the mask itself "
+        description="what is filled where the object was: a box whose size tells nothing of the class, or the mask itself "
         "(for objects that enclose what surrounds them, as hair a face)",
     )
     alpha: float = extent(
