@@ -14,6 +14,7 @@ import yaml
 from PIL import Image
 
 from ddb.cli import app as cli
+from ddb.cli.stage_verbs import STAGE_HELP
 from ddb.config import RunConfig
 from ddb.config.load import load_config
 from ddb.errors import Interrupted, StageFailed
@@ -75,7 +76,7 @@ def test_surface_is_frozen() -> None:
 def test_stage_verbs_are_the_stages_in_order() -> None:
     from ddb import pipeline
 
-    assert list(cli.STAGE_HELP) == STAGES
+    assert list(STAGE_HELP) == STAGES
     assert [getattr(stage, "name", stage) for stage in pipeline.STAGES] == STAGES
 
 
@@ -99,7 +100,7 @@ def test_overview_is_not_cut_short(monkeypatch: pytest.MonkeyPatch, capsys: pyte
     assert call(monkeypatch, "--help") == 0
     overview = capsys.readouterr().out.split("Commands:")[1]
     assert "..." not in overview
-    assert all(text in overview for text in cli.STAGE_HELP.values())
+    assert all(text in overview for text in STAGE_HELP.values())
 
 
 def test_help_is_quick_and_imports_nothing_heavy() -> None:
