@@ -160,6 +160,8 @@ def row(part: str, world: str, outcomes: list[Outcome]) -> str:
     apart = sum(one.inseparable for one in outcomes)
     inside = sum(bool(one.inside) for one in outcomes)
     names = ", ".join(sorted({name for one in outcomes for name in one.names})) or "–"
+    if part == "two":
+        names += "; object: " + ", ".join(sorted({name for one in outcomes for name in one.inside}))
     counts = " | ".join(f"{count} of {len(outcomes)}" for count in (right, apart, inside))
     return f"| {part} | {world} | {found} of {len(outcomes)} | {agreement} | {counts} | {names} |"
 

@@ -48,7 +48,8 @@ ALLOWED = {
     "segment_preview": (*BASE, *MODELS, "config", "engine", "report.contact_sheet", "stages"),
     "export": (*BASE, "engine", "run_folder"),
     "bench": (
-        *BASE, "stage", "context", "bench", "backends.classifiers", "config", "data", "engine", "learn", "pipeline",
+        *BASE, "stage", "context", "bench", "backends.classifiers", "config", "data", "discovery", "engine", "learn",
+        "pipeline",
         "pocket", "report", "rivals", "stages",
     ),
     "cli": (

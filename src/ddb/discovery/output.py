@@ -35,7 +35,8 @@ def write(found: Discovery) -> None:
     for number, finding in enumerate(found.findings, start=1):
         _write_sheets(found, finding, number)
     files.write_json(found.folder / "discover.json", facts(found))
-    page = html_page("ddb.discovery", "discover.html", _page_facts(found))
+    styles = (("ddb.discovery", "discover.css"),)
+    page = html_page("ddb.discovery", "discover.html", _page_facts(found), styles=styles)
     files.write_atomic(found.folder / "discover.html", lambda file: file.write(page.encode()))
 
 

@@ -74,7 +74,16 @@ def discover(
     )
     around, objects = (tuple(look_at(view, facts, config.discover, config.seed)) for view in views)
     made_from = "" if model else _made_from(config, dataset)
-    found = Discovery(dataset, embedded, around, objects, model or "", encoder.identity, out, made_from)
+    found = Discovery(
+        dataset,
+        embedded,
+        around,
+        objects,
+        model or "",
+        f"{config.discover.encoder} ({encoder.identity})",
+        out,
+        made_from,
+    )
     write(found)
     return found
 
