@@ -8,7 +8,8 @@ inseparable  correlation 100%: surroundings named and reported as inseparable fr
 two          birds whose colour goes with the class as the place does: both are reported
 segmenter    the worlds as they are, masks by the built-in segmenter instead of given ones
 
-Prints a table in Markdown; `--out` keeps each discovery, so that a second call adds what is missing.
+Each data set has 500 training images and otherwise the shares of its preset. Prints a table in Markdown; `--out` keeps
+each discovery, so that a second call adds what is missing.
 """
 
 from __future__ import annotations
@@ -43,9 +44,7 @@ RIGHT = {
 COLOURS = ({"red", "orange", "yellow", "pink"}, {"blue", "purple", "white", "black"})
 """Colours of landbirds and waterbirds in the data with two shortcuts."""
 COLOUR_SHARE = 0.9
-SMALL = {"val": 60, "test": 8}
-FEW = {"train": 600}
-"""Training images of all data but the worlds as they are."""
+SIZES = {"train": 500, "val": 60, "test": 8}
 
 
 @dataclass(frozen=True)
@@ -79,7 +78,7 @@ def drawn(out: Path, world: str, seed: int, **changes: Any) -> Path:
     root = out / "data"
     if not root.exists():
         preset = load_config(f"pocket-{world}").data.pocket.model_dump()
-        datasets.write_pocket(root, PocketConfig.model_validate({**preset, **SMALL, "seed": 1000 + seed, **changes}))
+        datasets.write_pocket(root, PocketConfig.model_validate({**preset, **SIZES, "seed": 1000 + seed, **changes}))
     return root
 
 
@@ -100,7 +99,7 @@ def two_shortcuts(out: Path, seed: int) -> Path:
     """Birds with correlated places and colours."""
     root = out / "data"
     if not root.exists():
-        config = PocketConfig.model_validate({**SMALL, **FEW, "seed": 1000 + seed, "correlation": 0.9})
+        config = PocketConfig.model_validate({**SIZES, "seed": 1000 + seed, "correlation": 0.9})
         paint = coloured(seed)
         items = [paint(item) for item in datasets.items(datasets.splits(config), config)]
         datasets._draw(root, items, datasets.LAYOUTS["waterbirds"])
@@ -117,7 +116,7 @@ def measured(part: str, world: str, seed: int, out: Path) -> Outcome:
         root = two_shortcuts(out, seed)
     else:
         shares: dict[str, Any] = {"none": {"correlation": 0.5}, "inseparable": {"correlation": 1.0}}
-        changes = {**({} if part == "worlds" else FEW), **shares.get(part, {})}
+        changes = dict(shares.get(part, {}))
         if world == "celeba" and part in ("none", "inseparable"):
             changes = {**changes, "square": changes["correlation"]}
         root = drawn(out, world, seed, **changes)
