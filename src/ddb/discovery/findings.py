@@ -112,8 +112,8 @@ class _Tests:
         """[K]: clusters with more errors than the other images of some class."""
         if self.errors is None:
             return np.zeros(len(self.labels.p), np.bool_)
-        found: Flags = significant(self.errors, settings.alpha).reshape(-1, self.classes).any(axis=1)
-        return found
+        cells = significant(self.errors, settings.alpha).reshape(-1, self.classes)
+        return np.asarray(cells.any(axis=1))
 
 
 def _keys(labels: Association, by_label: Flags, by_errors: Flags) -> list[tuple[str, int]]:
