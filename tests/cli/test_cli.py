@@ -324,3 +324,24 @@ def test_check_tells_groups_published_counts_and_missing_images(
     assert "warning: group counts differ from the published ones of Waterbirds: train 4/4/4/4 instead of 3498/" in told
     assert "7 of the listed images are missing: 0.png (line 2), 1.png (line 3), 2.png (line 4)" in told
     assert "4.png (line 6) and 2 more" in told
+
+
+def test_discover_prints_what_was_found_and_where(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The data and the masks are the built-in world's: `pocket` stands in the place of a folder."""
+    monkeypatch.chdir(tmp_path)
+    sizes = [f"data.pocket.{name}={count}" for name, count in (("train", 60), ("val", 12), ("test", 8))]
+    asked = (
+        "discover",
+        "pocket",
+        "--preset",
+        "pocket-waterbirds",
+        *(word for size in sizes for word in ("--set", size)),
+    )
+    assert call(monkeypatch, *asked) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("A shortcut in the surroundings: ")
+    assert all(place in lines[0] for place in ("forest", "lake"))
+    assert lines[-2:] == ["runs/discover-pocket-waterbirds/discover.html", "runs/discover-pocket-waterbirds/groups.csv"]
+    assert all(Path(line).is_file() for line in lines[-2:])

@@ -82,6 +82,8 @@ def look_at(view: View, facts: Facts, settings: DiscoverConfig, seed: int) -> li
         one = _finding(view, facts, clusters, tests.labels, strata, keys)
         names = [group.name for group in one.groups]
         found.append(replace(one, errors=errors_of(one.members, names, facts, settings.alpha, seed)))
+        if one.inseparable:  # what it adds to the vectors cannot be told from what the class adds
+            break
         strata = strata * clusters.count + clusters.members
         residual = without(residual, clusters.members, facts.labels, rows)
     return found
