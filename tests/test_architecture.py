@@ -49,7 +49,8 @@ ALLOWED = {
     "segment_preview": (*BASE, *MODELS, "config", "engine", "report.contact_sheet", "stages"),
     "export": (*BASE, "engine", "models.roles", "report", "run_folder"),
     "bench": (
-        *BASE, "stage", "context", "bench", "backends.classifiers", "config", "data", "engine", "learn", "pipeline",
+        *BASE, "stage", "context", "bench", "backends.classifiers", "config", "data", "discovery", "engine", "learn",
+        "pipeline",
         "pocket", "report", "rivals", "stages",
     ),
     "cli": (

@@ -14,6 +14,7 @@ import typer
 
 import ddb
 from ddb.cli import app as cli
+from ddb.cli.stage_verbs import STAGE_HELP
 from ddb.config.load import preset_names, read_tree, tree_faults
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -100,7 +101,7 @@ def test_settings_that_are_named_exist(page: Path) -> None:
 def test_table_of_stages_is_the_programs() -> None:
     text = (ROOT / "README.md").read_text("utf-8").split("<!-- stages -->")[1].split("<!-- /stages -->")[0]
     rows = dict(re.findall(r"^\| `([a-z]+)` \| (.*) \|$", text, re.MULTILINE))
-    assert rows == cli.STAGE_HELP
+    assert rows == STAGE_HELP
 
 
 def test_ci_runs_the_readmes_test_command() -> None:

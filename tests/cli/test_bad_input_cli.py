@@ -310,3 +310,27 @@ def test_json_for_machines_is_ascii(monkeypatch, capsys, tmp_path) -> None:
     out = capsys.readouterr().out
     assert out.isascii()
     assert "猫" in json.dumps(json.loads(out), ensure_ascii=False)
+
+
+class TestDiscover:
+    def test_one_class(self, monkeypatch, capsys, tmp_path) -> None:
+        monkeypatch.chdir(tmp_path)
+        draw(tmp_path / "data" / "cat", 5)
+        text = fails(monkeypatch, capsys, "discover", str(tmp_path / "data"))
+        assert "one class ('cat')" in text
+
+    def test_no_data(self, monkeypatch, capsys, tmp_path) -> None:
+        monkeypatch.chdir(tmp_path)
+        assert "nowhere" in fails(monkeypatch, capsys, "discover", str(tmp_path / "nowhere"))
+
+    def test_no_such_preset(self, monkeypatch, capsys, tmp_path) -> None:
+        monkeypatch.chdir(tmp_path)
+        assert "no preset" in fails(monkeypatch, capsys, "discover", "pocket", "--preset", "nothing")
+
+    def test_groups_of_nothing(self, monkeypatch, capsys, tmp_path) -> None:
+        monkeypatch.chdir(tmp_path)
+        draw(tmp_path / "data" / "cat", 8)
+        draw(tmp_path / "data" / "dog", 8, seed=1)
+        (tmp_path / "groups.csv").write_text("image,name\nelsewhere.png,snow\n")
+        asked = ("check", "photos", "--data", str(tmp_path / "data"), "--set", "data.groups=groups.csv")
+        assert "there is no image 'elsewhere.png'" in fails(monkeypatch, capsys, *asked)

@@ -14,6 +14,7 @@ import yaml
 from PIL import Image
 
 from ddb.cli import app as cli
+from ddb.cli.stage_verbs import STAGE_HELP
 from ddb.config import RunConfig
 from ddb.config.load import load_config
 from ddb.errors import Interrupted, StageFailed
@@ -81,7 +82,7 @@ def test_surface_is_frozen() -> None:
 def test_stage_verbs_are_the_stages_in_order() -> None:
     from ddb import pipeline
 
-    assert list(cli.STAGE_HELP) == STAGES
+    assert list(STAGE_HELP) == STAGES
     assert [getattr(stage, "name", stage) for stage in pipeline.STAGES] == STAGES
 
 
@@ -105,7 +106,7 @@ def test_overview_is_not_cut_short(monkeypatch: pytest.MonkeyPatch, capsys: pyte
     assert call(monkeypatch, "--help") == 0
     overview = capsys.readouterr().out.split("Commands:")[1]
     assert "..." not in overview
-    assert all(text in overview for text in cli.STAGE_HELP.values())
+    assert all(text in overview for text in STAGE_HELP.values())
 
 
 def test_help_is_quick_and_imports_nothing_heavy() -> None:
@@ -329,3 +330,24 @@ def test_check_tells_groups_published_counts_and_missing_images(
     assert "warning: group counts differ from the published ones of Waterbirds: train 4/4/4/4 instead of 3498/" in told
     assert "7 of the listed images are missing: 0.png (line 2), 1.png (line 3), 2.png (line 4)" in told
     assert "4.png (line 6) and 2 more" in told
+
+
+def test_discover_prints_what_was_found_and_where(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The data and the masks are the built-in world's: `pocket` stands in the place of a folder."""
+    monkeypatch.chdir(tmp_path)
+    sizes = [f"data.pocket.{name}={count}" for name, count in (("train", 60), ("val", 12), ("test", 8))]
+    asked = (
+        "discover",
+        "pocket",
+        "--preset",
+        "pocket-waterbirds",
+        *(word for size in sizes for word in ("--set", size)),
+    )
+    assert call(monkeypatch, *asked) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("A shortcut in the surroundings: ")
+    assert all(place in lines[0] for place in ("forest", "lake"))
+    assert lines[-2:] == ["runs/discover-pocket-waterbirds/discover.html", "runs/discover-pocket-waterbirds/groups.csv"]
+    assert all(Path(line).is_file() for line in lines[-2:])

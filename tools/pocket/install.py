@@ -15,11 +15,11 @@ from pathlib import Path
 import torch
 from diffusers import StableDiffusionInpaintPipeline
 from safetensors.torch import load_file, save_file
-from transformers import CLIPSegForImageSegmentation
+from transformers import CLIPModel, CLIPSegForImageSegmentation
 
 from ddb.pocket.models import WEIGHTS
 
-PARTS = ("diffusion", "segmenter", "backbone")
+PARTS = ("diffusion", "segmenter", "encoder", "backbone")
 CURVES = ("vae", *PARTS)
 
 
@@ -29,10 +29,10 @@ def install(build: Path, weights: Path, figures: Path) -> None:
     shutil.rmtree(draft, ignore_errors=True)
     options = {"safety_checker": None, "dtype": torch.float16}
     StableDiffusionInpaintPipeline.from_pretrained(build / "diffusion", **options).save_pretrained(draft / "diffusion")
-    segmenter = CLIPSegForImageSegmentation.from_pretrained(build / "segmenter", dtype=torch.float16)
-    segmenter.save_pretrained(draft / "segmenter")
-    for file in ("processor_config.json", "tokenizer.json", "tokenizer_config.json"):
-        shutil.copyfile(build / "segmenter" / file, draft / "segmenter" / file)
+    for name, kind in (("segmenter", CLIPSegForImageSegmentation), ("encoder", CLIPModel)):
+        kind.from_pretrained(build / name, dtype=torch.float16).save_pretrained(draft / name)
+        for file in ("processor_config.json", "tokenizer.json", "tokenizer_config.json"):
+            shutil.copyfile(build / name / file, draft / name / file)
     for config in draft.rglob("*.json"):
         _forget_origin(config)
     (draft / "backbone").mkdir()

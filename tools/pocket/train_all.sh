@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # Train the pocket weights of all three worlds, one after the other; killed and started again, it goes on where it was.
-#   tools/pocket/train_all.sh VAE_MINUTES DIFFUSION_MINUTES SEGMENTER_MINUTES BACKBONE_STEPS
+#   tools/pocket/train_all.sh VAE_MINUTES DIFFUSION_MINUTES SEGMENTER_MINUTES BACKBONE_STEPS ENCODER_MINUTES
 # Logs: build/pocket/*.log. Nothing is installed: look at the figures first, then run install.py.
 # From the environment: START=folder of weights to go on from ("" = from nothing), COUNT=pictures in the pool,
 # CHIMERAS=pictures for the backbone, THREADS, BUILD, PYTHON, and BACKBONE="--length-weight bird=0.3 ..." (train_backbone.py).
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-vae=${1:-13} diffusion=${2:-60} segmenter=${3:-60} backbone=${4:-520}
+vae=${1:-13} diffusion=${2:-60} segmenter=${3:-60} backbone=${4:-520} encoder=${5:-40}
 build=${BUILD:-build/pocket} python=${PYTHON:-.venv/bin/python} threads=${THREADS:-2}
 start=${START-src/ddb/pocket/weights}
 read -ra backbone_options <<< "${BACKBONE:---length-weight bird=0.35 animal=2 hair=0.3 --colour-weight hair=0.3}"
@@ -35,6 +35,10 @@ run diffusion train_diffusion.py --pool "$build/pool" --latents "$build/latents"
 run segmenter train_segmenter.py --pool "$build/pool" --tokenizer "$build/diffusion/tokenizer" \
     --out "$build/segmenter" --minutes "$segmenter" --threads "$threads" \
     --shares bird=0.2 animal=0.55 hair=0.25 $(from segmenter)
+run encoder train_encoder.py --pool "$build/pool" --tokenizer "$build/diffusion/tokenizer" \
+    --out "$build/encoder-pictures" --minutes "$encoder" --threads "$threads" $(from encoder)
+[ -e "$build/encoder/model.safetensors" ] ||
+    run words train_words.py --pool "$build/pool" --start-from "$build/encoder-pictures" --out "$build/encoder"
 for family in bird animal hair; do
     [ -e "$build/oracles/$family/oracle.safetensors" ] ||
         run "oracle-$family" oracle.py --family "$family" --out "$build/oracles/$family"

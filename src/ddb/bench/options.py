@@ -15,6 +15,7 @@ from ddb.rivals import RIVALS
 DDB = "ddb"
 METHODS = (DDB, *RIVALS)
 SELECTION_RULES = ("worst_group", "worst_class", "counterfactual")
+GROUPS = ("given", "discovered")
 SEARCHES = ("first", "every", "off")
 TABLES = ("1", "2", "3", "counts", "labels")
 
@@ -24,7 +25,8 @@ class Options:
     """`methods`: in order; `named`: whether they were listed by name, so that none may be left out. `select`: the rule
     that selects epochs and hyperparameters. `search`: "first", "every" or "off": the seeds with which hyperparameters
     are searched. `concepts`: DISC's folder of concept images. `engine`: "local" or "ray". `processes`: number of parts
-    that run at once; 0 (ray): as many as the cluster has room for."""
+    that run at once; 0 (ray): as many as the cluster has room for. `groups`: those that methods are given, "given"
+    (attributes) or "discovered"; test figures are over given ones."""
 
     methods: tuple[str, ...]
     named: bool
@@ -35,6 +37,7 @@ class Options:
     concepts: Path | None = None
     engine: str = "local"
     processes: int = 1
+    groups: str = "given"
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,7 @@ class Asked:
     engine: str
     concepts: Path | None
     processes: int | None = None
+    groups: str = "given"
 
 
 def options(asked: Asked) -> Options:
@@ -56,6 +60,7 @@ def options(asked: Asked) -> Options:
     for value, known, what in (
         (asked.select, SELECTION_RULES, "select"),
         (asked.search, SEARCHES, "search"),
+        (asked.groups, GROUPS, "groups"),
     ):
         if value not in known:
             raise ConfigError(f"--{what} {value}: choose {' or '.join(known)}.")
@@ -73,6 +78,7 @@ def options(asked: Asked) -> Options:
         concepts=asked.concepts,
         engine=asked.engine,
         processes=asked.processes or (0 if asked.engine == "ray" else 1),
+        groups=asked.groups,
     )
 
 

@@ -123,6 +123,8 @@ class PartRunner:
         """The figures over all seeds, from the records of all parts; call it after `run` of every part."""
         trial, data = self._first.trial, paper.name_of(self.config)
         train, val = (trial.dataset.split(name).num_rows for name in ("train", "val"))
+        if self.options.groups == "discovered":
+            train, val = 0, 0  # no one has labelled an image
         labels = {m.name: labels_of(m, self.options.select, train, val) for m in self._first.methods}
         methods = [method for method in self._first.methods if method.name in self._scores]
         tests = [records[0]["test"] for records in self._scores.values()]
@@ -145,7 +147,7 @@ class PartRunner:
 
     def _inspect(self) -> _FirstSeed:
         trial = open_trial(self.config, self.options, 0, self.folder.seed(0), None, self.progress)
-        notes = check_groups(trial.dataset, self.options.select)
+        notes = check_groups(trial.seen, self.options.select)
         methods, left_out = usable(trial, self.options, self._concepts())
         return _FirstSeed(methods, left_out, notes, trial)
 

@@ -55,4 +55,5 @@ def _shared(config: RunConfig, options: Options) -> Record:
         "select": options.select,
         "search": options.search,
         "concepts": "" if options.concepts is None else str(options.concepts),
+        **({} if options.groups == "given" else {"groups": options.groups}),
     }

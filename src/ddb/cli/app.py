@@ -116,6 +116,9 @@ def bench(
     processes: Annotated[
         int | None, typer.Option("--processes", metavar="N", help="Fits at once, each with its share of the cores.")
     ] = None,
+    groups: Annotated[
+        str, typer.Option("--groups", metavar="WHICH", help="Groups that methods are given: given or discovered.")
+    ] = "given",
 ) -> None:
     """Compare ddb with other methods over seeds. Run it again to go on."""
     from ddb.bench.options import Asked, options
@@ -123,7 +126,7 @@ def bench(
     from ddb.bench.show.terminal import show
 
     config = config_of(source, overrides, data, None, device)
-    asked = options(Asked(methods, seeds, select, search, tables, engine, concepts, processes))
+    asked = options(Asked(methods, seeds, select, search, tables, engine, concepts, processes, groups))
     folder = out or Path("runs") / f"bench-{config.name}"
     with faults_logged(folder):
         show(run_bench(config, asked, folder), sys.stdout)

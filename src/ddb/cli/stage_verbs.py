@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ddb.config import RunConfig
 
 STAGE_HELP = {
-    "erm": "Train the plain classifier, or score a given one; rank images by their loss.",
+    "erm": "Train or adopt the plain classifier; rank images by loss.",
     "invert": "Learn a token for each class from its hardest images.",
     "segment": "Find the part of each image that makes its class.",
     "inpaint": "Repaint that part as another class: the counterfactuals.",

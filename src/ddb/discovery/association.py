@@ -12,6 +12,8 @@ Integers = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 DRAWS = 1999
 """Permutations: the smallest p-value is 1 / (DRAWS + 1)."""
+AT_ONCE = 1_000_000
+"""Numbers of permuted outcomes that are in memory at a time."""
 
 
 @dataclass(frozen=True)
@@ -44,16 +46,20 @@ def associate(sets: Flags, outcomes: Integers, strata: Integers, seed: int, draw
     spread = inside * (sizes[:, None] - inside) / (sizes**2 * np.maximum(sizes - 1, 1))[:, None]
     deviation = np.sqrt(spread.T @ (total * (sizes[:, None] - total)))
 
+    varies = deviation > 1e-9
+
     def standardised(outcome: Floats) -> Floats:
+        """`outcome` [..., N, C] -> [..., K, C]"""
         excess = sets.T @ outcome - expected
-        return np.divide(excess, deviation, out=np.zeros_like(excess), where=deviation > 1e-9)
+        return np.where(varies, excess / np.where(varies, deviation, 1), 0)
 
     z = standardised(marked)
     statistic = np.abs(z).max(axis=1)
     reached = np.zeros(len(statistic))
-    rng, ends = np.random.default_rng(seed), np.cumsum(sizes).astype(int)
-    for _ in range(draws):
-        shuffled = np.concatenate([rng.permutation(part) for part in np.split(marked, ends[:-1])])
-        reached += np.abs(standardised(shuffled)).max() >= statistic - 1e-9
+    rng, together = np.random.default_rng(seed), max(1, AT_ONCE // marked.size)
+    for start in range(0, draws, together):
+        keys = strata + rng.random((min(together, draws - start), len(strata)))  # sorted: shuffled within strata
+        largest = np.abs(standardised(marked[np.argsort(keys, axis=1)])).max(axis=(1, 2))
+        reached += (largest[:, None] >= statistic - 1e-9).sum(axis=0)
     p = np.where(statistic > 0, (reached + 1) / (draws + 1), 1.0)
     return Association(z, z / np.sqrt(max(len(outcomes) - len(sizes), 1)), p)

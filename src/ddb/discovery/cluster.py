@@ -64,14 +64,17 @@ def find_clusters(vectors: Vectors, fitted: npt.NDArray[np.bool_], seed: int) ->
     return Clusters(odds / odds.sum(axis=1, keepdims=True), best[0])
 
 
-def without(vectors: Vectors, members: npt.NDArray[np.int64], fitted: npt.NDArray[np.bool_]) -> Vectors:
-    """The vectors minus the mean of their cluster (of its rows `fitted`): what varies within them. `members` [N]."""
-    out = vectors.copy()
-    for cluster in np.unique(members):
-        inside = members == cluster
-        if (inside & fitted).any():
-            out[inside] -= vectors[inside & fitted].mean(axis=0)
-    return out
+def without(
+    vectors: Vectors, members: npt.NDArray[np.int64], labels: npt.NDArray[np.int64], fitted: npt.NDArray[np.bool_]
+) -> Vectors:
+    """The vectors without what their cluster adds to them: least squares of the rows `fitted` on clusters and classes
+    (`members` and `labels` [N], additive), of which the clusters' part is subtracted. A second shortcut, which goes
+    with the class too, stays whole; the mean of a cluster would take a part of it away."""
+    clusters, classes = (np.eye(int(codes.max()) + 1)[codes] for codes in (members, labels))
+    design = np.concatenate([clusters, classes], axis=1)
+    own = design[fitted]
+    weights = np.linalg.pinv(own.T @ own) @ (own.T @ vectors[fitted])
+    return np.asarray(vectors - clusters @ weights[: clusters.shape[1]], np.float32)
 
 
 def _k_means(count: int, state: int) -> Any:

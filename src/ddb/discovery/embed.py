@@ -14,14 +14,18 @@ from safetensors.numpy import save_file
 
 from ddb.backends import Failed, Image, Segmenter
 from ddb.config import DiscoverConfig
-from ddb.data.images import read_image
+from ddb.data.images import mask_png, read_image, read_mask
 from ddb.data.table import Dataset
-from ddb.discovery.views import inside, outside
+from ddb.discovery.views import Box, box_hole, box_of, inside, widened, without_object
 from ddb.errors import DataError
+from ddb.learn.seeds import seed_of
 
 if TYPE_CHECKING:
     from ddb.backends.encoders.text_image import TextImageEncoder
 
+Vectors = npt.NDArray[np.float32]
+PARTNERS = 8
+"""Other classes whose objects a hole is compared with, at most."""
 CHUNK = 64
 """Images that are in memory at once."""
 TOLD = 1000
@@ -35,8 +39,8 @@ class Embedded:
     [N]: whether an object was found; without one the surroundings are the whole image and the object is zero. `read`
     [N]: False for images that cannot be used at all."""
 
-    surroundings: npt.NDArray[np.float32]
-    object: npt.NDArray[np.float32]
+    surroundings: Vectors
+    object: Vectors
     found: npt.NDArray[np.bool_]
     read: npt.NDArray[np.bool_]
 
@@ -50,51 +54,116 @@ class Models:
     batch_size: int
 
 
-def embed(dataset: Dataset, models: Models, settings: DiscoverConfig, say: Callable[[str], object]) -> Embedded:
-    """Embed all images. DataError where no object is found in any training image."""
-    paths: list[str] = dataset.samples["image"].to_pylist()
-    rows: list[tuple[npt.NDArray[np.float32], npt.NDArray[np.float32] | None] | Failed] = []
-    for start in range(0, len(paths), CHUNK):
-        rows += _rows(dataset, paths[start : start + CHUNK], models, settings)
-        if len(rows) // TOLD > start // TOLD:
-            say(f"discover: {len(rows):,} of {len(paths):,} images embedded")
-    read = np.array([not isinstance(row, Failed) for row in rows])
-    if not read.any():
-        reason = next(row.reason for row in rows if isinstance(row, Failed))
-        raise DataError(f"{dataset.root}: no image could be embedded; the first: {reason}")
-    width = next(len(row[0]) for row in rows if not isinstance(row, Failed))
-    nothing = np.zeros(width, np.float32)
-    pairs = [(nothing, None) if isinstance(row, Failed) else row for row in rows]
-    found = np.array([pair[1] is not None for pair in pairs])
+def embed(
+    dataset: Dataset, models: Models, settings: DiscoverConfig, seed: int, say: Callable[[str], object]
+) -> Embedded:
+    """Embed all images, in two passes: objects, then surroundings. DataError where no object is found in any training
+    image, or no image can be read."""
+    found = _objects(dataset, models, settings, say)
     train = np.array(dataset.samples["split"].to_pylist()) == "train"
-    if not (found & train).any():
+    there = np.array([one is not None for one in found])
+    if not (there & train).any():
         raise DataError(
             f"no object was found in any of {int(train.sum()):,} training images, so their surroundings are not known. "
             "Look at `ddb segment --preview 12`; then change data.phrase or segment's settings, or give masks "
             "(segment.backend=given, segment.masks=DIR)."
         )
-    surroundings = np.stack([pair[0] for pair in pairs])
-    return Embedded(surroundings, np.stack([nothing if b is None else b for _, b in pairs]), found, read)
+    boxes = [None if one is None else one.box for one in found]
+    sizes = neutral_sizes(boxes, dataset.samples["label"].to_numpy(), seed)
+    around = _surroundings(dataset, models, found, sizes, settings, say)
+    read = np.array([not isinstance(row, Failed) for row in around])
+    if not read.any():
+        reason = next(row.reason for row in around if isinstance(row, Failed))
+        raise DataError(f"{dataset.root}: no image could be embedded; the first: {reason}")
+    nothing = np.zeros(next(len(row) for row in around if not isinstance(row, Failed)), np.float32)
+    surroundings = np.stack([nothing if isinstance(row, Failed) else row for row in around])
+    objects = np.stack([nothing if one is None else one.vector for one in found])
+    return Embedded(surroundings, objects, there & read, read)
 
 
-def _rows(
-    dataset: Dataset, paths: Sequence[str], models: Models, settings: DiscoverConfig
-) -> Iterator[tuple[npt.NDArray[np.float32], npt.NDArray[np.float32] | None] | Failed]:
-    images = [_read(dataset.root, path) for path in paths]
-    masks = models.segmenter.segment(paths, images, dataset.phrase, models.batch_size)
-    around: list[Image | Failed] = []
-    objects: list[Image | Failed] = []
-    for image, mask in zip(images, masks, strict=True):
-        if isinstance(image, Failed) or isinstance(mask, Failed) or not mask.mask.any():
-            around.append(image)
-            objects.append(Failed("no object"))
-            continue
-        around.append(outside(image, mask.mask, settings.hole))
-        objects.append(inside(image, mask.mask))
-    outer = models.encoder.images(around, settings.batch_size)
-    inner = models.encoder.images(objects, settings.batch_size)
-    for one, other in zip(outer, inner, strict=True):
-        yield one if isinstance(one, Failed) else (one, None if isinstance(other, Failed) else other)
+@dataclass(frozen=True)
+class _Object:
+    """An object that was found: its box, its mask as PNG (b"" where only the box is filled), its vector."""
+
+    box: Box
+    mask: bytes
+    vector: Vectors
+
+
+def neutral_sizes(boxes: Sequence[Box | None], labels: npt.NDArray[np.integer], seed: int) -> list[tuple[float, float]]:
+    """For each image the least height and width of its hole: the largest among its own object and one of every other
+    class (at most `PARTNERS` of them), drawn at random. So the holes of all classes have the same sizes, and tell
+    nothing of the class. Images without an object: (0, 0)."""
+    rng = np.random.default_rng(seed_of(seed, "discover", "holes"))
+    own: dict[int, list[tuple[float, float]]] = {}
+    for box, label in zip(boxes, labels.tolist(), strict=True):
+        if box is not None:
+            own.setdefault(label, []).append(box.size)
+    out = []
+    for box, label in zip(boxes, labels.tolist(), strict=True):
+        others = [other for other in sorted(own) if other != label]
+        chosen = rng.permutation(others)[:PARTNERS].tolist() if box is not None else []
+        drawn = [own[other][int(rng.integers(len(own[other])))] for other in chosen]
+        sizes = [(0.0, 0.0) if box is None else box.size, *drawn]
+        out.append((max(height for height, _ in sizes), max(width for _, width in sizes)))
+    return out
+
+
+def _objects(
+    dataset: Dataset, models: Models, settings: DiscoverConfig, say: Callable[[str], object]
+) -> list[_Object | None]:
+    """The first pass: each image's object, or None."""
+    found: list[_Object | None] = []
+    for paths in _chunks(dataset, "objects", say):
+        images = [_read(dataset.root, path) for path in paths]
+        masks = models.segmenter.segment(paths, images, dataset.phrase, models.batch_size)
+        pairs = [
+            None if isinstance(image, Failed) or isinstance(mask, Failed) or not mask.mask.any() else (image, mask.mask)
+            for image, mask in zip(images, masks, strict=True)
+        ]
+        cut = [Failed("no object") if pair is None else inside(*pair) for pair in pairs]
+        for pair, vector in zip(pairs, models.encoder.images(cut, settings.batch_size), strict=True):
+            if pair is None or isinstance(vector, Failed):
+                found.append(None)
+            else:
+                kept = mask_png(pair[1]) if settings.hole == "mask" else b""
+                found.append(_Object(box_of(widened(pair[1])), kept, vector))
+    return found
+
+
+def _surroundings(
+    dataset: Dataset,
+    models: Models,
+    found: Sequence[_Object | None],
+    sizes: Sequence[tuple[float, float]],
+    settings: DiscoverConfig,
+    say: Callable[[str], object],
+) -> list[Vectors | Failed]:
+    """The second pass: each image without its object."""
+    vectors: list[Vectors | Failed] = []
+    for paths in _chunks(dataset, "surroundings", say):
+        start = len(vectors)
+        around: list[Image | Failed] = []
+        for row, path in enumerate(paths, start=start):
+            image, one = _read(dataset.root, path), found[row]
+            if isinstance(image, Failed) or one is None:
+                around.append(image)
+                continue
+            shape = (image.shape[0], image.shape[1])
+            hole = widened(read_mask(one.mask)) if one.mask else box_hole(one.box, sizes[row], shape)
+            around.append(without_object(image, hole))
+        vectors += models.encoder.images(around, settings.batch_size)
+    return vectors
+
+
+def _chunks(dataset: Dataset, what: str, say: Callable[[str], object]) -> Iterator[list[str]]:
+    """The images' paths, `CHUNK` at a time."""
+    paths: list[str] = dataset.samples["image"].to_pylist()
+    for start in range(0, len(paths), CHUNK):
+        yield paths[start : start + CHUNK]
+        done = min(start + CHUNK, len(paths))
+        if done // TOLD > start // TOLD:
+            say(f"discover: {what} of {done:,} of {len(paths):,} images embedded")
 
 
 def _read(root: Path, path: str) -> Image | Failed:

@@ -27,6 +27,8 @@ Flags = npt.NDArray[np.bool_]
 ROUNDS = 3
 OTHER = "other"
 """Name of the clusters that go with no class."""
+REST = ("rest", 0)
+"""Key of the clusters that go with nothing."""
 APART = 0.01
 """A finding is inseparable from the class where at most this share of each class lies in another class's group."""
 
@@ -48,9 +50,9 @@ class Group:
 @dataclass(frozen=True)
 class Finding:
     """`members` [N]: number of each image's group; `sure` [N]: its probability; -1 and 0 for images that were not
-    embedded. `clusters` [N]: number of each image's cluster, -1 likewise. `phi`: the largest correlation of a group's
-    clusters with a class; `p` of it, corrected. `inseparable`: group and class say the same, so nothing in the data
-    tells which of the two a model learns."""
+    embedded. `clusters` [N]: number of each image's cluster, -1 likewise. `phi`: the largest correlation of a group
+    with a class; `p`: the smallest of its clusters, corrected. `inseparable`: group and class say the same, so nothing
+    in the data tells which of the two a model learns."""
 
     where: Where
     groups: tuple[Group, ...]
@@ -64,7 +66,7 @@ class Finding:
 
 
 def look_at(view: View, facts: Facts, settings: DiscoverConfig, seed: int) -> list[Finding]:
-    """The findings of a view, strongest first; none: nothing was found."""
+    """The findings of a view, one a round; none: nothing was found."""
     rows = view.there & facts.train
     residual, strata = view.vectors.copy(), np.zeros(len(rows), np.int64)
     found: list[Finding] = []
@@ -73,14 +75,17 @@ def look_at(view: View, facts: Facts, settings: DiscoverConfig, seed: int) -> li
             break
         clusters = find_clusters(residual, rows, seed_of(seed, "discover", view.where, number))
         tests = _Tests.of(clusters, view, facts, strata, seed_of(seed, "discover", "draws", number))
-        reported = tests.reported(settings)
-        if not reported.any():
+        by_label, by_errors = tests.with_class(settings), tests.with_errors(settings)
+        if not (by_label | by_errors).any():
             break
-        one = _finding(view, facts, clusters, tests, strata, reported)
+        keys = _keys(tests.labels, by_label, by_errors)
+        one = _finding(view, facts, clusters, tests.labels, strata, keys)
         names = [group.name for group in one.groups]
         found.append(replace(one, errors=errors_of(one.members, names, facts, settings.alpha, seed)))
+        if one.inseparable:  # what it adds to the vectors cannot be told from what the class adds
+            break
         strata = strata * clusters.count + clusters.members
-        residual = without(residual, clusters.members, rows)
+        residual = without(residual, clusters.members, facts.labels, rows)
     return found
 
 
@@ -100,45 +105,64 @@ class _Tests:
         labels = associate(member[rows], facts.labels[rows], strata[rows], seed)
         return cls(labels, errors_by_cell(clusters.members, clusters.count, facts, view.there, seed + 1), facts.classes)
 
-    def reported(self, settings: DiscoverConfig) -> Flags:
-        """[K]: clusters that go with a class, or with more errors in a class."""
+    def with_class(self, settings: DiscoverConfig) -> Flags:
+        """[K]: clusters that go with a class."""
         strong = np.abs(self.labels.phi).max(axis=1) >= settings.strength
-        found: Flags = (self.labels.p <= settings.alpha) & strong
-        if self.errors is not None:
-            found = found | significant(self.errors, settings.alpha).reshape(-1, self.classes).any(axis=1)
-        return found
+        return np.asarray((self.labels.p <= settings.alpha) & strong)
+
+    def with_errors(self, settings: DiscoverConfig) -> Flags:
+        """[K]: clusters with more errors than the other images of some class."""
+        if self.errors is None:
+            return np.zeros(len(self.labels.p), np.bool_)
+        cells = significant(self.errors, settings.alpha).reshape(-1, self.classes)
+        return np.asarray(cells.any(axis=1))
 
 
-def _finding(view: View, facts: Facts, clusters: Clusters, tests: _Tests, strata: Integers, reported: Flags) -> Finding:
-    """Merge the reported clusters by class, name the groups and measure them."""
-    with_class = {k: int(tests.labels.z[k].argmax()) for k in np.flatnonzero(reported).tolist()}
-    weak = {k for k in with_class if tests.labels.p[k] >= 0.5}  # errors alone brought them here
-    keys = [("class", label) if k not in weak else ("cluster", k) for k, label in with_class.items()]
-    parts = {key: tuple(k for k, own in zip(with_class, keys, strict=True) if own == key) for key in sorted(set(keys))}
-    rest = tuple(k for k in range(clusters.count) if not reported[k])
-    sets = [*parts.values(), *([rest] if rest else [])]
-    chances = np.stack([clusters.probabilities[:, list(part)].sum(axis=1) for part in sets], axis=1)
+def _keys(labels: Association, by_label: Flags, by_errors: Flags) -> list[tuple[str, int]]:
+    """What each cluster is merged by: the class that it goes with; itself, where errors alone tell of it; nothing."""
+    return [
+        ("class", int(labels.z[k].argmax())) if by_label[k] else ("cluster", k) if by_errors[k] else REST
+        for k in range(len(by_label))
+    ]
+
+
+def _finding(
+    view: View,
+    facts: Facts,
+    clusters: Clusters,
+    tests: Association,
+    strata: Integers,
+    keys: Sequence[tuple[str, int]],
+) -> Finding:
+    """Merge clusters of the same key, name the groups and measure them. The rest comes last."""
+    parts = {key: [k for k, own in enumerate(keys) if own == key] for key in sorted(set(keys), key=_rest_last)}
+    chances = np.stack([clusters.probabilities[:, part].sum(axis=1) for part in parts.values()], axis=1)
     members = chances.argmax(axis=1)
-    names: list[str] = []
-    groups = []
-    for number, part in enumerate(sets):
+    fitted = view.there & facts.train
+    groups: list[Group] = []
+    for number, (key, part) in enumerate(parts.items()):
         inside = members == number
-        goes_with = next((key[1] for key, own in parts.items() if own == part and key[0] == "class"), None)
-        words = [] if part == rest else _words(view, facts, inside, strata, names)
-        names.append(words[0][0] if words else OTHER)
-        groups.append(_group(names[-1], words, goes_with, part, view.there & facts.train & inside, facts))
-    strongest = np.abs(tests.labels.phi).max(axis=1) * reported
+        named = key != REST and bool((inside & fitted).any())
+        words = _words(view, facts, inside, strata, [group.name for group in groups]) if named else []
+        name, goes_with = words[0][0] if words else OTHER, key[1] if key[0] == "class" else None
+        groups.append(_group(name, words, goes_with, tuple(part), inside & fitted, facts))
+    merged = members[:, None] == np.arange(sum(key != REST for key in parts))
+    phi = associate(merged[fitted], facts.labels[fitted], strata[fitted], 0, draws=0).phi
     return Finding(
         where=view.where,
         groups=tuple(groups),
         members=np.where(view.seen, members, -1),
         sure=np.where(view.seen, chances.max(axis=1), 0.0),
         clusters=np.where(view.seen, clusters.members, -1),
-        phi=float(strongest.max()),
-        p=float(tests.labels.p[strongest.argmax()]),
-        inseparable=_inseparable(members[view.there & facts.train], facts.labels[view.there & facts.train], groups),
+        phi=float(np.abs(phi).max()),
+        p=float(tests.p[[key != REST for key in keys]].min()),
+        inseparable=_inseparable(members[fitted], facts.labels[fitted], groups),
         errors=(),
     )
+
+
+def _rest_last(key: tuple[str, int]) -> tuple[bool, str, int]:
+    return key == REST, *key
 
 
 def _words(view: View, facts: Facts, inside: Flags, strata: Integers, taken: Sequence[str]) -> list[tuple[str, float]]:

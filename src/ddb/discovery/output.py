@@ -24,10 +24,10 @@ ON_PAGE = 8
 
 
 def write(found: Discovery) -> None:
-    """Write all files; groups.csv of the first finding, or none where nothing was found."""
+    """Write all files; groups.csv where something was found."""
     groups = found.folder / "groups.csv"
-    if found.findings:
-        text = groups_csv(found.dataset, _assigned(found))
+    if found.chosen:
+        text = groups_csv(found.dataset, _assigned(found, found.chosen))
         files.write_atomic(groups, lambda file: file.write(text.encode()))
     else:
         groups.unlink(missing_ok=True)
@@ -35,7 +35,8 @@ def write(found: Discovery) -> None:
     for number, finding in enumerate(found.findings, start=1):
         _write_sheets(found, finding, number)
     files.write_json(found.folder / "discover.json", facts(found))
-    page = html_page("ddb.discovery", "discover.html", _page_facts(found))
+    styles = (("ddb.discovery", "discover.css"),)
+    page = html_page("ddb.discovery", "discover.html", _page_facts(found), styles=styles)
     files.write_atomic(found.folder / "discover.html", lambda file: file.write(page.encode()))
 
 
@@ -52,7 +53,7 @@ def facts(found: Discovery) -> dict[str, Any]:
         "model": found.model,
         "images": len(found.embedded.read),
         "objects_found": int(found.embedded.found.sum()),
-        "groups_from": found.findings[0].where if found.findings else None,
+        "groups_from": found.chosen.where if found.chosen else None,
         "findings": [_finding(finding, found) for finding in found.findings],
         "notes": words.notes(found),
     }
@@ -76,13 +77,12 @@ def _finding(finding: Finding, found: Discovery) -> dict[str, Any]:
     return {"where": finding.where, **numbers, "groups": groups, "errors": errors}
 
 
-def _assigned(found: Discovery) -> list[Assigned]:
-    """A row per image that was embedded, by the first finding."""
-    first = found.findings[0]
+def _assigned(found: Discovery, finding: Finding) -> list[Assigned]:
+    """A row per image that was embedded."""
     images = found.dataset.samples["image"].to_pylist()
     return [
-        Assigned(images[row], first.groups[first.members[row]].name, float(first.sure[row]))
-        for row in np.flatnonzero(first.members >= 0).tolist()
+        Assigned(images[row], finding.groups[finding.members[row]].name, float(finding.sure[row]))
+        for row in np.flatnonzero(finding.members >= 0).tolist()
     ]
 
 
@@ -105,7 +105,7 @@ def _page_facts(found: Discovery) -> dict[str, Any]:
         + (f" Model: {found.model}." if found.model else " No model was given, so no errors were tested."),
         "warnings": words.notes(found),
         "classes": classes,
-        "groups_from": found.findings[0].where if found.findings else "",
+        "groups_from": found.chosen.where if found.chosen else "",
         "findings": [
             {
                 "where": finding.where,

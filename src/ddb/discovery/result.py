@@ -31,6 +31,13 @@ class Discovery:
         return self.surroundings + self.object
 
     @property
+    def chosen(self) -> Finding | None:
+        """The finding that groups.csv holds: the first of the surroundings, else the first inside the object that says
+        something else than the class; None: there is none."""
+        objects = (finding for finding in self.object if not finding.inseparable)
+        return next(iter(self.surroundings), None) or next(objects, None)
+
+    @property
     def groups(self) -> Path | None:
-        """The groups.csv of the first finding; None: nothing was found."""
-        return self.folder / "groups.csv" if self.findings else None
+        """The file groups.csv; None: nothing was found."""
+        return self.folder / "groups.csv" if self.chosen else None

@@ -74,7 +74,16 @@ def discover(
     )
     around, objects = (tuple(look_at(view, facts, config.discover, config.seed)) for view in views)
     made_from = "" if model else _made_from(config, dataset)
-    found = Discovery(dataset, embedded, around, objects, model or "", encoder.identity, out, made_from)
+    found = Discovery(
+        dataset,
+        embedded,
+        around,
+        objects,
+        model or "",
+        f"{config.discover.encoder} ({encoder.identity})",
+        out,
+        made_from,
+    )
     write(found)
     return found
 
@@ -119,7 +128,7 @@ def _embedded(
         say("discover: the vectors of an earlier call are used")
         return known
     looking = embedding.Models(open_segmenter(config.segment, context, models), encoder, config.segment.batch_size)
-    found = embedding.embed(context.dataset, looking, config.discover, say)
+    found = embedding.embed(context.dataset, looking, config.discover, config.seed, say)
     embedding.store(out, identity, found)
     return found
 
@@ -133,7 +142,9 @@ def _vectors_from(config: RunConfig, dataset: Dataset) -> str:
     else:
         names = [name for name in references_of(config, "segment") if name.startswith("segment.")]
         weights = reference_identities(config, names, dataset)
-    facts = [VERSION, dataset.content, dataset.phrase, segment, weights, encoder, config.discover.hole]
+    labels = dataset.samples["label"].to_pylist()
+    settings = [config.discover.hole, config.seed]
+    facts = [VERSION, dataset.content, labels, dataset.phrase, segment, weights, encoder, settings]
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 

@@ -2,27 +2,71 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from scipy import ndimage
 
 Image = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
-Hole = Literal["box", "mask"]
 GREY = 127
+MARGIN = 1 / 32
+"""Share of an image's shorter side by which a hole is widened: 2 pixels of 64."""
 
 
-def outside(image: Image, mask: Mask, hole: Hole) -> Image:
-    """The image with the object filled by the mean colour of what is left. `image` uint8 HWC, `mask` bool HW, True
-    where the object is. `hole`: "box" fills the mask's bounding box, whose shape tells less of the class than the
-    outline; "mask" the mask itself. An image that is all hole becomes grey; an empty mask leaves it as it is."""
-    filled = boxed(mask) if hole == "box" else mask
-    if not filled.any():
+class Box(NamedTuple):
+    """Sides of a box as shares of the image's height and width, 0 to 1."""
+
+    top: float
+    left: float
+    bottom: float
+    right: float
+
+    @property
+    def size(self) -> tuple[float, float]:
+        """Height and width."""
+        return self.bottom - self.top, self.right - self.left
+
+
+def without_object(image: Image, hole: Mask) -> Image:
+    """The image (uint8 HWC) with the pixels of `hole` (bool HW) filled by the mean colour of the others. An image that
+    is all hole becomes grey; an empty hole leaves it as it is."""
+    if not hole.any():
         return image
     out = image.copy()
-    out[filled] = GREY if filled.all() else np.round(image[~filled].mean(axis=0)).astype(np.uint8)
+    out[hole] = GREY if hole.all() else np.round(image[~hole].mean(axis=0)).astype(np.uint8)
     return out
+
+
+def widened(mask: Mask) -> Mask:
+    """The mask (bool HW) wider by `MARGIN`: pixels at an object's edge hold some of its colour."""
+    pixels = max(1, round(MARGIN * min(mask.shape)))
+    out: Mask = ndimage.binary_dilation(mask, np.ones((3, 3)), pixels)
+    return out
+
+
+def box_of(mask: Mask) -> Box:
+    """The box of a mask that is not empty."""
+    found = np.nonzero(mask)
+    top, left = (int(indices.min()) / side for indices, side in zip(found, mask.shape, strict=True))
+    bottom, right = (int(indices.max() + 1) / side for indices, side in zip(found, mask.shape, strict=True))
+    return Box(top, left, bottom, right)
+
+
+def box_hole(box: Box, least: tuple[float, float], shape: tuple[int, int]) -> Mask:
+    """A box as a hole in an image of `shape` (height, width): enlarged about its centre to the height and width `least`
+    (shares of the image's) where it is smaller; what would reach beyond the image is moved inside."""
+    hole = np.zeros(shape, np.bool_)
+    sides = ((box.top, box.bottom, least[0], shape[0]), (box.left, box.right, least[1], shape[1]))
+    hole[tuple(_side(*side) for side in sides)] = True
+    return hole
+
+
+def _side(start: float, stop: float, least: float, full: int) -> slice:
+    length = min(max(stop - start, least), 1.0)
+    first = min(max((start + stop - length) / 2, 0.0), 1 - length)
+    return slice(round(first * full), max(round((first + length) * full), round(first * full) + 1))
 
 
 def inside(image: Image, mask: Mask) -> Image:
@@ -30,7 +74,8 @@ def inside(image: Image, mask: Mask) -> Image:
     ValueError if the mask is empty."""
     if not mask.any():
         raise ValueError("the mask is empty")
-    rows, columns = _spans(mask)
+    found = np.nonzero(mask)
+    rows, columns = (slice(int(indices.min()), int(indices.max()) + 1) for indices in found)
     side = max(rows.stop - rows.start, columns.stop - columns.start)
     out = np.full((side, side, 3), GREY, np.uint8)
     top, left = (side - (rows.stop - rows.start)) // 2, (side - (columns.stop - columns.start)) // 2
@@ -38,19 +83,3 @@ def inside(image: Image, mask: Mask) -> Image:
     place = out[top : top + cut.shape[0], left : left + cut.shape[1]]
     place[own] = cut[own]
     return out
-
-
-def boxed(mask: Mask) -> Mask:
-    """The bounding box of a mask as a mask."""
-    out = np.zeros_like(mask)
-    if mask.any():
-        out[_spans(mask)] = True
-    return out
-
-
-def _spans(mask: Mask) -> tuple[slice, slice]:
-    """The rows and the columns from the first True to the last."""
-    found = np.nonzero(mask)
-    top, left = (int(indices.min()) for indices in found)
-    bottom, right = (int(indices.max()) for indices in found)
-    return slice(top, bottom + 1), slice(left, right + 1)

@@ -15,7 +15,7 @@ def verdict(found: Discovery) -> str:
     """The result in one sentence."""
     if not found.surroundings:
         nothing = "Nothing was found in the surroundings"
-        return f"{nothing}; the object is another matter" if found.object else nothing
+        return f"{nothing}; inside the object something goes with the class" if found.object else nothing
     first = found.surroundings[0]
     if first.inseparable:
         return f"The surroundings ({_names(first)}) cannot be told from the class"

@@ -14,6 +14,7 @@ from ddb.engine.workspace import Workspace
 from ddb.report import collect, pictures, timings, words
 from ddb.report.charts import axes, plots, rows
 from ddb.report.charts.interval import Interval
+from ddb.report.discovered import discovered_groups
 from ddb.report.html import html_page, seconds
 from ddb.report.made_from import mark_of
 from ddb.report.reading import Run
@@ -57,6 +58,7 @@ def _facts(run: Run) -> dict[str, Any]:
         "warnings": words.warnings(run, metrics, directions, groups) + words.source_warning(sources.problems),
         "notes": [words.epoch_choice(metrics), words.leak_note(metrics.get("leak"))],
         "groups": groups,
+        "discovered": discovered_groups(run, metrics),
         "metrics": lines,
         "directions": directions,
         "has_verdicts": any(direction.reasons for direction in directions),

@@ -29,6 +29,7 @@ from ddb.data.counterfactuals import Counterfactuals, Rows
 from ddb.data.preprocessing import Preprocessing
 from ddb.data.sources.load import load_dataset
 from ddb.data.table import Dataset
+from ddb.discovery.before_run import discover_first
 from ddb.engine.progress import Progress
 from ddb.engine.workspace import Workspace
 from ddb.errors import ConfigError
@@ -47,7 +48,7 @@ PREDICT_BATCH = 128
 @dataclass(frozen=True)
 class Trial:
     """`number`: index of the seed, from 0; `folder`: the seed's; `config`: settings with this seed and selection
-    rule."""
+    rule; `groups`: as in `Options`."""
 
     number: int
     folder: Path
@@ -55,6 +56,12 @@ class Trial:
     select: str
     dataset: Dataset
     runtime: Runtime
+    groups: str = "given"
+
+    @property
+    def seen(self) -> Dataset:
+        """The data with the groups that methods are given in the place of attributes."""
+        return self.dataset.with_discovered_as_attributes() if self.groups == "discovered" else self.dataset
 
     @property
     def run(self) -> Path:
@@ -90,7 +97,7 @@ class Trial:
     @cached_property
     def problem(self) -> Problem:
         """The problem with all labels and images; `fit_rival` removes those that a rival does not declare."""
-        train, val = (self.dataset.split(name) for name in ("train", "val"))
+        train, val = (self.seen.split(name) for name in ("train", "val"))
         generated, val_pairs = None, None
         if self.painted:
             found = Counterfactuals(self.workspace, self.dataset)
@@ -106,7 +113,7 @@ class Trial:
             train=self._images(train),
             val=self._images(val),
             classes=self.dataset.classes,
-            attributes=self.dataset.attributes,
+            attributes=self.seen.attributes,
             erm=self.erm,
             start=self._start,
             fit=shared_budget(self.config),
@@ -114,8 +121,8 @@ class Trial:
             runtime=self.runtime,
             seed=self.config.seed,
             folder=self.folder / "work",
-            train_groups=group_numbers(train, len(self.dataset.attributes)),
-            val_groups=group_numbers(val, len(self.dataset.attributes)),
+            train_groups=group_numbers(train, len(self.seen.attributes)),
+            val_groups=group_numbers(val, len(self.seen.attributes)),
             counterfactuals=generated,
             val_pairs=val_pairs,
             batch=PREDICT_BATCH,
@@ -170,10 +177,29 @@ def open_trial(
     """Bring the seed's run to the stage `until` (None: to none) and read its data."""
     own = config_of(config, number, options.select)
     run = folder / "run"
+    if options.groups == "discovered":
+        own = _with_discovered(own, options.select, run, progress)
     if until is not None:
         pipeline.run(own, run, until=until, progress=progress)
     dataset = load_dataset(own.data, run / "cache")
-    return Trial(number, folder, own, options.select, dataset, open_accelerator(own.device, own.precision))
+    runtime = open_accelerator(own.device, own.precision)
+    return Trial(number, folder, own, options.select, dataset, runtime, options.groups)
+
+
+def _with_discovered(config: RunConfig, select: str, run: Path, progress: Progress) -> RunConfig:
+    """The settings with the discovered groups of the seed's data: those of `data.groups`, else looked for here. Where
+    groups select, it is these. ConfigError where nothing is found."""
+    groups = config.data.groups or discover_first(config, run, say=progress.say).data.groups
+    if not groups:
+        raise ConfigError(
+            f"--groups discovered: nothing usable was found in the data of seed {config.seed} "
+            f"({run / 'discover' / 'discover.html'}). Compare with given groups, or by --select worst_class."
+        )
+    tree = config.model_dump()
+    tree["data"]["groups"] = groups
+    if select == "worst_group":
+        tree["erm"]["selection"] = tree["retrain"]["selection"] = "discovered"
+    return RunConfig.model_validate(tree)
 
 
 def shared_budget(config: RunConfig) -> FitConfig:
