@@ -25,7 +25,7 @@ def evaluated(painted, squares, tiny_erm):
     context, retraining = painted.context(squares), RetrainConfig(epochs=1, batch_size=16)
     painted.run(erm.stage(context, tiny_erm, {}))
     painted.run(score.stage(context, ScoreConfig(maps=0), {}))
-    painted.run(prune.stage(PruneConfig(psi="off", rho="off"), 2, None, {}))
+    painted.run(prune.stage(PruneConfig(psi="off", rho="off"), squares.classes, None, {}))
     painted.run(retrain.stage(context, retraining, tiny_erm, {}))
     painted.run(stage_of(painted, squares))
     return painted
