@@ -30,12 +30,13 @@ from ddb.stages.prune.rules import SCORED, DirectionVerdicts, apply_heads
 log = logging.getLogger("ddb")
 Inputs = tuple[pa.Table, pa.Table, Mapping[int, float], PruneConfig, Mapping[Direction, int]]
 """Arguments of `decide` and `summary`."""
-SUMMARY = "summary.json"
+SUMMARY, INPUTS = "summary.json", "inputs.json"
 
 
 def stage(settings: PruneConfig, classes: Sequence[str], per_class: PerClass, content: Mapping[str, object]) -> Stage:
     """`classes` (their names) and `per_class` (config.inpaint) give the budget of kept images in every direction.
-    Artefact: `summary.json`, the rows of `summary` with the names of the classes."""
+    Artefacts: `summary.json`, the rows of `summary` with the names of the classes; `inputs.json`, what the verdicts are
+    computed from besides the scores."""
 
     def inputs(tables: Tables) -> Inputs:
         predictions = tables.table("erm")
@@ -57,6 +58,7 @@ def stage(settings: PruneConfig, classes: Sequence[str], per_class: PerClass, co
                     *(100 * settings.max_pruned, row[f"{head}_rule"]),
                 )
         (folder / SUMMARY).write_text(json.dumps(rows, indent=1) + "\n")
+        (folder / INPUTS).write_text(json.dumps(_facts(inputs(tables), tables.table("erm"), len(classes)), indent=1) + "\n")
         _some_kept(rows)
 
     return Stage(
@@ -70,6 +72,18 @@ def stage(settings: PruneConfig, classes: Sequence[str], per_class: PerClass, co
         finish=finish,
         title=lambda name: candidate_title(name, classes),
     )
+
+
+def _facts(inputs: Inputs, predictions: pa.Table, classes: int) -> dict[str, Any]:
+    """What the report's page decides verdicts from: `ddb/report/verdicts.js`."""
+    _, _, means, settings, budgets = inputs
+    return {
+        "settings": settings.model_dump(mode="json"),
+        "means": means,
+        "budgets": {f"{source}>{target}": count for (source, target), count in budgets.items()},
+        "targets": {label: selection.targets(predictions, label, classes) for label in range(classes)},
+        "cell": LEAST_CELL,
+    }
 
 
 def _direction(row: Mapping[str, Any], classes: Sequence[str]) -> str:
