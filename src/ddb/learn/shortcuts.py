@@ -10,7 +10,7 @@ from ddb.learn.classifier import Classifier, Pixels
 from ddb.learn.device import Runtime
 from ddb.learn.finite import require_finite
 from ddb.learn.halving import BatchSize
-from ddb.learn.predict import logits
+from ddb.learn.predict import Floats, logits
 
 STEPS = 16
 CHUNK = 32
@@ -39,12 +39,21 @@ def reliance(
     """Shortcut reliance in [0, 1]: mean share of |integrated gradients| outside the causal masks (bool [N, S, S],
     images uint8 [N, S, S, 3]), for the margin of each image's class, on the path from the pretraining's mean colour to
     the image. StageFailed for attributions that are not finite."""
-    integral, shares = Integral(STEPS, "margin", BatchSize(CHUNK, "images at once", "free the device")), []
+    shares = []
     for start in range(0, len(pixels), CHUNK):
         part = slice(start, start + CHUNK)
-        mean = (np.array(classifier.mean) * 255).round().astype(np.uint8)
-        baselines = np.ascontiguousarray(np.broadcast_to(mean, pixels[part].shape))
-        found = integrated_gradients(classifier, baselines, pixels[part], labels[part], runtime, integral)
-        require_finite("the integrated gradients are", found)
-        shares.append(share_outside(found, masks[part]))
+        shares.append(share_outside(margin_attributions(classifier, pixels[part], labels[part], runtime), masks[part]))
     return float(np.concatenate(shares).mean())
+
+
+def margin_attributions(
+    classifier: Classifier, pixels: Pixels, labels: npt.NDArray[np.integer], runtime: Runtime
+) -> Floats:
+    """Integrated gradients float32 [N, S, S] of the margin of each image's label, on the path from the pretraining's
+    mean colour to the images, uint8 [N, S, S, 3]. StageFailed for attributions that are not finite."""
+    integral = Integral(STEPS, "margin", BatchSize(CHUNK, "images at once", "free the device"))
+    mean = (np.array(classifier.mean) * 255).round().astype(np.uint8)
+    baselines = np.ascontiguousarray(np.broadcast_to(mean, pixels.shape))
+    found = integrated_gradients(classifier, baselines, pixels, labels, runtime, integral)
+    require_finite("the integrated gradients are", found)
+    return found
