@@ -127,4 +127,5 @@ def candidate_title(name: str, classes: Sequence[str]) -> str:
     """A counterfactual's id in words for messages: "train/a.png → waterbird", variants after the first with their
     number."""
     source, to_label, variant = split_candidate_id(name)
-    return f"{source} → {classes[to_label]}" + (f" (variant {variant})" if variant else "")
+    painted = classes[to_label] if to_label < len(classes) else f"class {to_label}"
+    return f"{source} → {painted}" + (f" (variant {variant})" if variant else "")

@@ -239,7 +239,7 @@ def test_warnings_name_what_a_reader_must_know(run_folder: RunFolder) -> None:
     about["quarantined"] = [{"path": "train/broken.jpg", "row": None, "reason": "the file is empty"}]
     (run.root / "dataset.json").write_text(json.dumps(about))
     page = read(run)
-    why = "the configured ψ rule would have rejected nearly all counterfactuals"
+    why = "the configured ψ rule would have rejected more than prune.max_pruned allows"
     assert f"landbird → waterbird: {why}; the rule “quantile” was used instead." in page.text
     assert "Rules used, landbird → waterbird: ψ quantile, ρ value." in page.text
     assert "1 image could not be read and was left out: train/broken.jpg: the file is empty." in page.text
