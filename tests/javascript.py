@@ -41,6 +41,13 @@ def answers(sources: list[Path], given: object, expression: str) -> Any:
     return json.loads(html.unescape(found.group(1)))
 
 
+def answer_of(code: str) -> str:
+    """A script that writes the value of a function body, or its error, as JSON into the element "answer"."""
+    value = f"(() => {{ {code} }})()".replace("</", "<\\/")
+    written = "document.getElementById('answer').textContent = JSON.stringify"
+    return f"try {{ {written}({value}); }} catch (error) {{ {written}(String(error)); }}"
+
+
 def dom(page: Path, size: tuple[int, int] = (1400, 1000)) -> str:
     """The document of a page after its scripts have run in Chromium. Skips the test where there is none."""
     if CHROMIUM is None:

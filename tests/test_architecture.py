@@ -46,6 +46,7 @@ ALLOWED = {
     "pipeline": (*BASE, *MODELS, "stage", "cluster", "config", "crew", "engine", "method", "run_folder"),
     "segment_preview": (*BASE, *MODELS, "config", "engine", "report.contact_sheet", "stages"),
     "export": (*BASE, "engine", "run_folder"),
+    "result": (*BASE, "config", "engine", "pipeline", "report"),
     "bench": (
         *BASE, "stage", "context", "bench", "backends.classifiers", "config", "data", "engine", "learn", "pipeline",
         "pocket", "report", "rivals", "stages",

@@ -13,19 +13,33 @@ if TYPE_CHECKING:
     from ddb.config import RunConfig
     from ddb.config.load import load_config
     from ddb.data.sources.load import load_dataset
-    from ddb.pipeline import run, status, table
+    from ddb.pipeline import status, table
     from ddb.report.page import write_report
+    from ddb.result import RunResult, open_run, run
 
 __version__ = "0.1.0"
 
-__all__ = ["RunConfig", "load_classifier", "load_config", "load_dataset", "run", "status", "table", "write_report"]
+__all__ = [
+    "RunConfig",
+    "RunResult",
+    "load_classifier",
+    "load_config",
+    "load_dataset",
+    "open_run",
+    "run",
+    "status",
+    "table",
+    "write_report",
+]
 
 _HOMES = {
     "RunConfig": "ddb.config",
+    "RunResult": "ddb.result",
     "load_classifier": "ddb.backends.classifiers.timm_classifier",
     "load_config": "ddb.config.load",
     "load_dataset": "ddb.data.sources.load",
-    "run": "ddb.pipeline",
+    "open_run": "ddb.result",
+    "run": "ddb.result",
     "status": "ddb.pipeline",
     "table": "ddb.pipeline",
     "write_report": "ddb.report.page",

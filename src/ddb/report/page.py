@@ -31,10 +31,10 @@ def write_report(run_folder: Path) -> Path:
     The page shows the stages that are finished under the present settings and names the others. Raises DDBError where
     the folder is not a run folder or one of its parts is damaged.
     """
-    workspace = Workspace.at(run_folder)
+    workspace = Workspace.at(Path(run_folder))
     states = {stage["stage"]: stage["state"] for stage in describe(workspace)["stages"]}
     text = render(Run(workspace, states), mark_of(workspace))
-    page = run_folder / "report.html"
+    page = Path(run_folder) / "report.html"
     files.write_atomic(page, lambda file: file.write(text.encode()))
     return page
 

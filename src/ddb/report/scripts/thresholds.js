@@ -3,7 +3,6 @@
 (() => {
   const { data, element } = Page;
   if (!data) return;
-  const SVG = "http://www.w3.org/2000/svg";
   const rows = data.run.rows;
   const charts = [...document.querySelectorAll(".scatter svg")].map((svg) => ({ svg, dots: [...svg.querySelectorAll("[data-row]")] }))
     .filter((chart) => chart.dots.length);
@@ -127,7 +126,7 @@
   }
 
   function cut(svg, places) {
-    const made = document.createElementNS(SVG, "line");
+    const made = svg.querySelector("line").cloneNode();
     for (const [key, value] of Object.entries({ class: "cut", ...places })) made.setAttribute(key, value);
     svg.insertBefore(made, svg.querySelector(".dot"));
   }
