@@ -184,7 +184,7 @@ def make_run(
     about = {"root": str(data), "classes": list(classes), "attributes": list(attributes), "phrase": "bird"}
     (run / "dataset.json").write_text(json.dumps(about))
     (run / "config.yaml").write_text("name: pocket-waterbirds\nseed: 0\nerm:\n  epochs: 20\n  lr: 0.01\n")
-    versions = {"ddb": "0.1.0", "python": "3.11.8", "torch": "2.14.1", "device": "cpu"}
+    versions = {"ddb": "0.1.0", "python": "3.11.8", "device": "cpu", "packages": {"torch": "2.14.1"}}
     (run / "environment.json").write_text(json.dumps(versions))
     tables = stage_rows(rng, samples, pictures, data, tokens)
     folders = {stage: write_stage(run, stage, *tables[stage]) for stage in stages}
@@ -195,7 +195,13 @@ def make_run(
     if "prune" in stages:
         settings = PruneConfig().model_dump(mode="json")
         budgets, targets = {"0>1": per_direction, "1>0": per_direction}, {"0": [1], "1": [0]}
-        inputs = {"settings": settings, "means": {"0": 0.5, "1": 0.6}, "budgets": budgets, "targets": targets, "cell": 10}
+        inputs = {
+            "settings": settings,
+            "means": {"0": 0.5, "1": 0.6},
+            "budgets": budgets,
+            "targets": targets,
+            "cell": 10,
+        }
         (folders["prune"] / "inputs.json").write_text(json.dumps(inputs))
         rule = {"psi_rule": "literal", "rho_rule": "value", "fallback": []}
         summary = [{"from_label": c, "to_label": 1 - c, **rule} for c in (0, 1)]

@@ -1,4 +1,4 @@
-"""The verdicts of the report's page are those of `prune.decide`: the page's JavaScript beside it, on many thresholds."""
+"""The verdicts of the report's page are those of `prune.decide`: its JavaScript beside it, on many thresholds."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from javascript import answers
 
 from ddb.config import PruneConfig
 from ddb.learn.selection import Direction
 from ddb.records import CANDIDATES, SCORES, candidate_id
 from ddb.refill import rejected_sources
 from ddb.stages import prune
+from javascript import answers
 
 VERDICTS = Path(str(resources.files("ddb.report") / "verdicts.js"))
 MEANS = {0: 0.75, 1: 0.5, 2: 0.9}

@@ -67,7 +67,9 @@ def test_a_thousand_counterfactuals_fit_into_five_megabytes(run_folder: RunFolde
     assert text.count("data-row=") == 1000 + text.count('<article class="strip"')
 
 
-def test_of_more_counterfactuals_every_nth_has_a_picture(run_folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_more_counterfactuals_every_nth_has_a_picture(
+    run_folder: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run = run_folder(per_direction=6)
     monkeypatch.setattr(gallery, "PICTURED", 5)
     data = data_of(render(Run(run)))
@@ -178,14 +180,16 @@ def test_gallery_filters_searches_and_turns_pages(run_folder: RunFolder) -> None
       const dot = document.querySelector(".scatter .dot");
       dot.dispatchEvent(new MouseEvent("click", { bubbles: true }));
       const dialog = document.querySelector("dialog");
-      found.point = [dialog.open, dialog.textContent.includes(Page.data.sources[Page.data.run.rows.source[dot.dataset.row]])];
+      const source = Page.data.sources[Page.data.run.rows.source[dot.dataset.row]];
+      found.point = [dialog.open, dialog.textContent.includes(source)];
       dialog.close();
       const chart = document.querySelector(".scatter svg");
       const focusable = [...chart.querySelectorAll("[tabindex='0']")];
       focusable[0].focus();
-      const key = (name) => document.activeElement.dispatchEvent(new KeyboardEvent("keydown", { key: name, bubbles: true }));
+      const key = (key) => document.activeElement.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true }));
       key("ArrowRight");
-      found.keyboard = [focusable.length, document.activeElement !== focusable[0], document.activeElement.getAttribute("aria-label")];
+      const now = document.activeElement;
+      found.keyboard = [focusable.length, now !== focusable[0], now.getAttribute("aria-label")];
       key("Enter");
       found.entered = dialog.open;
       found.hidden = document.querySelector(".without-script").hidden;

@@ -253,7 +253,9 @@ class Counterfactuals:
         """The source of a row, uint8 HWC. DataError: it is missing, or has changed since it was painted."""
         name, where = self.source_ids[row], self.dataset.rows.get(self.source_ids[row])
         if where is None:
-            raise DataError(f"{name}: the data set has no such image any more, but {self._title(row)} was painted on it")
+            raise DataError(
+                f"{name}: the data set has no such image any more, but {self._title(row)} was painted on it"
+            )
         image = self.dataset.samples["image"][where].as_py()
         path = self.dataset.root / image
         mend = "Put the file back as it was, or paint on the present data: `ddb run` again"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -22,9 +23,10 @@ def changed(outcomes: pa.Table) -> dict[str, list[str]]:
     return {kind: [ids[row] for row in np.flatnonzero(flags)] for kind, flags in kinds.items()}
 
 
-def _predicted(probabilities: pa.ChunkedArray) -> np.ndarray:
+def _predicted(probabilities: pa.ChunkedArray) -> npt.NDArray[np.int64]:
     """The class with the highest probability in each row, int64 [N]."""
     if not len(probabilities):
         return np.empty(0, np.int64)
     flat = probabilities.combine_chunks().flatten().to_numpy(zero_copy_only=False)
-    return flat.reshape(len(probabilities), -1).argmax(axis=1)
+    found: npt.NDArray[np.int64] = flat.reshape(len(probabilities), -1).argmax(axis=1)
+    return found

@@ -27,10 +27,10 @@ def html_page(
 ) -> str:
     """The template `template` of `package` filled with `facts`, as HTML.
 
-    `styles`: (package, file) of style sheets besides the shared ones; `script`: a file of `package`, or several in order. The template finds
-    both under the names `style` and `script`, and in `policy` a Content-Security-Policy that allows exactly these two
-    texts, pictures in data URIs and nothing else. `key` draws the key of a chart. Any template can
-    include `warnings.html`, which shows `warnings`."""
+    `styles`: (package, file) of style sheets besides the shared ones; `script`: a file of `package`, or several in
+    order. The template finds both under the names `style` and `script`, and in `policy` a Content-Security-Policy that
+    allows exactly these two texts, pictures in data URIs and nothing else. `key` draws the key of a chart. Any template
+    can include `warnings.html`, which shows `warnings`."""
     environment = Environment(
         loader=ChoiceLoader([PackageLoader(package, "."), PackageLoader(__package__, ".")]),
         autoescape=True,

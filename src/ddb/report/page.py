@@ -20,7 +20,6 @@ from ddb.report.made_from import mark_of
 from ddb.report.reading import Run
 from ddb.report.sources import SourcePictures
 
-
 STYLES = (("ddb.report", "gallery.css"),)
 SCRIPTS = ("scripts/verdicts.js", "scripts/page.js", "scripts/gallery.js", "scripts/thresholds.js")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain, zip_longest
 
@@ -107,7 +107,7 @@ def strips(run: Run, pictures: SourcePictures) -> list[Strip]:
                 area=score.get("area"),
                 exact=bool(score.get("exact", True)),
                 prompt=row["prompt"] or "",
-                source=paths.get(row["source_id"], row["source_id"]),
+                source=str(paths.get(row["source_id"], row["source_id"])),
             )
         )
     return shown

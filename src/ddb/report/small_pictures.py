@@ -1,8 +1,8 @@
 """The small pictures of all counterfactuals that the page holds, and the file that they are kept in.
 
 A page with 1,000 counterfactuals has about two kilobytes for each: originals are stored once for each source, what
-changed as a mask without loss, and the quality of photographs follows from their number. They are kept in one file beside
-the table of stage inpaint, so that a report can be written again when the source images are gone.
+changed as a mask without loss, and the quality of photographs follows from their number. They are kept in one file
+beside the table of stage inpaint, so that a report can be written again when the source images are gone.
 """
 
 from __future__ import annotations

@@ -12,8 +12,8 @@ TITLES = {"erm": "Plain classifier", "retrain": "Retrained classifier"}
 
 @dataclass(frozen=True)
 class Fit:
-    """A training. `losses` and `figures` (of epoch selection; empty where the rule has none) by epoch; `kept`: the epoch
-    whose weights are kept, from 1; `rule`: value of `selection`."""
+    """A training. `losses` and `figures` (of epoch selection; empty where the rule has none) by epoch; `kept`: the
+    epoch whose weights are kept, from 1; `rule`: value of `selection`."""
 
     title: str
     losses: list[float]

@@ -1,5 +1,5 @@
-"""What retraining without pruning has given, where that was measured: in this run folder under other settings, or by the
-pruning study of the bench that the run belongs to.
+"""What retraining without pruning has given, where that was measured: in this run folder under other settings, or by
+the pruning study of the bench that the run belongs to.
 
 A measurement counts if it differs from this run in the rules of pruning alone: the same classifier, the same candidates
 (by the digests of their results), the same settings of retraining.
@@ -65,7 +65,9 @@ def _in_the_bench(run: Run) -> Iterator[Unpruned]:
     current = (files.read_json(variant / "current.json") or {}).get("results", {})
     if not {"prune", "retrain"} <= current.keys():
         return
-    folders = {stage: variant / _home(run, stage) / current[stage]["fingerprint"][:16] for stage in ("prune", "retrain")}
+    folders = {
+        stage: variant / _home(run, stage) / current[stage]["fingerprint"][:16] for stage in ("prune", "retrain")
+    }
     plans = {stage: _plan(folder) for stage, folder in folders.items()}
     own = {stage: _plan(run.tables.folder(stage)) for stage in folders if run.tables.current(stage) is not None}
     if not _is_off(plans["prune"]) or not _differs_in_pruning(plans, own):

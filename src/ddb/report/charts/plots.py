@@ -86,8 +86,8 @@ def histogram(data: Histogram, across: Axis, label: str) -> Markup:
 
 
 def scatter(points: Sequence[tuple[float, float, str, int | None]], across: Axis, label: str) -> Markup:
-    """A small dot for every (x, y, kind, row), with a line at y = 0 where that lies inside. The vertical scale stands in
-    data attributes: `low` and `high`, and their positions `bottom` and `top` in pixels."""
+    """A small dot for every (x, y, kind, row), with a line at y = 0 where that lies inside. The vertical scale stands
+    in data attributes: `low` and `high`, and their positions `bottom` and `top` in pixels."""
     grid = Grid(across, round_axis([y for _, y, _, _ in points]), 190)
     low, high = grid.up.ticks[0][0], grid.up.ticks[-1][0]
     marks = [line("zero", 0, grid.height(0), 100, grid.height(0))] if low < 0 < high else []

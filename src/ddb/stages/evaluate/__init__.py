@@ -28,7 +28,9 @@ def stage(
     def open_worker(models: Models, tables: Tables, folder: Path, fixed: Fixed) -> Worker:
         from ddb.stages.evaluate import worker
 
-        return worker.open_worker(worker.Evaluating(context, dataset, data, familiar, settings.maps), tables, fixed.batch_size)
+        return worker.open_worker(
+            worker.Evaluating(context, dataset, data, familiar, settings.maps), tables, fixed.batch_size
+        )
 
     def finish(tables: Tables, folder: Path) -> None:
         from ddb.stages.evaluate import worker

@@ -1,7 +1,7 @@
 """Attribution maps, before and after, of test images that retraining repaired or newly broke.
 
-They are computed here, where both classifiers are open, so that the report opens no model; at most `evaluate.maps` images
-of each kind have some. A map shows the margin of the image's own class (`learn.shortcuts.margin_attributions`).
+They are computed here, where both classifiers are open, so that the report opens no model; at most `evaluate.maps`
+images of each kind have some. A map shows the margin of the image's own class (`learn.shortcuts.margin_attributions`).
 """
 
 from __future__ import annotations

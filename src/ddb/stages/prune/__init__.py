@@ -58,7 +58,9 @@ def stage(settings: PruneConfig, classes: Sequence[str], per_class: PerClass, co
                     *(100 * settings.max_pruned, row[f"{head}_rule"]),
                 )
         (folder / SUMMARY).write_text(json.dumps(rows, indent=1) + "\n")
-        (folder / INPUTS).write_text(json.dumps(_facts(inputs(tables), tables.table("erm"), len(classes)), indent=1) + "\n")
+        (folder / INPUTS).write_text(
+            json.dumps(_facts(inputs(tables), tables.table("erm"), len(classes)), indent=1) + "\n"
+        )
         _some_kept(rows)
 
     return Stage(
@@ -97,8 +99,9 @@ def _some_kept(rows: Sequence[Mapping[str, Any]]) -> None:
     if total["generated"] and not total["kept"]:
         raise StageFailed(
             f"stage prune: all {total['generated']} candidates are rejected ({total['pruned_psi']} by psi, "
-            f"{total['pruned_rho']} by rho; {', '.join(row['direction'] for row in rows)}). Look at them in report.html (`ddb report`); then change prune.psi, "
-            "prune.rho or prune.max_pruned, or how they are painted (data.phrase, segment, inpaint)."
+            f"{total['pruned_rho']} by rho; {', '.join(row['direction'] for row in rows)}). Look at them in report.html "
+            "(`ddb report`); then change prune.psi, prune.rho or prune.max_pruned, or how they are painted "
+            "(data.phrase, segment, inpaint)."
         )
 
 
