@@ -288,7 +288,8 @@ def test_candidates_that_are_all_rejected_stop_the_run(run_folder):
     run_folder.tables |= {
         "score": scores, "inpaint": candidates, "erm": pa.Table.from_pylist(erm, schema=PREDICTIONS),
     }  # fmt: skip
-    expected = r"all 5 candidates are rejected \(3 by psi, 2 by rho; landbird → waterbird, waterbird → landbird\).*report\.html"
+    heads, directions = "3 by psi, 2 by rho", "landbird → waterbird, waterbird → landbird"
+    expected = rf"all 5 candidates are rejected \({heads}; {directions}\).*report\.html"
     with pytest.raises(StageFailed, match=expected):
         run_folder.run(prune.stage(PruneConfig(fallback="none"), CLASSES, None, {}))
     assert run_folder.table("prune")["reason"].to_pylist() == ["psi"] * 3 + ["rho"] * 2, "there to look at"

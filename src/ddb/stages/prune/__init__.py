@@ -99,8 +99,8 @@ def _some_kept(rows: Sequence[Mapping[str, Any]]) -> None:
     if total["generated"] and not total["kept"]:
         raise StageFailed(
             f"stage prune: all {total['generated']} candidates are rejected ({total['pruned_psi']} by psi, "
-            f"{total['pruned_rho']} by rho; {', '.join(row['direction'] for row in rows)}). Look at them in report.html "
-            "(`ddb report`); then change prune.psi, prune.rho or prune.max_pruned, or how they are painted "
+            f"{total['pruned_rho']} by rho; {', '.join(row['direction'] for row in rows)}). Look at them in "
+            "report.html (`ddb report`); then change prune.psi, prune.rho or prune.max_pruned, or how they are painted "
             "(data.phrase, segment, inpaint)."
         )
 
