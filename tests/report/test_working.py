@@ -56,6 +56,7 @@ def in_browser(page: Path, code: str, size: tuple[int, int] = (1400, 1000)) -> A
     return json.loads(html.unescape(found.group(1)))
 
 
+@pytest.mark.slow
 def test_a_thousand_counterfactuals_fit_into_five_megabytes(run_folder: RunFolder) -> None:
     """Parts of two photographs, 160 pixels a side."""
     run = run_folder(per_direction=500, side=160, draw=photograph)
