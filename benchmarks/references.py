@@ -42,9 +42,9 @@ from ddb.engine.workspace import Workspace
 from ddb.learn.seeds import seed_of
 from ddb.pocket.datasets import oracle, read_scenes
 from ddb.pocket.miniatures import MINIATURES
-from ddb.records import OK
+from ddb.records import OK, split_candidate_id
 from ddb.stage import Fixed, Row, Stage, Tables, Worker
-from ddb.stages.inpaint import origin, split_id
+from ddb.stages.inpaint import origin
 
 PRESETS = tuple(f"pocket-{world}" for world in MINIATURES)
 NO_PRUNING = ("prune.psi=off", "prune.rho=off", "prune.max_rounds=1")
@@ -83,7 +83,7 @@ def _rendered(stage: Stage, dataset: Dataset, config: RunConfig) -> Stage:
     scenes, plans = read_scenes(dataset.root), MINIATURES[config.data.pocket.world].plans
 
     def row(name: str) -> Row:
-        source, to_label, variant = split_id(name)
+        source, to_label, variant = split_candidate_id(name)
         item_seed = seed_of(config.seed, source, to_label, variant)
         image = oracle(scenes[source], plans[to_label], item_seed).image
         original = read_image(dataset.root, source)

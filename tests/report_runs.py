@@ -6,7 +6,8 @@ import hashlib
 import io
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
+from sklearn.datasets import load_sample_images
 
 from ddb import records
+from ddb.config import PruneConfig
 from ddb.data.patches import patch_of
 from ddb.engine.parts import write_rows
 from ddb.engine.workspace import Workspace
@@ -43,6 +46,25 @@ def box(mask: np.ndarray) -> np.ndarray:
     out = np.zeros_like(mask)
     out[max(0, rows.min() - 4) : rows.max() + 5, max(0, columns.min() - 4) : columns.max() + 5] = True
     return out
+
+
+def noise(rng: np.random.Generator, side: int) -> np.ndarray:
+    """Nothing compresses worse."""
+    return rng.integers(0, 256, (side, side, 3), dtype=np.uint8)
+
+
+def photograph(rng: np.random.Generator, side: int) -> np.ndarray:
+    """A part of one of scikit-learn's two photographs (427 x 640), about three quarters of its height, at this size."""
+    whole = _photographs()[int(rng.integers(2))]
+    edge = int(rng.integers(300, 400))
+    top, left = int(rng.integers(427 - edge)), int(rng.integers(640 - edge))
+    part = Image.fromarray(whole[top : top + edge, left : left + edge])
+    return np.asarray(part.resize((side, side), Image.Resampling.LANCZOS))
+
+
+@cache
+def _photographs() -> list[np.ndarray]:
+    return load_sample_images().images
 
 
 def metrics(shift: float = 0.0) -> dict[str, Any]:
@@ -132,10 +154,10 @@ def make_run(
     per_direction: int = 14,
     side: int = 64,
     tokens: bool = True,
-    noise: bool = False,
+    draw: Callable[[np.random.Generator, int], np.ndarray] | None = None,
 ) -> Folder:
     """Write a run folder with the given stages finished under the present settings; the data set lies beside it.
-    `noise`: sources are noise."""
+    `draw`: gives the sources' pixels in place of pocket scenes (generator and side -> uint8 [side, side, 3])."""
     run, data = root / "run", root / "data"
     (run).mkdir(parents=True)
     (data / "train").mkdir(parents=True)
@@ -145,8 +167,8 @@ def make_run(
     for label, plan in enumerate(PLANS):
         for n in range(per_direction):
             picture = render(sample_scene(rng, plan=plan, place=PLACES[label]), side)
-            if noise:
-                picture.image[:] = rng.integers(0, 256, picture.image.shape)
+            if draw is not None:
+                picture.image[:] = draw(rng, side)
             pictures[f"{label}{n:03d}"] = picture
             name = f"train/{label}{n:03d}.png"
             Image.fromarray(picture.image).save(data / name)
@@ -162,7 +184,7 @@ def make_run(
     about = {"root": str(data), "classes": list(classes), "attributes": list(attributes), "phrase": "bird"}
     (run / "dataset.json").write_text(json.dumps(about))
     (run / "config.yaml").write_text("name: pocket-waterbirds\nseed: 0\nerm:\n  epochs: 20\n  lr: 0.01\n")
-    versions = {"ddb": "0.1.0", "python": "3.11.8", "torch": "2.14.1", "device": "cpu"}
+    versions = {"ddb": "0.1.0", "python": "3.11.8", "device": "cpu", "packages": {"torch": "2.14.1"}}
     (run / "environment.json").write_text(json.dumps(versions))
     tables = stage_rows(rng, samples, pictures, data, tokens)
     folders = {stage: write_stage(run, stage, *tables[stage]) for stage in stages}
@@ -171,6 +193,16 @@ def make_run(
     for number, stage in enumerate(STAGES, start=1):
         (run / f"{number}-{stage}").mkdir(exist_ok=True)
     if "prune" in stages:
+        settings = PruneConfig().model_dump(mode="json")
+        budgets, targets = {"0>1": per_direction, "1>0": per_direction}, {"0": [1], "1": [0]}
+        inputs = {
+            "settings": settings,
+            "means": {"0": 0.5, "1": 0.6},
+            "budgets": budgets,
+            "targets": targets,
+            "cell": 10,
+        }
+        (folders["prune"] / "inputs.json").write_text(json.dumps(inputs))
         rule = {"psi_rule": "literal", "rho_rule": "value", "fallback": []}
         summary = [{"from_label": c, "to_label": 1 - c, **rule} for c in (0, 1)]
         (folders["prune"] / "summary.json").write_text(json.dumps(summary))

@@ -48,6 +48,7 @@ ALLOWED = {
     "auditing": (*BASE, *MODELS, "auditing", "config", "engine", "report", "run_folder"),
     "segment_preview": (*BASE, *MODELS, "config", "engine", "report.contact_sheet", "stages"),
     "export": (*BASE, "engine", "models.roles", "report", "run_folder"),
+    "result": (*BASE, "config", "engine", "pipeline", "report"),
     "bench": (
         *BASE, "stage", "context", "bench", "backends.classifiers", "config", "data", "discovery", "engine", "learn",
         "pipeline",

@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from ddb.config.load import load_config
     from ddb.data.sources.load import load_dataset
     from ddb.discovery.run import discover
-    from ddb.pipeline import run, status, table
+    from ddb.pipeline import status, table
     from ddb.report.page import write_report
+    from ddb.result import RunResult, open_run, run
 
 __version__ = "0.1.0"
 
@@ -26,12 +27,14 @@ __all__ = [
     "Asked",
     "ModelOptions",
     "RunConfig",
+    "RunResult",
     "audit",
     "discover",
     "explain",
     "load_classifier",
     "load_config",
     "load_dataset",
+    "open_run",
     "run",
     "status",
     "table",
@@ -42,13 +45,15 @@ _HOMES = {
     "Asked": "ddb.auditing.run",
     "ModelOptions": "ddb.auditing.predictors.options",
     "RunConfig": "ddb.config",
+    "RunResult": "ddb.result",
     "audit": "ddb.auditing.run",
     "discover": "ddb.discovery.run",
     "explain": "ddb.auditing.explain.run",
     "load_classifier": "ddb.backends.classifiers.timm_classifier",
     "load_config": "ddb.config.load",
     "load_dataset": "ddb.data.sources.load",
-    "run": "ddb.pipeline",
+    "open_run": "ddb.result",
+    "run": "ddb.result",
     "status": "ddb.pipeline",
     "table": "ddb.pipeline",
     "write_report": "ddb.report.page",

@@ -52,7 +52,7 @@ def build_stages(config: RunConfig, dataset: Dataset, workspace: Workspace) -> l
         segment.stage(context, config.segment, config.inpaint, content["segment"]),
         inpaint.stage(context, config.inpaint, config.segment, content["inpaint"], extent, retry),
         score.stage(context, config.score, content["score"]),
-        prune.stage(config.prune, len(blind.classes), per_class, content["prune"]),
+        prune.stage(config.prune, blind.classes, per_class, content["prune"]),
         retrain.stage(context, config.retrain, config.erm, content["retrain"], labels_for(config.retrain)),
         evaluate.stage(context, dataset, config.evaluate, config.data, content["evaluate"]),
     ]

@@ -7,6 +7,7 @@ are payload: pixels, which are read by id and never with the table.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import pyarrow as pa
@@ -114,3 +115,18 @@ class Group(NamedTuple):
 def candidate_id(source_id: str, to_label: int, variant: int) -> str:
     """Identity of a counterfactual; its seed is a hash of the run's seed and these three."""
     return f"{source_id}>{to_label}#{variant}"
+
+
+def split_candidate_id(name: str) -> tuple[str, int, int]:
+    """Source id, target label and variant of a counterfactual's id."""
+    head, _, variant = name.rpartition("#")
+    source, _, to_label = head.rpartition(">")
+    return source, int(to_label), int(variant)
+
+
+def candidate_title(name: str, classes: Sequence[str]) -> str:
+    """A counterfactual's id in words for messages: "train/a.png → waterbird", variants after the first with their
+    number."""
+    source, to_label, variant = split_candidate_id(name)
+    painted = classes[to_label] if to_label < len(classes) else f"class {to_label}"
+    return f"{source} → {painted}" + (f" (variant {variant})" if variant else "")

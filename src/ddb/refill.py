@@ -67,7 +67,7 @@ def rejected_sources(verdicts: Sequence[Row], candidates: dict[str, Row], budget
         direction = row["from_label"], row["to_label"]
         tried[direction] += 1
         seen[direction][row["source_id"]] = None
-        if verdict["reason"] in ("kept", "over_budget"):
+        if verdict.get("reason") in ("kept", "over_budget"):
             passed[direction] += 1
             kept[direction].add(row["source_id"])
     chosen: dict[str, None] = {}

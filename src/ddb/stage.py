@@ -73,7 +73,8 @@ class Stage:
     (idempotent: repeated after a kill). `models` are the names under which models are opened. `choose`: the values that
     a stage begins with, where they depend on the device or on the number of planned rows; given are the models, that
     number, and the values that all stages share (None: `batch_size`, not compiled). `chosen`: the fields of `Fixed`
-    that it chooses and no setting names, so that another present value is no difference."""
+    that it chooses and no setting names, so that another present value is no difference. `title`: the name of an
+    item for messages, from its id (which may hold the number of a class)."""
 
     name: str
     schema: pa.Schema
@@ -87,6 +88,7 @@ class Stage:
     models: tuple[str, ...] = ()
     choose: Callable[[Models, int, Fixed], Fixed] | None = None
     chosen: tuple[str, ...] = ()
+    title: Callable[[str], str] = str
 
 
 def error_row(name: str, error: Exception) -> Row:

@@ -112,6 +112,13 @@ def test_too_many_errors_fail_the_stage_and_keep_the_rows(tmp_path: Path) -> Non
     assert events(workspace, "failed") == ["numbers"]
 
 
+def test_messages_call_rows_by_their_titles(tmp_path: Path) -> None:
+    stage = replace(toy.numbers(failing={"1", "2"}), title=lambda name: f"<number {name}>")
+    with pytest.raises(StageFailed, match=r"First: <number 1>: ValueError: cannot read 1; <number 2>: "):
+        toy.run(tmp_path, stage, policy=Policy(max_error_rate=0.1))
+    assert "stage numbers, row <number 1>\n" in (tmp_path / "errors.log").read_text()
+
+
 def test_as_many_errors_as_allowed_do_not_fail_it(tmp_path: Path) -> None:
     workspace = toy.run(tmp_path, toy.numbers(failing={"1", "2"}), policy=Policy(max_error_rate=0.2))
     assert workspace.done("numbers") is not None

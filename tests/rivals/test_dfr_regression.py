@@ -80,13 +80,13 @@ def test_balanced_rows_hold_each_group_equally_often():
     assert not np.array_equal(rows, balanced_rows(groups, np.random.default_rng(1)))
 
 
-def test_an_empty_group_is_named():
-    with pytest.raises(DataError, match="group 1 of 3 has no image"):
+def test_an_empty_group_is_refused():
+    with pytest.raises(DataError, match="1 of 3 groups have no image"):
         balanced_rows(np.array([0, 0, 2]), np.random.default_rng(0))
 
 
-def test_a_missing_class_is_named():
-    with pytest.raises(DataError, match="class 1 has no image"):
+def test_a_missing_class_is_refused():
+    with pytest.raises(DataError, match="1 of 2 classes have no image"):
         logistic_head(np.ones((3, 2), np.float32), np.zeros(3, np.int64), 2, Regression(1.0))
 
 

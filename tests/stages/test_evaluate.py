@@ -7,10 +7,15 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
+from ddb.backends.classifiers.timm_classifier import load_classifier
 from ddb.config import DataConfig, EvaluateConfig, PocketConfig, PruneConfig, RetrainConfig, ScoreConfig
+from ddb.data.images import read_image, read_png
 from ddb.data.table import Dataset
+from ddb.learn.device import open_accelerator
+from ddb.learn.shortcuts import margin_attributions
 from ddb.records import OUTCOMES, SAMPLES
 from ddb.stages import erm, evaluate, prune, retrain, score
 from ddb.stages.evaluate import worker
@@ -25,7 +30,7 @@ def evaluated(painted, squares, tiny_erm):
     context, retraining = painted.context(squares), RetrainConfig(epochs=1, batch_size=16)
     painted.run(erm.stage(context, tiny_erm, {}))
     painted.run(score.stage(context, ScoreConfig(maps=0), {}))
-    painted.run(prune.stage(PruneConfig(psi="off", rho="off"), 2, None, {}))
+    painted.run(prune.stage(PruneConfig(psi="off", rho="off"), squares.classes, None, {}))
     painted.run(retrain.stage(context, retraining, tiny_erm, {}))
     painted.run(stage_of(painted, squares))
     return painted
@@ -149,3 +154,30 @@ def test_in_distribution_images_are_drawn_and_judged(evaluated, squares):
     expected = np.mean([int(np.argmax(row["after"])) == row["label"] for row in rows])
     assert metrics["in_distribution"]["after"] == pytest.approx(expected)
     assert metrics["before"]["groups"][0]["n"] == 4  # the test figures leave them out
+
+
+def test_maps_of_repaired_and_broken_images_are_those_of_both_classifiers(evaluated, squares):
+    """The rows are changed here so that three images were repaired and two broken; the maps are computed again."""
+    rows = evaluated.tables["evaluate"].to_pylist()
+    sure = ([1.0, 0.0], [0.0, 1.0])
+    for number, row in enumerate(rows):
+        right, wrong = sure[row["label"]], sure[1 - row["label"]]
+        row |= {"before": wrong if number < 3 else right, "after": wrong if 3 <= number < 5 else right}
+    evaluated.tables["evaluate"] = pa.Table.from_pylist(rows, OUTCOMES)
+    expected = {"repaired": {row["id"] for row in rows[:3]}, "broken": {row["id"] for row in rows[3:5]}}
+    stage_of(evaluated, squares, maps=100).finish(evaluated, evaluated.folder("evaluate"))
+    found = pq.read_table(evaluated.folder("evaluate") / "changes.parquet").to_pylist()
+    assert {kind: {row["id"] for row in found if row["kind"] == kind} for kind in expected} == expected
+    runtime = open_accelerator("cpu", "fp32").exact()
+    labels = dict(zip(squares.samples["id"].to_pylist(), squares.samples["label"].to_pylist(), strict=True))
+    for row in (found[0], found[-1]):
+        for when, stage in (("before", "erm"), ("after", "retrain")):
+            loaded = load_classifier(evaluated.folder(stage) / "classifier")
+            image = read_image(squares.root, squares.samples["image"][squares.rows[row["id"]]].as_py())
+            pixels = loaded.card.preprocessing.square(image)[None]
+            heat = np.abs(margin_attributions(loaded.classifier, pixels, np.array([labels[row["id"]]]), runtime)[0])
+            shown = read_png(row[when])[..., 0].astype(np.float64)
+            np.testing.assert_allclose(shown, 255 * heat / heat.max(), atol=1.01)
+    stage_of(evaluated, squares, maps=1).finish(evaluated, evaluated.folder("evaluate"))
+    few = pq.read_table(evaluated.folder("evaluate") / "changes.parquet")["kind"].to_pylist()
+    assert sorted(few) == ["broken", "repaired"]

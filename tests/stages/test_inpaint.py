@@ -16,7 +16,7 @@ from ddb.backends import Failed, Found, Painted, Task
 from ddb.config import InpaintConfig, inpaint_config, segment_config
 from ddb.data.images import mask_png, read_image, read_mask
 from ddb.data.table import Dataset
-from ddb.records import MASKS, PREDICTIONS, TOKENS, candidate_id
+from ddb.records import MASKS, PREDICTIONS, TOKENS, candidate_id, split_candidate_id
 from ddb.stage import Need, Stage
 from ddb.stages import inpaint
 
@@ -244,7 +244,7 @@ def test_class_names_cannot_pose_as_tokens(squares: Dataset) -> None:
 
 
 def test_ids_with_separators_come_apart_again() -> None:
-    assert inpaint.split_id(candidate_id("a>1#2/b.png", 3, 4)) == ("a>1#2/b.png", 3, 4)
+    assert split_candidate_id(candidate_id("a>1#2/b.png", 3, 4)) == ("a>1#2/b.png", 3, 4)
 
 
 def test_an_unreadable_source_and_a_class_without_donors_are_error_rows(

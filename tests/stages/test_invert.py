@@ -16,7 +16,7 @@ from ddb.backends.registry import tokens_identity
 from ddb.config import InvertConfig, inpaint_config, segment_config
 from ddb.data.images import read_image, read_mask
 from ddb.data.table import Dataset
-from ddb.errors import ConfigError, DataError
+from ddb.errors import ConfigError, DataError, StageFailed
 from ddb.records import PREDICTIONS
 from ddb.stage import Stage
 from ddb.stages import invert
@@ -114,6 +114,18 @@ def test_representatives_without_a_mask_are_left_out_of_the_lesson(
     studio = use(Studio(blind=every), monkeypatch)
     run(squares, erm)
     assert studio.lessons[0].masks == [None] * 6  # no mask at all: whole images are better than nothing
+
+
+def test_a_fault_of_learning_names_the_class(squares: Dataset, erm: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def learn(lesson: Lesson, folder: Path) -> Learned:
+        raise StageFailed(f"token <ddb-{lesson.label}>: the loss is not finite")
+
+    studio = use(Studio(), monkeypatch)
+    monkeypatch.setattr(studio, "learn", learn)
+    assert squares.classes == ("dark", "red")
+    with pytest.raises(StageFailed, match="^class dark: token <ddb-0>: the loss is not finite$"):
+        run(squares, erm)
+    assert stage_of(erm, squares).title("1") == "class red"
 
 
 @pytest.mark.parametrize("how", ["copy_paste", "no representatives"])

@@ -17,6 +17,7 @@ from ddb.records import CANDIDATES, PREDICTIONS, SCORES, VERDICTS, candidate_id
 from ddb.stages import prune
 
 MEANS = {0: 0.8, 1: 0.6}
+CLASSES = ("landbird", "waterbird")
 
 
 def tables(rows: list[tuple[int, float, float, float]], variants: list[int] | None = None) -> tuple[pa.Table, pa.Table]:
@@ -74,6 +75,14 @@ def test_each_head_can_be_off():
 def test_relative_psi_compares_with_the_source():
     rows = [(0, 0.85, 0.9, 1.0), (0, 0.80, 0.9, 1.0)]
     assert reasons(rows, PruneConfig(psi="relative", psi_ratio=0.9)) == ["psi", "kept"]
+
+
+def test_psi_may_have_a_plain_threshold_for_all_classes():
+    rows = [(0, 0.25, 1, 1.0), (0, 0.24, 1, 1.0), (1, 0.26, 1, 1.0), (1, 0.1, 1, 1.0)]
+    assert reasons(rows, PruneConfig(psi="value", psi_threshold=0.25)) == ["psi", "kept", "psi", "kept"]
+    assert reasons(rows, PruneConfig(psi="value", psi_threshold=1.0)) == ["kept"] * 4
+    everything = PruneConfig(psi="value", psi_threshold=0.0)
+    assert reasons(rows, everything) == ["psi", "kept", "psi", "kept"], "half of each direction, by the fallback"
 
 
 def test_rho_quantile_and_mean_are_taken_in_each_direction():
@@ -193,7 +202,8 @@ ROWS = st.lists(
 )
 CONFIGS = st.builds(
     PruneConfig,
-    psi=st.sampled_from(["literal", "relative", "off"]),
+    psi=st.sampled_from(["literal", "relative", "value", "off"]),
+    psi_threshold=st.floats(0, 1),
     rho=st.sampled_from(["value", "quantile", "mean", "off"]),
     rho_threshold=st.floats(0, 1),
     fallback=st.sampled_from(["relative", "quantile", "none"]),
@@ -235,13 +245,14 @@ def test_stage_writes_verdicts_summary_and_a_warning(run_folder, caplog):
             schema=PREDICTIONS,
         ),
     }  # fmt: skip
-    table = run_folder.run(prune.stage(PruneConfig(), 2, None, {}), batch_size=2)
+    table = run_folder.run(prune.stage(PruneConfig(), CLASSES, None, {}), batch_size=2)
     assert table.schema == VERDICTS
     assert table["id"].to_pylist() == scores["id"].to_pylist()
     assert table["reason"].to_pylist() == ["psi", "psi", "kept", "kept", "kept", "kept", "kept"]
     summary = json.loads((run_folder.folder("prune") / "summary.json").read_text())
     assert [row["kept"] for row in summary] == [2, 3]
-    assert "the psi head (literal)" in caplog.text
+    assert [row["direction"] for row in summary] == ["landbird → waterbird", "waterbird → landbird"]
+    assert "Pruning landbird → waterbird: the psi head (literal)" in caplog.text
 
 
 @pytest.mark.parametrize("per_class", [1, None])
@@ -262,7 +273,7 @@ def test_stage_budget_is_that_of_the_plan(run_folder, per_class):
             schema=PREDICTIONS,
         ),
     }  # fmt: skip
-    table = run_folder.run(prune.stage(PruneConfig(), 2, per_class, {}))
+    table = run_folder.run(prune.stage(PruneConfig(), CLASSES, per_class, {}))
     assert table["reason"].to_pylist().count("kept") == (per_class or 2)
     assert table["reason"].to_pylist().count("over_budget") == 3 - (per_class or 2)
 
@@ -277,7 +288,8 @@ def test_candidates_that_are_all_rejected_stop_the_run(run_folder):
     run_folder.tables |= {
         "score": scores, "inpaint": candidates, "erm": pa.Table.from_pylist(erm, schema=PREDICTIONS),
     }  # fmt: skip
-    expected = r"all 5 candidates are rejected \(3 by psi, 2 by rho\).*report\.html"
+    heads, directions = "3 by psi, 2 by rho", "landbird → waterbird, waterbird → landbird"
+    expected = rf"all 5 candidates are rejected \({heads}; {directions}\).*report\.html"
     with pytest.raises(StageFailed, match=expected):
-        run_folder.run(prune.stage(PruneConfig(fallback="none"), 2, None, {}))
+        run_folder.run(prune.stage(PruneConfig(fallback="none"), CLASSES, None, {}))
     assert run_folder.table("prune")["reason"].to_pylist() == ["psi"] * 3 + ["rho"] * 2, "there to look at"

@@ -10,10 +10,12 @@ from ddb.config.section import Section, Share, content, extent
 
 
 class PruneConfig(Section):
-    psi: Literal["literal", "relative", "off"] = content(
+    psi: Literal["literal", "relative", "value", "off"] = content(
         "literal",
-        description="literal (paper): prune psi_from >= class mean; relative: prune >= psi_ratio * psi_from_source",
+        description="prune psi_from >= literal (paper): class mean; relative: psi_ratio * psi_from_source; value: "
+        "psi_threshold",
     )
+    psi_threshold: Share = content(0.5, description="value rule: probability of the old class that is too high")
     psi_ratio: Share = content(0.9, description="relative rule: share of the source's probability that may remain")
     rho: Literal["value", "quantile", "mean", "off"] = content(
         "value", description="threshold of rho: a number, a quantile of the direction, its mean"

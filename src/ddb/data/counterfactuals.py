@@ -27,7 +27,7 @@ from ddb.data.stores.picture_file import Pictures
 from ddb.data.stores.picture_store import for_crops, kept_pictures
 from ddb.data.table import Dataset
 from ddb.errors import DataError
-from ddb.records import OK
+from ddb.records import OK, candidate_title
 from ddb.tables import Tables
 
 T = TypeVar("T")
@@ -253,7 +253,9 @@ class Counterfactuals:
         """The source of a row, uint8 HWC. DataError: it is missing, or has changed since it was painted."""
         name, where = self.source_ids[row], self.dataset.rows.get(self.source_ids[row])
         if where is None:
-            raise DataError(f"{name}: the data set has no such image any more, but {self.ids[row]} was painted on it")
+            raise DataError(
+                f"{name}: the data set has no such image any more, but {self._title(row)} was painted on it"
+            )
         image = self.dataset.samples["image"][where].as_py()
         path = self.dataset.root / image
         mend = "Put the file back as it was, or paint on the present data: `ddb run` again"
@@ -272,12 +274,15 @@ class Counterfactuals:
         except DataError as error:
             raise DataError(f"{path}: {error}") from error
         if source.shape[:2] != self._shapes[row]:
-            raise DataError(f"{path}: decodes to another size than when {self.ids[row]} was painted on it")
+            raise DataError(f"{path}: decodes to another size than when {self._title(row)} was painted on it")
         return source
 
     def _damaged(self, row: int, error: DataError) -> DataError:
         folder = self.tables.folder("inpaint")
-        return DataError(f"{folder}: counterfactual {self.ids[row]}: {error}. Delete that folder to paint again")
+        return DataError(f"{folder}: counterfactual {self._title(row)}: {error}. Delete that folder to paint again")
+
+    def _title(self, row: int) -> str:
+        return candidate_title(self.ids[row], self.dataset.classes)
 
     def _key(self, preprocessing: ToInput, rows: Rows) -> bytes:
         """SHA-256 of everything that the pixels at the input size depend on."""

@@ -171,9 +171,9 @@ def _compute(buffer: Buffer, setup: Setup, fixed: Fixed, batches: Sequence[Batch
             errors = [row for row in rows if row["status"] == ERROR]
             for row in errors:
                 journal.event(workspace.root, "row_failed", stage=stage.name, id=row["id"], error=row["error"])
-                journal.failure(workspace.root, stage.name, row["id"], row.pop(TRACEBACK, row["error"]))
+                journal.failure(workspace.root, stage.name, stage.title(row["id"]), row.pop(TRACEBACK, row["error"]))
             buffer.add(rows)
-            failed += ({"id": row["id"], "error": row["error"]} for row in errors)
+            failed += ({"title": stage.title(row["id"]), "error": row["error"]} for row in errors)
             setup.progress.advance(len(rows), len(errors))
             if buffer.due():
                 buffer.flush()
@@ -204,7 +204,7 @@ def _batches(plan: Sequence[str], left: Set[str], size: int) -> list[Batch]:
 
 
 def _too_many(root: Path, name: str, failed: Sequence[Row], planned: int, policy: Policy) -> DDBError:
-    first = "; ".join(f"{row['id']}: {row['error']}" for row in failed[:3])
+    first = "; ".join(f"{row['title']}: {row['error']}" for row in failed[:3])
     return StageFailed(
         f"stage {name}: {len(failed)} of {planned} rows failed, more than max_error_rate={policy.max_error_rate:g} "
         f"allows. First: {first}. Mend the cause and run again: only failed rows are repeated. "

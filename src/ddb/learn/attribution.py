@@ -15,6 +15,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from ddb.data.images import png_bytes
 from ddb.learn.classifier import Classifier, Pixels, to_tensor
 from ddb.learn.device import Runtime
 from ddb.learn.halving import BatchSize, batches
@@ -92,6 +93,12 @@ def _output(logits: Tensor, labels: Tensor, output: str) -> Tensor:
     if output == "margin":
         return own - (logits.sum(dim=1) - own) / (logits.shape[1] - 1)
     return own
+
+
+def map_png(attributions: npt.NDArray[np.floating]) -> bytes:
+    """|attribution| [S, S] as a grey PNG, its largest value 255."""
+    size = np.abs(attributions)
+    return png_bytes(np.rint(size * (255 / max(float(size.max()), 1e-12))).astype(np.uint8))
 
 
 def share_outside(attributions: Floats, masks: Masks) -> npt.NDArray[np.float64]:

@@ -104,9 +104,11 @@ PAIRED = (
 )
 
 
+OF_A_CLASSIFIER = tuple(name for _, name, _, _ in METRICS)
+"""Names of the figures that need the test images alone."""
 DECIMAL = ("auroc", "ece")
 """Figures that are shown as decimals, not in percent."""
-POINTS = 400
+POINTS = 1000
 """Dots of a scatter chart, at most."""
 
 
@@ -169,14 +171,24 @@ def losses(run: Run) -> list[ClassLosses]:
     return [replace(own, cut=max(own.majority, default=None)) for _, own in sorted(classes.items())]
 
 
-def scatters(run: Run) -> dict[str, list[tuple[float, float, str]]]:
-    """Direction -> (psi, rho, reason of the verdict) of its scored counterfactuals; of many, every n-th."""
+@dataclass(frozen=True)
+class Scored:
+    """A counterfactual in a scatter chart: its id, its scores, and the reason of its verdict."""
+
+    id: str
+    psi: float
+    rho: float
+    reason: str
+
+
+def scatters(run: Run) -> dict[str, list[Scored]]:
+    """Direction -> its scored counterfactuals; of many, every n-th."""
     columns = ("id", "psi_from", "rho", "status")
     scores = {name: (psi, rho) for name, psi, rho, status in run.rows("score", columns) if status == OK}
-    cells: dict[tuple[int, int], list[tuple[float, float, str]]] = {}
+    cells: dict[tuple[int, int], list[Scored]] = {}
     for name, source, target in run.rows("inpaint", ("id", "from_label", "to_label")):
         if name in scores and all(map(math.isfinite, scores[name])):
-            cells.setdefault((source, target), []).append((*scores[name], run.verdicts.get(name, "")))
+            cells.setdefault((source, target), []).append(Scored(name, *scores[name], run.verdicts.get(name, "")))
     return {
         run.direction_name(*key): points[:: math.ceil(len(points) / POINTS)] for key, points in sorted(cells.items())
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from typing import Any
 
@@ -23,14 +23,14 @@ def html_page(
     facts: Mapping[str, Any],
     *,
     styles: tuple[tuple[str, str], ...] = (),
-    script: str = "",
+    script: str | Sequence[str] = "",
 ) -> str:
     """The template `template` of `package` filled with `facts`, as HTML.
 
-    `styles`: (package, file) of style sheets besides the shared ones; `script`: a file of `package`. The template finds
-    both under the names `style` and `script`, and in `policy` a Content-Security-Policy that allows exactly these two
-    texts, pictures in data URIs and nothing else. `key` draws the key of a chart. Any template can
-    include `warnings.html`, which shows `warnings`."""
+    `styles`: (package, file) of style sheets besides the shared ones; `script`: a file of `package`, or several in
+    order. The template finds both under the names `style` and `script`, and in `policy` a Content-Security-Policy that
+    allows exactly these two texts, pictures in data URIs and nothing else. `key` draws the key of a chart. Any template
+    can include `warnings.html`, which shows `warnings`."""
     environment = Environment(
         loader=ChoiceLoader([PackageLoader(package, "."), PackageLoader(__package__, ".")]),
         autoescape=True,
@@ -40,8 +40,10 @@ def html_page(
     )
     environment.filters.update(percent=percent, seconds=seconds, signed=signed)
     environment.globals["key"] = key
+    environment.policies["json.dumps_kwargs"] = {"separators": (",", ":")}
     style = "".join(_read(*source) for source in (*STYLES, *styles))
-    code = _read(package, script) if script else ""
+    scripts = [script] if isinstance(script, str) else script
+    code = "".join(_read(package, name) for name in scripts if name)
     policy = f"default-src 'none'; img-src data:; style-src '{_hash(style)}'; script-src '{_hash(code)}'; "
     return environment.get_template(template).render(
         **facts,

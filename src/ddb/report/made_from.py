@@ -20,13 +20,14 @@ HEAD = 4096
 
 
 def mark_of(workspace: Workspace) -> str:
-    """A hash over everything that `report.html` is made from: present results, settings, times of the stages, version.
+    """A hash over everything that `report.html` is made from: present results, settings, times of the stages, version,
+    and where the run folder lies, since the page shows commands with it.
     The results themselves are not read, but the facts of them that `done.json` holds."""
     root = workspace.root
     finished = [workspace.folder(stage) / DONE for stage in workspace.stages if workspace.current(stage)]
     files = [*(root / name for name in DESCRIPTIONS), *finished]
     events = [event for event in journal.events(root) if event["event"] not in WITHOUT_WORK]
-    digest = hashlib.sha256(json.dumps([__version__, events]).encode())
+    digest = hashlib.sha256(json.dumps([__version__, str(root.resolve()), events]).encode())
     for path in files:
         digest.update(hashlib.sha256(path.read_bytes()).digest() if path.is_file() else b"none")
     return digest.hexdigest()

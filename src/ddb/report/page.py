@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
-
-import yaml
 
 from ddb.engine import files
 from ddb.engine.state import describe
 from ddb.engine.workspace import Workspace
-from ddb.report import collect, pictures, timings, words
+from ddb.report import changes, collect, gallery, pictures, timings, training, unpruned, words
+from ddb.report.again import again
 from ddb.report.charts import axes, plots, rows
 from ddb.report.charts.interval import Interval
 from ddb.report.discovered import discovered_groups
@@ -20,6 +21,9 @@ from ddb.report.made_from import mark_of
 from ddb.report.reading import Run
 from ddb.report.sources import SourcePictures
 
+STYLES = (("ddb.report", "gallery.css"),)
+SCRIPTS = ("scripts/verdicts.js", "scripts/page.js", "scripts/gallery.js", "scripts/thresholds.js")
+
 
 def write_report(run_folder: Path) -> Path:
     """Write `report.html` into a run folder and return its path.
@@ -27,10 +31,10 @@ def write_report(run_folder: Path) -> Path:
     The page shows the stages that are finished under the present settings and names the others. Raises DDBError where
     the folder is not a run folder or one of its parts is damaged.
     """
-    workspace = Workspace.at(run_folder)
+    workspace = Workspace.at(Path(run_folder))
     states = {stage["stage"]: stage["state"] for stage in describe(workspace)["stages"]}
     text = render(Run(workspace, states), mark_of(workspace))
-    page = run_folder / "report.html"
+    page = Path(run_folder) / "report.html"
     files.write_atomic(page, lambda file: file.write(text.encode()))
     return page
 
@@ -38,16 +42,19 @@ def write_report(run_folder: Path) -> Path:
 def render(run: Run, mark: str = "") -> str:
     """The page as text. `mark`: what it is made from (`made_from.mark_of`). Thumbnails that are not stored yet are
     stored in the run folder."""
-    return html_page("ddb.report", "template.html", {**_facts(run), "made_from": mark}, script="report.js")
+    facts = {**_facts(run), "made_from": mark}
+    return html_page("ddb.report", "template.html", facts, styles=STYLES, script=SCRIPTS)
 
 
 def _facts(run: Run) -> dict[str, Any]:
     metrics: dict[str, Any] = run.json("metrics.json", "evaluate")
-    config: dict[str, Any] = yaml.safe_load(run.config_text) or {}
+    config = run.config
     groups, lines = collect.groups(run, metrics), collect.metric_lines(metrics)
     stages, directions = timings.stage_lines(run), collect.directions(run)
     sources = SourcePictures(run)
     losses, strips, tokens = collect.losses(run), pictures.strips(run, sources), pictures.tokens(run, sources)
+    shown = gallery.gallery(run, sources)
+    where = shown.where if shown else {}
     total = sum(stage.seconds or 0.0 for stage in stages)
     kept = sum(direction.kept for direction in directions)
     return {
@@ -66,8 +73,17 @@ def _facts(run: Run) -> dict[str, Any]:
         "rules": words.rules(run),
         "masks": collect.mask_counts(run),
         "scatters": collect.scatters(run),
+        "gallery": None if shown is None else {**shown.facts, "words": words.REASONS, "meanings": words.MEANINGS},
+        "where": where,
+        "is_live": shown is not None and shown.is_live,
+        "changes": changes.changes(run, sources),
+        "unpruned": _unpruned(run, lines, metrics),
+        "kept": kept,
+        "fits": training.fits(run),
+        "epoch_rules": words.EPOCH_RULES,
+        "again": again(run),
+        "small": pictures.are_small(run),
         "strips": strips,
-        "verdict_order": pictures.verdict_order(strips),
         "examples": _examples(strips),
         "tokens": tokens,
         "losses": losses,
@@ -84,7 +100,8 @@ def _facts(run: Run) -> dict[str, Any]:
             "sparkline": rows.sparkline,
             "verdicts": _verdict_bar,
             "losses": _loss_histogram,
-            "scores": _score_scatter,
+            "scores": partial(_score_scatter, where),
+            "curve": _curve,
             "share": lambda share: rows.bar(Interval(share), "timing", ""),
         },
     }
@@ -106,8 +123,24 @@ def _loss_histogram(losses: collect.ClassLosses, axis: axes.Axis) -> str:
     return plots.histogram(data, axis, f"{losses.name}: histogram of {counted}")
 
 
-def _score_scatter(name: str, points: list[tuple[float, float, str]]) -> str:
-    shown = [(psi, rho, _kind(reason)) for psi, rho, reason in points]
+def _unpruned(run: Run, lines: list[collect.MetricLine], metrics: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The measurement without pruning beside the figures of the run; None where there is none."""
+    found = unpruned.unpruned(run)
+    if found is None:
+        return None
+    without = collect.metric_lines({**metrics, "after": found.figures})
+    own = {line.name: line for line in lines}
+    shared = [line for line in without if line.name in collect.OF_A_CLASSIFIER]
+    beside = [{**asdict(line), "without": line.after, "after": own[line.name].after} for line in shared]
+    return {"lines": beside, "kept": found.kept, "where": found.where}
+
+
+def _curve(values: list[float], marked: int, is_share: bool, label: str) -> str:
+    return plots.curve(values, marked, axes.accuracy_axis(values) if is_share else axes.round_axis(values), label)
+
+
+def _score_scatter(where: Mapping[str, int], name: str, points: list[collect.Scored]) -> str:
+    shown = [(one.psi, one.rho, _kind(one.reason), where.get(one.id)) for one in points]
     return plots.scatter(shown, axes.UNIT, f"{name}: psi against rho of {len(points):,} counterfactuals")
 
 

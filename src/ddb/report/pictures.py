@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain, zip_longest
 
@@ -13,15 +13,17 @@ from ddb.data.images import read_png
 from ddb.records import OK
 from ddb.report.reading import Run
 from ddb.report.sources import SourcePictures
-from ddb.report.thumbnails import data_uri, heated
+from ddb.report.thumbnails import LOSSLESS, data_uri, heated
 from ddb.tables import Row
 
 PER_DIRECTION = 12
 """Counterfactuals shown of a direction."""
-ALL_STRIPS = 72
+ALL_STRIPS = 36
 """Counterfactuals shown in all, so that many classes do not make a heavy page."""
 REPRESENTATIVES = 12
 """Images shown of what a token was learned from."""
+ALL_REPRESENTATIVES = 96
+"""Such images in all."""
 PAINTED = 8
 """Counterfactuals shown of those painted with a token."""
 ALL_PAINTED = 64
@@ -49,6 +51,7 @@ class Strip:
     area: float | None
     exact: bool
     prompt: str
+    source: str
 
 
 @dataclass(frozen=True)
@@ -77,7 +80,8 @@ def strips(run: Run, pictures: SourcePictures) -> list[Strip]:
     chosen = _choose(heads, run.verdicts, _with_attribution(run))
     if not chosen:
         return []
-    candidates = _rows(run, "inpaint", ("from_label", "to_label", "prompt"), chosen)
+    candidates = _rows(run, "inpaint", ("source_id", "from_label", "to_label", "prompt"), chosen)
+    paths = run.image_paths([row["source_id"] for row in candidates.values()])
     scores = _rows(run, "score", ("psi_from", "psi_from_source", "rho", "area", "exact", "status"), chosen)
     maps = {name: png for name, png in run.payload("score", "attribution", chosen) if png}
     found = pictures.counterfactuals(chosen)
@@ -103,24 +107,26 @@ def strips(run: Run, pictures: SourcePictures) -> list[Strip]:
                 area=score.get("area"),
                 exact=bool(score.get("exact", True)),
                 prompt=row["prompt"] or "",
+                source=str(paths.get(row["source_id"], row["source_id"])),
             )
         )
     return shown
 
 
 def tokens(run: Run, pictures: SourcePictures) -> list[TokenCard]:
-    """A card for every class whose token was to be learned."""
+    """A card for every class; none where no token was to be learned (copied objects, or no representatives)."""
     rows = list(run.rows("invert", ("label", "token", "representatives", "losses", "status", "error")))
-    if not rows:
+    if not any(token or status != OK for _, token, _, _, status, _ in rows):
         return []
-    shown = [name for row in rows for name in (row[2] or ())[:REPRESENTATIVES]]
+    most = min(REPRESENTATIVES, max(1, ALL_REPRESENTATIVES // len(rows)))
+    shown = [name for row in rows for name in (row[2] or ())[:most]]
     originals = pictures.originals("invert", list(dict.fromkeys(shown)))
     painted = _painted(run, [row[0] for row in rows if row[1]], min(PAINTED, max(1, ALL_PAINTED // len(rows))))
     images = pictures.counterfactuals([name for ids in painted.values() for name in ids]) if painted else {}
     cards = []
     for label, token, representatives, losses, status, error in rows:
         ids = representatives or []
-        learned_from = [originals[name] for name in ids[:REPRESENTATIVES] if name in originals]
+        learned_from = [originals[name] for name in ids[:most] if name in originals]
         own = [images[name].counterfactual for name in painted.get(label, ())]
         cards.append(
             TokenCard(
@@ -136,11 +142,10 @@ def tokens(run: Run, pictures: SourcePictures) -> list[TokenCard]:
     return cards
 
 
-def verdict_order(found: Iterable[Strip]) -> list[str]:
-    """The verdicts that occur, kept first."""
-    order = ("kept", "psi", "rho", "psi+rho", "over_budget", "")
-    present = {strip.reason for strip in found}
-    return [reason for reason in order if reason in present]
+def are_small(run: Run) -> bool:
+    """Whether all pictures of counterfactuals are so small that their pixels may be seen."""
+    sizes = list(run.rows("inpaint", ("height", "width")))
+    return bool(sizes) and all(max(height or 0, width or 0) <= LOSSLESS for height, width in sizes)
 
 
 def _choose(candidates: Sequence[tuple[str, tuple[int, int]]], verdicts: dict[str, str], mapped: set[str]) -> list[str]:

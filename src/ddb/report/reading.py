@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+import yaml
 
 from ddb.engine import files
 from ddb.errors import DDBError, StageFailed
@@ -22,6 +23,7 @@ from ddb.records import OK
 from ddb.tables import Tables
 
 STAGES = ("erm", "invert", "segment", "inpaint", "score", "prune", "retrain", "evaluate")
+SAMPLE_COLUMNS = ("id", "image", "label", "attribute", "split")
 
 
 class RunFolder(Tables, Protocol):
@@ -94,6 +96,22 @@ class Run:
         path = (self.tables.folder(stage) if stage else self.folder) / name
         return files.read_any_json(path) or {}
 
+    def started(self, name: str, stage: str) -> Any:
+        """A JSON file of a stage's result under the present settings, finished or not; an empty object where there is
+        none."""
+        path = self.folder_of(stage)
+        return (files.read_any_json(path / name) if path else None) or {}
+
+    def folder_of(self, stage: str) -> Path | None:
+        """The folder of a stage's result under the present settings; None where that is not known yet."""
+        return self.tables.folder(stage) if self.tables.current(stage) is not None else None
+
+    @cached_property
+    def config(self) -> Mapping[str, Any]:
+        """The present settings as they are in config.yaml; empty where the file is missing."""
+        found: Mapping[str, Any] = yaml.safe_load(self.config_text) or {}
+        return found
+
     @cached_property
     def config_text(self) -> str:
         """config.yaml: the present settings; empty where the file is missing."""
@@ -108,12 +126,12 @@ class Run:
 
     @cached_property
     def samples(self) -> pa.Table:
-        """The columns id, image and split of samples.parquet; without rows where the file is missing."""
+        """The columns `SAMPLE_COLUMNS` of samples.parquet; without rows where the file is missing."""
         path = self.folder / "samples.parquet"
         if not path.is_file():
-            return pa.table({name: pa.array([], pa.string()) for name in ("id", "image", "split")})
+            return pa.table({name: pa.array([], pa.string()) for name in SAMPLE_COLUMNS})
         try:
-            return pq.read_table(path, columns=["id", "image", "split"])
+            return pq.read_table(path, columns=list(SAMPLE_COLUMNS))
         except (pa.ArrowInvalid, OSError) as error:
             raise DDBError(f"{path}: damaged ({error}). `ddb run` writes it anew.") from error
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from ddb.data.counterfactuals import Counterfactuals, Rebuilt
@@ -58,7 +59,7 @@ class SourcePictures:
 
     def counterfactuals(self, ids: Sequence[str]) -> dict[str, Pictures]:
         """Candidate id -> its pictures. Only the sources and patches of thumbnails that are not stored yet are read."""
-        painted, store = Counterfactuals(self.run.tables, self._dataset), self._store("inpaint")
+        painted, store = Counterfactuals(self.run.tables, self.dataset), self._store("inpaint")
         rows = dict(zip(ids, painted.rows_of(ids).tolist(), strict=True))
         hashes = {name: painted.columns["source_sha256"][row].as_py() for name, row in rows.items()}
         keys = {name: self._keys(name, hashes[name]) for name in ids}
@@ -68,7 +69,7 @@ class SourcePictures:
         for name in ids:
             if found[name].counterfactual:
                 self._check(paths.get(source := painted.source_ids[rows[name]], source), hashes[name])
-        things = self._object_masks([painted.source_ids[rows[name]] for name in unstored])
+        things = self.object_masks([painted.source_ids[rows[name]] for name in unstored])
 
         def draw(rebuilt: Rebuilt) -> tuple[Pixels, Pixels, Pixels]:
             original, image = shrunk(rebuilt.source), shrunk(rebuilt.image)
@@ -80,14 +81,13 @@ class SourcePictures:
 
         for name, outcome in zip(unstored, painted.outcomes([rows[n] for n in unstored], draw), strict=True):
             if isinstance(outcome, DataError):
-                source = painted.source_ids[rows[name]]
-                self.problems[paths.get(source, source)] = str(outcome)
+                self.add_problem(painted.source_ids[rows[name]], outcome)
             else:
                 uris = [store.store(key, pixels) for key, pixels in zip(keys[name], outcome, strict=True)]
                 found[name] = Pictures(*uris)
         return found
 
-    def _object_masks(self, sources: Sequence[str]) -> dict[str, Mask]:
+    def object_masks(self, sources: Sequence[str]) -> dict[str, Mask]:
         """Source id -> the object as segmentation found it, bool HW at the size of the source's thumbnail."""
         found = {}
         for name, png in self.run.payload("segment", "object_mask", sources):
@@ -101,6 +101,10 @@ class SourcePictures:
         """What the thumbnails of a counterfactual are stored under; object masks are those of a segmentation."""
         masks = self.run.result("segment") if "segment" in self.run.finished else ""
         return [f"{kind} {name} {sha256} {masks if kind == 'mask' else ''}" for kind in KINDS]
+
+    def add_problem(self, source: str, problem: DataError) -> None:
+        """Collect why the pictures of a source cannot be made."""
+        self.problems[self.run.image_paths([source]).get(source, source)] = str(problem)
 
     def _check(self, path: str, sha256: str) -> None:
         if problem := self._problem(path, sha256):
@@ -126,7 +130,8 @@ class SourcePictures:
     def _root(self) -> Path:
         return Path(self.run.dataset.get("root") or "data folder unknown")
 
-    @property
-    def _dataset(self) -> Dataset:
-        """The run's data set as far as pictures need it: where the image of a sample lies."""
-        return Dataset(self._root, self.run.samples, (), (), "", (), "")
+    @cached_property
+    def dataset(self) -> Dataset:
+        """The run's data set as far as pictures need it: where the image of a sample lies, and the names of classes."""
+        classes = tuple(map(str, self.run.dataset.get("classes", ())))
+        return Dataset(self._root, self.run.samples, classes, (), "", (), "")

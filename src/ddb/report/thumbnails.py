@@ -21,7 +21,12 @@ from ddb.engine import files
 THUMB = 160
 """Longest side of a thumbnail, pixels."""
 LOSSLESS = 96
-"""Pictures up to this side are stored as they are, as PNG; larger ones are photographs and become JPEG."""
+"""Pictures up to this side are stored as they are, without loss; larger ones are photographs."""
+QUALITIES = (85, 70, 50, 35, 20, 5)
+"""WebP qualities that are tried until a picture is small enough."""
+MOST_BYTES = 7000
+"""Size of a stored thumbnail that is aimed at, so that pictures without structure make no heavy page."""
+SUFFIX = ".webp"
 
 HEAT = np.array(
     [
@@ -51,29 +56,31 @@ class Thumbnails:
 
     def find(self, key: str) -> str:
         """The data URI of a stored thumbnail; empty where there is none."""
-        for suffix in (".png", ".jpg"):
-            path = self._path(key, suffix)
-            if path.is_file():
-                return _uri(path.read_bytes(), suffix)
-        return ""
+        path = self._path(key)
+        return as_uri(path.read_bytes()) if path.is_file() else ""
 
     def store(self, key: str, pixels: Pixels) -> str:
         """Store a picture (uint8 HWC, at most THUMB pixels a side) under `key`; returns its data URI."""
-        data, suffix = _encoded(pixels)
+        data = _encoded(pixels)
         self.folder.mkdir(parents=True, exist_ok=True)
-        files.write_atomic(self._path(key, suffix), lambda file: file.write(data))
-        return _uri(data, suffix)
+        files.write_atomic(self._path(key), lambda file: file.write(data))
+        return as_uri(data)
 
-    def _path(self, key: str, suffix: str) -> Path:
-        return self.folder / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}{suffix}"
+    def _path(self, key: str) -> Path:
+        return self.folder / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}{SUFFIX}"
 
 
 def shrunk(pixels: Pixels) -> Pixels:
     """A picture (uint8 HWC or HW) at the size of its thumbnail."""
-    if max(pixels.shape[:2]) <= LOSSLESS:
+    return pixels if max(pixels.shape[:2]) <= LOSSLESS else at_most(pixels, THUMB)
+
+
+def at_most(pixels: Pixels, side: int) -> Pixels:
+    """A picture (uint8 HWC or HW) with no side longer than `side` pixels; a smaller one as it is."""
+    if max(pixels.shape[:2]) <= side:
         return pixels
     image = Image.fromarray(pixels)
-    image.thumbnail((THUMB, THUMB), Image.Resampling.LANCZOS)
+    image.thumbnail((side, side), Image.Resampling.LANCZOS)
     return np.asarray(image)
 
 
@@ -107,19 +114,41 @@ def heated(heat: Pixels) -> Pixels:
 
 def data_uri(pixels: Pixels) -> str:
     """A picture (uint8 HWC) as a data URI, at the size of its thumbnail."""
-    return _uri(*_encoded(shrunk(pixels)))
+    return as_uri(_encoded(shrunk(pixels)))
 
 
-def _encoded(pixels: Pixels) -> tuple[bytes, str]:
-    """(bytes, suffix) of a thumbnail."""
-    out = io.BytesIO()
+def compressed(pixels: Pixels, most: int) -> bytes:
+    """A picture (uint8 HWC) as WebP of the best of `QUALITIES` that gives at most `most` bytes, else of the lowest."""
+    data = b""
+    for quality in QUALITIES:
+        data = _webp(Image.fromarray(pixels), quality=quality)
+        if len(data) <= most:
+            break
+    return data
+
+
+def marked(changed: Mask, thing: Mask | None) -> bytes:
+    """Masks (bool HW of the same size) to lay over a picture, as WebP without loss: changed pixels lightly tinted, the
+    object as found solid, transparent elsewhere."""
+    colours = np.zeros((*changed.shape, 4), np.uint8)
+    colours[changed] = (*REGION.astype(np.uint8), 140)
+    if thing is not None:
+        colours[thing] = (*OBJECT, 255)
+    return _webp(Image.fromarray(colours), lossless=True)
+
+
+def as_uri(data: bytes) -> str:
+    """A WebP file as a data URI."""
+    return f"data:image/webp;base64,{base64.b64encode(data).decode('ascii')}"
+
+
+def _encoded(pixels: Pixels) -> bytes:
     if max(pixels.shape[:2]) <= LOSSLESS:
-        Image.fromarray(pixels).save(out, "PNG", optimize=True)
-        return out.getvalue(), ".png"
-    Image.fromarray(pixels).save(out, "JPEG", optimize=True, quality=86)
-    return out.getvalue(), ".jpg"
+        return _webp(Image.fromarray(pixels), lossless=True)
+    return compressed(pixels, MOST_BYTES)
 
 
-def _uri(data: bytes, suffix: str) -> str:
-    kind = {".png": "png", ".jpg": "jpeg"}[suffix]
-    return f"data:image/{kind};base64,{base64.b64encode(data).decode('ascii')}"
+def _webp(image: Image.Image, *, quality: int = 80, lossless: bool = False) -> bytes:
+    out = io.BytesIO()
+    image.save(out, "WEBP", quality=quality, lossless=lossless, method=4)
+    return out.getvalue()

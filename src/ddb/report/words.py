@@ -177,7 +177,7 @@ def _fallbacks(run: Run) -> list[str]:
             sign = {"psi": "ψ", "rho": "ρ"}[head]
             name = run.direction_name(row["from_label"], row["to_label"])
             rule = str(row[f"{head}_rule"]).replace("_", " ")
-            why = f"the configured {sign} rule would have rejected nearly all counterfactuals"
+            why = f"the configured {sign} rule would have rejected more than prune.max_pruned allows"
             found.append(f"{name}: {why}; the rule “{rule}” was used instead.")
     return found
 

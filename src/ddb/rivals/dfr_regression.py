@@ -27,7 +27,8 @@ def balanced_rows(groups: npt.NDArray[np.int64], rng: np.random.Generator) -> Ro
     sizes = np.bincount(groups)
     if not sizes.all():
         raise DataError(
-            f"group {int(sizes.argmin())} of {len(sizes)} has no image to train on: a balanced subset is empty."
+            f"{int((sizes == 0).sum())} of {len(sizes)} groups have no image to train on: a balanced subset is "
+            "empty."
         )
     return np.concatenate([rng.permutation(np.flatnonzero(groups == g))[: sizes.min()] for g in range(len(sizes))])
 
@@ -50,7 +51,9 @@ def logistic_head(
     more classes: one against the rest. DataError where a class has no image."""
     missing = sorted(set(range(classes)) - set(labels.tolist()))
     if missing:
-        raise DataError(f"DFR: class {missing[0]} has no image in a balanced subset; it needs images of all classes.")
+        raise DataError(
+            f"DFR: {len(missing)} of {classes} classes have no image in a balanced subset; it needs images of all."
+        )
     weights = None if how.weights is None else np.array(how.weights)[labels]
     ratio = 1.0 if how.penalty == "l1" else 0.0
     solutions = []

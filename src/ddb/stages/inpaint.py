@@ -27,7 +27,7 @@ from ddb.data.table import Dataset
 from ddb.errors import DataError
 from ddb.learn.seeds import seed_of
 from ddb.learn.selection import PerClass, budgets, majority, targets
-from ddb.records import CANDIDATES, OK, candidate_id
+from ddb.records import CANDIDATES, OK, candidate_id, candidate_title, split_candidate_id
 from ddb.stage import Batch, Fixed, Need, Phased, Row, Stage, Tables, Worker
 from ddb.stages.slots import Filled, failed_row, filled, given
 
@@ -80,6 +80,7 @@ def stage(
         models=(*model_names(settings), *(model_names(segmentation) if objects else ())),
         choose=choose,
         chosen=("batch_size", "compiled") if size == "auto" else ("compiled",),
+        title=lambda name: candidate_title(name, context.dataset.classes),
     )
 
 
@@ -100,13 +101,6 @@ def plan(dataset: Dataset, tables: Tables, per_class: PerClass, retry: Retry | N
     return list(dict.fromkeys(ids))
 
 
-def split_id(name: str) -> tuple[str, int, int]:
-    """Source id, target label and variant of a candidate's id."""
-    head, _, variant = name.rpartition("#")
-    source, _, to_label = head.rpartition(">")
-    return source, int(to_label), int(variant)
-
-
 @dataclass(frozen=True)
 class _Painter:
     """The phases of the stage's worker: candidate ids -> tasks -> paintings -> rows."""
@@ -120,7 +114,7 @@ class _Painter:
 
     def read(self, batch: Batch) -> tuple[Filled[Task], Any]:
         """The batch's tasks, and the model's inputs."""
-        tasks = filled(batch, lambda name: self._task(*split_id(name)))
+        tasks = filled(batch, lambda name: self._task(*split_candidate_id(name)))
         return tasks, self.generator.prepare(given(tasks.slots))
 
     def compute(self, prepared: tuple[Filled[Task], Any]) -> tuple[Filled[Task], Any]:
@@ -212,7 +206,7 @@ class _Painter:
 
 def origin(name: str, dataset: Dataset) -> Row:
     """The columns of a counterfactual that its name and its source decide, whatever paints it."""
-    source, to_label, variant = split_id(name)
+    source, to_label, variant = split_candidate_id(name)
     return {
         "id": name,
         "source_id": source,

@@ -7,7 +7,8 @@ Artefacts: `token-<label>.safetensors`, diffusers' format.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from ddb.config import InpaintConfig, InvertConfig, SegmentConfig
 from ddb.context import Context, Models
 from ddb.data.images import mask_png, read_image
 from ddb.data.masks import region
-from ddb.errors import DataError
+from ddb.errors import DataError, ModelError, StageFailed
 from ddb.learn.seeds import seed_of
 from ddb.learn.selection import representatives
 from ddb.records import OK, TOKENS
@@ -59,6 +60,7 @@ def stage(context: Context, settings: Learning, content: Mapping[str, object]) -
         open=open_worker,
         batch_size=1,
         models=(*model_names(settings.inpaint), *model_names(settings.segment)),
+        title=lambda label: f"class {context.dataset.classes[int(label)]}",
     )
 
 
@@ -82,21 +84,23 @@ class _Inversion:
     segmenter: Segmenter | None
 
     def row(self, label: int) -> Row:
-        given = self.settings.invert.tokens.get(self.context.dataset.classes[label])
+        name = self.context.dataset.classes[label]
+        given = self.settings.invert.tokens.get(name)
         chosen = [] if given else self._representatives(label)
         row: Row = {"id": str(label), "label": label, "token": "", "file": "", "representatives": chosen}
         row |= {"masks": [b""] * len(chosen), "losses": [], "status": OK, "error": ""}
         if self.inverter is None:
             return row
         if given:
-            return row | _token(self.inverter.adopt(label, Path(given).expanduser(), self.folder))
+            with _named(name):
+                return row | _token(self.inverter.adopt(label, Path(given).expanduser(), self.folder))
         if self.settings.invert.representatives == 0:
             return row
         examples = self._examples(chosen)
         if not examples:
-            name = self.context.dataset.classes[label]
             raise DataError(f"class {name}: no representative can be read; look at stage erm.")
-        learned = self._learn(self.inverter, label, list(examples.values()))
+        with _named(name):
+            learned = self._learn(self.inverter, label, list(examples.values()))
         masks = [mask_png(examples[name].object_mask) if name in examples else b"" for name in chosen]
         return row | {"masks": masks} | _token(learned)
 
@@ -135,6 +139,16 @@ class _Inversion:
             objects=[example.object_mask for example in masked],
         )
         return inverter.learn(lesson, self.folder)
+
+
+@contextmanager
+def _named(name: str) -> Iterator[None]:
+    """Put the name of the class before the message of an error: a token's own name holds its number alone."""
+    try:
+        yield
+    except (DataError, ModelError, StageFailed) as error:
+        error.args = (f"class {name}: {error}",)
+        raise
 
 
 def _token(learned: Learned) -> Row:

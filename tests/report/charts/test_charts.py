@@ -9,8 +9,10 @@ import pytest
 from ddb.report.charts.axes import UNIT, accuracy_axis, log_axis
 from ddb.report.charts.interval import Interval
 from ddb.report.charts.key import key
-from ddb.report.charts.plots import Grid, Histogram, Point, histogram, plot, scatter
+from ddb.report.charts.plots import Grid, Histogram, Point, curve, histogram, plot, scatter
 from ddb.report.charts.rows import bar, before_after, difference, percent_axis, sparkline, stacked_bar
+
+SCALE = ("low", "high", "top", "bottom")
 
 
 def test_whiskers_stand_at_the_ends_of_the_interval() -> None:
@@ -50,10 +52,14 @@ def test_bar_ends_at_its_share_inside_the_track() -> None:
 
 
 def test_scatter_has_a_dot_per_point_and_a_line_at_zero() -> None:
-    svg = str(scatter([(0.25, -1.0, "kept"), (0.5, 2.0, "psi")], UNIT, "scores"))
+    svg = str(scatter([(0.25, -1.0, "kept", 7), (0.5, 2.0, "psi", None)], UNIT, "scores"))
     assert re.findall(r'<circle class="(\w+) dot" cx="([\d.]+)%"', svg) == [("kept", "25.00"), ("psi", "50.00")]
     assert svg.count('class="zero"') == 1
-    assert 'class="zero"' not in str(scatter([(0.5, 1.0, "kept")], UNIT, "scores"))
+    assert re.findall(r'data-row="(\d+)"', svg) == ["7"]
+    low, high, top, bottom = (float(re.search(rf'data-{name}="([^"]+)"', svg)[1]) for name in SCALE)  # type: ignore[index]
+    positions = [float(cy) for cy in re.findall(r'cy="([^"]+)"', svg)]
+    assert positions == pytest.approx([bottom - (bottom - top) * (y - low) / (high - low) for y in (-1, 2)], abs=0.06)
+    assert 'class="zero"' not in str(scatter([(0.5, 1.0, "kept", None)], UNIT, "scores"))
 
 
 def test_names_in_a_plot_cover_no_dot_and_no_other_name() -> None:
@@ -69,6 +75,16 @@ def test_the_last_name_does_not_reach_beyond_the_plot() -> None:
     axis = accuracy_axis([0.4, 1.0])
     svg = str(plot([Point("a long name", Interval(0.99), Interval(0.7), "after")], Grid(axis, axis, 420), "one"))
     assert re.search(r'class="name after"[^>]*text-anchor="end"', svg)
+
+
+@pytest.mark.parametrize("count", [1, 2, 5, 8, 30, 300])
+def test_a_curve_has_a_line_between_epochs_and_a_dot_at_the_kept_one(count: int) -> None:
+    values = [1 / n for n in range(1, count + 1)]
+    svg = str(curve(values, count, UNIT, "loss"))
+    assert svg.count('class="path"') == count - 1
+    assert re.findall(r'class="after dot" cx="([\d.]+)%"', svg) == ["100.00" if count > 1 else "0.00"]
+    ticks = [int(word) for word in re.findall(r'y="138.0"[^>]*>(\d+)</text>', svg)]
+    assert ticks[0] == 1 and ticks[-1] == count and len(ticks) <= 9 and ticks == sorted(set(ticks))
 
 
 def test_words_are_escaped_and_charts_without_words_hidden() -> None:

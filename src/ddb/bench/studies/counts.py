@@ -18,10 +18,9 @@ from ddb.bench.fits.trial import Trial
 from ddb.config import PruneConfig, RunConfig
 from ddb.context import Models
 from ddb.learn.selection import Direction, budgets, majority, mean_probabilities, targets
-from ddb.records import OK, candidate_id
+from ddb.records import OK, candidate_id, split_candidate_id
 from ddb.stage import Batch, Fixed, Row, Stage, Tables, Worker
 from ddb.stages import prune
-from ddb.stages.inpaint import split_id
 
 AMOUNTS = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0)
 VARIANTS = 4
@@ -81,7 +80,7 @@ def part(candidates: pa.Table, units: dict[Direction, int], amount: float) -> se
     taken: dict[Direction, int] = defaultdict(int)
     chosen = set()
     columns = candidates.select(["id", "from_label", "to_label", "status"]).to_pylist()
-    for row in sorted(columns, key=lambda row: split_id(row["id"])[2]):
+    for row in sorted(columns, key=lambda row: split_candidate_id(row["id"])[2]):
         direction = row["from_label"], row["to_label"]
         if row["status"] == OK and taken[direction] < round(amount * units[direction]):
             taken[direction] += 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup
@@ -46,9 +46,9 @@ class Grid:
             marks += [line("grid", 0, y, 100, y), text(0, y + 4, words, "end", shift=-8)]
         return [*marks, *labels_below(self.across, self.bottom + 18)]
 
-    def drawn(self, marks: Sequence[Markup], label: str) -> Markup:
-        """The grid with marks on it."""
-        return chart([*self.marks(), *marks], self.bottom + BELOW, label, "gridded")
+    def drawn(self, marks: Sequence[Markup], label: str, scale: Mapping[str, float] | None = None) -> Markup:
+        """The grid with marks on it; `scale` as for `svg.chart`."""
+        return chart([*self.marks(), *marks], self.bottom + BELOW, label, "gridded", scale)
 
 
 @dataclass(frozen=True)
@@ -85,12 +85,31 @@ def histogram(data: Histogram, across: Axis, label: str) -> Markup:
     return grid.drawn(marks, label)
 
 
-def scatter(points: Sequence[tuple[float, float, str]], across: Axis, label: str) -> Markup:
-    """A small dot for every (x, y, kind), with a line at y = 0 where that lies inside."""
-    grid = Grid(across, round_axis([y for _, y, _ in points]), 190)
+def scatter(points: Sequence[tuple[float, float, str, int | None]], across: Axis, label: str) -> Markup:
+    """A small dot for every (x, y, kind, row), with a line at y = 0 where that lies inside. The vertical scale stands
+    in data attributes: `low` and `high`, and their positions `bottom` and `top` in pixels."""
+    grid = Grid(across, round_axis([y for _, y, _, _ in points]), 190)
     low, high = grid.up.ticks[0][0], grid.up.ticks[-1][0]
     marks = [line("zero", 0, grid.height(0), 100, grid.height(0))] if low < 0 < high else []
-    return grid.drawn([*marks, *(dot(f"{kind} dot", *grid.at(x, y), 2.6) for x, y, kind in points)], label)
+    marks += [dot(f"{kind} dot", *grid.at(x, y), 2.6, row) for x, y, kind, row in points]
+    return grid.drawn(marks, label, {"low": low, "high": high, "top": TOP, "bottom": grid.bottom})
+
+
+def curve(values: Sequence[float], marked: int, up: Axis, label: str) -> Markup:
+    """Values at 1, 2, 3, ... joined by straight lines; the one at `marked` has a dot."""
+    grid = Grid(_whole_axis(len(values)), up, 120)
+    places = [grid.at(number, value) for number, value in enumerate(values, 1)]
+    marks = [line("path", *one, *two) for one, two in zip(places, places[1:], strict=False)]
+    if 1 <= marked <= len(places):
+        marks.append(dot("after dot", *places[marked - 1]))
+    return grid.drawn(marks, label)
+
+
+def _whole_axis(last: int) -> Axis:
+    """From 1 to `last` with at most seven ticks at whole numbers."""
+    step = max(1, round((last - 1) / 6))
+    ticks = [*range(1, last - step // 2, step), last] if last > 1 else [1]
+    return Axis([(number, str(number)) for number in ticks])
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@ pixels."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from markupsafe import Markup
 
@@ -20,9 +20,11 @@ def rect(kind: str, x: float, y: float, width: float, height: float) -> Markup:
     return Markup(shape).format(kind, x, y, width, height)
 
 
-def dot(kind: str, x: float, y: float, radius: float = 4.5) -> Markup:
-    """A filled circle around (x, y); the radius is in pixels."""
-    return Markup('<circle class="{}" cx="{:.2f}%" cy="{:.1f}" r="{:g}"/>').format(kind, x, y, radius)
+def dot(kind: str, x: float, y: float, radius: float = 4.5, row: int | None = None) -> Markup:
+    """A filled circle around (x, y); the radius is in pixels. `row`: what it stands for, for scripts."""
+    named = Markup(' data-row="{}"').format(row) if row is not None else ""
+    shape = '<circle class="{}" cx="{:.2f}%" cy="{:.1f}" r="{:g}"{}/>'
+    return Markup(shape).format(kind, x, y, radius, named)
 
 
 def text(x: float, y: float, words: str, anchor: str, *, kind: str = "", shift: float = 0) -> Markup:
@@ -32,9 +34,13 @@ def text(x: float, y: float, words: str, anchor: str, *, kind: str = "", shift: 
     return Markup(shape).format(kind, x, y, shift, anchor, words)
 
 
-def chart(marks: Iterable[Markup], height: float, label: str, kind: str) -> Markup:
+def chart(
+    marks: Iterable[Markup], height: float, label: str, kind: str, scale: Mapping[str, float] | None = None
+) -> Markup:
     """A chart of full width and `height` pixels. `label` is its content in words for screen readers; a chart whose
-    label is empty is hidden from them (its figures stand in a table beside it)."""
+    label is empty is hidden from them (its figures stand in a table beside it). `scale`: data attributes, by which
+    scripts place marks."""
     said = Markup('role="img" aria-label="{}"').format(label) if label else Markup('aria-hidden="true"')
-    shape = '<svg class="chart {}" width="100%" height="{:g}" {}>{}</svg>'
-    return Markup(shape).format(kind, height, said, Markup("").join(marks))
+    facts = Markup("").join(Markup(' data-{}="{:g}"').format(name, value) for name, value in (scale or {}).items())
+    shape = '<svg class="chart {}" width="100%" height="{:g}" {}{}>{}</svg>'
+    return Markup(shape).format(kind, height, said, facts, Markup("").join(marks))

@@ -1,7 +1,8 @@
 """Stage 8, evaluate: predictions of the classifiers before (ERM) and after (retrained) on test images, and figures.
 
-The only stage that sees attributes. Artefact: `metrics.json`: figures `before` and `after` per group, `counts`,
-`selection`, and three measures of shortcut learning: `flip_rate`, `shortcut_reliance`, `leak`.
+The only stage that sees attributes. Artefacts: `metrics.json`: figures `before` and `after` per group, `counts`,
+`selection`, and three measures of shortcut learning: `flip_rate`, `shortcut_reliance`, `leak`; `changes.parquet`:
+attribution maps of test images that were repaired or newly broken (`changes.py`).
 """
 
 from __future__ import annotations
@@ -27,12 +28,14 @@ def stage(
     def open_worker(models: Models, tables: Tables, folder: Path, fixed: Fixed) -> Worker:
         from ddb.stages.evaluate import worker
 
-        return worker.open_worker(worker.Evaluating(context, dataset, data, familiar), tables, fixed.batch_size)
+        return worker.open_worker(
+            worker.Evaluating(context, dataset, data, familiar, settings.maps), tables, fixed.batch_size
+        )
 
     def finish(tables: Tables, folder: Path) -> None:
         from ddb.stages.evaluate import worker
 
-        worker.finish(worker.Evaluating(context, dataset, data, familiar), tables, folder)
+        worker.finish(worker.Evaluating(context, dataset, data, familiar, settings.maps), tables, folder)
 
     return Stage(
         name="evaluate",

@@ -30,6 +30,7 @@ from ddb.learn.device import Runtime, open_accelerator
 from ddb.learn.shortcuts import follows, reliance
 from ddb.records import FAMILIAR, OK, Group
 from ddb.stage import Batch, Row, Tables, Worker
+from ddb.stages.evaluate import changes
 from ddb.stages.slots import rows_of
 
 METRICS = "metrics.json"
@@ -65,12 +66,14 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Evaluating:
-    """Inputs of the stage: `dataset` with its attributes; `familiar`: ids of the in-distribution images."""
+    """Inputs of the stage: `dataset` with its attributes; `familiar`: ids of the in-distribution images; `maps`: number
+    of test images of each kind of change with attribution maps."""
 
     context: Context
     dataset: Dataset
     data: DataConfig
     familiar: list[str]
+    maps: int
 
 
 def open_worker(work: Evaluating, tables: Tables, batch_size: int) -> Worker:
@@ -79,8 +82,11 @@ def open_worker(work: Evaluating, tables: Tables, batch_size: int) -> Worker:
 
 
 def finish(work: Evaluating, tables: Tables, folder: Path) -> None:
-    """Measure, and write metrics.json."""
-    facts = measure(tables, _evaluation(work, tables, MEASURED_AT_ONCE))
+    """Measure, and write metrics.json and the attribution maps."""
+    evaluation = _evaluation(work, tables, MEASURED_AT_ONCE)
+    facts = measure(tables, evaluation)
+    shown = changes.chosen(tables.table("evaluate"), work.maps)
+    changes.write_maps(folder / changes.CHANGES, shown, evaluation.pixels, evaluation.loaded, evaluation.runtime)
     (folder / METRICS).write_text(json.dumps(facts, indent=1, allow_nan=False) + "\n")
 
 

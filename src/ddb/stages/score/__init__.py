@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 
 from ddb.config import ScoreConfig
 from ddb.context import Context, Models
-from ddb.records import OK, SCORES
+from ddb.records import OK, SCORES, candidate_title
 from ddb.stage import Fixed, Need, Stage, Tables, Worker
 
 CLASSIFIER = "erm classifier"
@@ -42,6 +42,7 @@ def stage(context: Context, settings: ScoreConfig, content: Mapping[str, object]
         open=open_worker,
         batch_size=settings.batch_size,
         models=(CLASSIFIER,),
+        title=lambda name: candidate_title(name, context.dataset.classes),
     )
 
 

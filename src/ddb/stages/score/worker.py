@@ -17,10 +17,10 @@ from ddb.backends.classifiers.timm_classifier import LoadedClassifier
 from ddb.config import ScoreConfig
 from ddb.context import Context
 from ddb.data.counterfactuals import Counterfactuals, Rebuilt
-from ddb.data.images import Mask, Pixels, png_bytes
+from ddb.data.images import Mask, Pixels
 from ddb.data.preprocessing import Preprocessing
 from ddb.learn import predict
-from ddb.learn.attribution import Integral, Masks, integrated_gradients, output_change
+from ddb.learn.attribution import Integral, Masks, integrated_gradients, map_png, output_change
 from ddb.learn.classifier import Classifier
 from ddb.learn.device import Runtime, open_accelerator
 from ddb.learn.halving import BatchSize
@@ -187,7 +187,7 @@ def _scores(pairs: Pairs, mapped: npt.NDArray[np.bool_], scorer: Scorer) -> dict
         "psi_from_source": psi_source[slots, pairs.from_labels].tolist(),
         "rho": rho.tolist(),
         "exact": (closed & kept_outside).tolist(),
-        "attribution": [_map_png(maps[i]) if mapped[i] else None for i in range(count)],
+        "attribution": [map_png(maps[i]) if mapped[i] else None for i in range(count)],
     }
 
 
@@ -213,9 +213,3 @@ def _shown(candidates: pa.Table, count: int) -> set[str]:
 
 def _hash(item: str) -> str:
     return hashlib.sha256(item.encode()).hexdigest()
-
-
-def _map_png(attributions: npt.NDArray[Any]) -> bytes:
-    """|attribution| at the classifier's input size as a grey PNG, its largest value 255."""
-    size = np.abs(attributions)
-    return png_bytes(np.rint(size * (255 / max(float(size.max()), 1e-12))).astype(np.uint8))

@@ -48,7 +48,7 @@ class Views:
 def encode_views(model: Diffusion, painting: LatentDiffusionConfig, lesson: Lesson, inside_mask: bool) -> Views:
     """Encode a lesson's images, then their mirror images: row i + n is image i mirrored. ValueError without images."""
     if not lesson.images:
-        raise ValueError(f"class {lesson.label}: no image to learn a token from")
+        raise ValueError("no image to learn a token from")
     images, masks, objects = [], [], []
     causal = lesson.objects or [None] * len(lesson.images)
     for image, found, part in zip(lesson.images, lesson.masks, causal, strict=True):
