@@ -17,9 +17,7 @@ from ddb.pocket.world import Scene, render, sample_scene
 def scenes(count: int, thing: str, seed: int = 0) -> list[Scene]:
     rng = np.random.default_rng(seed)
     kinds = product(("landbird", "waterbird"), ("forest", "lake"))
-    return [
-        sample_scene(rng, plan=plan, place=place, thing=thing) for plan, place in kinds for _ in range(count // 4)
-    ]
+    return [sample_scene(rng, plan=plan, place=place, thing=thing) for plan, place in kinds for _ in range(count // 4)]
 
 
 def thing_of(scene: Scene) -> np.ndarray:

@@ -26,7 +26,7 @@ def images(root: Path, draw: Draw, home: str, count: int) -> None:
             (root / home / folder / f"n0{number}.JPEG").hardlink_to(one)
 
 
-def tests_of(root: Path, draw: Draw, where: str = "bg_challenge/") -> Path:
+def variations(root: Path, draw: Draw, where: str) -> Path:
     root.mkdir(parents=True, exist_ok=True)
     for name in (*SHOWN, *HIDDEN):
         images(root, draw, f"{where}{name}/val", 2)
@@ -34,7 +34,7 @@ def tests_of(root: Path, draw: Draw, where: str = "bg_challenge/") -> Path:
 
 
 def test_variations_are_attributes_of_the_test_images(tmp_path: Path, draw: Draw) -> None:
-    root = tests_of(tmp_path / "in9", draw)
+    root = variations(tmp_path / "in9", draw, "bg_challenge/")
     images(root, draw, "original/train", 5)
     images(root, draw, "original/val", 3)  # part of the same download
     mask = root / "bg_challenge" / "fg_mask" / "val" / FOLDERS[0] / "n00.npy"
@@ -42,18 +42,16 @@ def test_variations_are_attributes_of_the_test_images(tmp_path: Path, draw: Draw
     mask.write_bytes(b"")
     dataset = load_dataset(DataConfig(source="imagenet9", root=str(root)))
     assert dataset.classes == CLASSES and dataset.attributes == SHOWN
-    cells = {split: Counter(group.attribute for group in cells.elements()) for split, cells in _counters(dataset)}
-    assert cells["train"] + cells["val"] == {0: 45} and cells["test"] == dict.fromkeys(range(5), 18)
+    counts = dataset.counts()
+    assert {group.attribute for split in ("train", "val") for group in counts[split]} == {0}
+    assert sum(counts["train"].values()) + sum(counts["val"].values()) == 45, "original/val is left out"
+    assert list(counts["test"].values()) == [2] * 45
     assert "no_fg, only_bg_b, only_bg_t are left out" in dataset.notes[0]
     assert dataset.notes[1].startswith("warning: group counts differ from the published ones of ImageNet-9: train 5/5")
 
 
-def _counters(dataset: object) -> list[tuple[str, Counter]]:
-    return [(split, Counter(cells)) for split, cells in dataset.counts().items()]  # type: ignore[attr-defined]
-
-
 def test_the_larger_training_set(tmp_path: Path, draw: Draw) -> None:
-    root = tests_of(tmp_path / "in9", draw)
+    root = variations(tmp_path / "in9", draw, "bg_challenge/")
     images(root, draw, "in9l/train", 4)
     assert list_imagenet9(str(root)).notes[0].startswith("test images of no_fg")
     images(root, draw, "original/train", 3)
@@ -65,7 +63,7 @@ def test_the_larger_training_set(tmp_path: Path, draw: Draw) -> None:
 
 
 def test_test_variations_beside_the_training_images(tmp_path: Path, draw: Draw) -> None:
-    root = tests_of(tmp_path / "in9", draw, "")
+    root = variations(tmp_path / "in9", draw, "")
     images(root, draw, "in9l/train", 2)
     found = list_imagenet9(str(root))
     assert Counter(entry.split for entry in found.entries) == {"train": 18, "test": 90}
@@ -84,7 +82,7 @@ def test_what_is_missing_or_strange_is_told(tmp_path: Path, draw: Draw) -> None:
         list_imagenet9(str(root))
     with pytest.raises(DataError, match=r"there should be in9l/train/00_dog"):
         list_imagenet9(str(root), "in9l")
-    tests_of(root, draw)
+    variations(root, draw, "bg_challenge/")
     draw(root / "original" / "train" / "09_plant" / "1.JPEG")
     assert list_imagenet9(str(root)).faults == [
         f"original/train/09_plant is no class: the folders are {', '.join(FOLDERS)}"

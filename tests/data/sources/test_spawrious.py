@@ -99,7 +99,7 @@ def test_the_challenge_is_named_or_the_only_one(tmp_path: Path, draw: Draw) -> N
     assert load_dataset(DataConfig(source="spawrious", root=str(alone / "spawrious224"))).fingerprint == (
         dataset.fingerprint
     )
-    with pytest.raises(DataError, match=r"the images of o2o-medium are missing in 0/beach/dachshund, "):
+    with pytest.raises(DataError, match=r"the images of o2o-medium are missing in 0/desert/bulldog, "):
         list_spawrious(str(alone), "o2o-medium")
     with pytest.raises(DataError, match="is no Spawrious folder"):
         list_spawrious(str(tmp_path))

@@ -7,8 +7,8 @@ MetaShift indoor/outdoor: Weixin-Liang/MetaShift `subpopulation_shift_cat_dog_in
 bike): counts of the DISC paper's appendix, its validation images (34 and 47) counted with the test images that they
 are drawn from. UrbanCars: facebookresearch/Whac-A-Mole `gen_urbancars.py` (4000 training, 500 validation and 500 test
 images of each class; shares 0.95 and 0.5; each group's size rounded down). Spawrious: aengusl/spawrious
-`spawrious/torch.py` (`spawrious.parts`). ImageNet-9: arXiv 2006.09994, section 2 (5045 training and 450 test images of each
-class).
+`spawrious/torch.py` (`spawrious.parts`). ImageNet-9: arXiv 2006.09994, section 2 (5045 training and 450 test images of
+each class).
 """
 
 from __future__ import annotations

@@ -2,12 +2,13 @@
 
     ROOT/spawrious224/{0,1}/{beach,desert,dirt,jungle,mountain,snow}/{bulldog,corgi,dachshund,labrador}/*.png
 
-ROOT may be `spawrious224` itself. Challenges and sizes are those of aengusl/spawrious, `spawrious/torch.py`: in one-to-one
-challenges (o2o) 97% (folder 0) and 87% (folder 1) of 3168 images of a breed are in its own place and the others in a place
-that all breeds share; in many-to-many challenges (m2m) two breeds share two places, which the two others have in the
-test images, all from folder 0. `data.variant` names the challenge; it may be empty where the folders of one challenge
-alone are there. Where a part of a folder is taken, these are the first images by name (the authors' loader takes the
-first in the order of the disk). There are no validation images: they are drawn from the training images.
+ROOT may be `spawrious224` itself. Challenges and sizes are those of aengusl/spawrious, `spawrious/torch.py`. In
+one-to-one challenges (o2o), 97% (folder 0) and 87% (folder 1) of 3168 images of a breed are in its own place and the
+others in a place that all breeds share. In many-to-many challenges (m2m), two breeds share two places, which the two
+other breeds have in the test images; all images are from folder 0. `data.variant` names the challenge; it may be empty
+where the folders of one challenge alone are there. Where a part of a folder is taken, these are the first images by
+name (the authors' loader takes the first in the order of the disk). There are no validation images: they are drawn from
+the training images.
 """
 
 from __future__ import annotations
@@ -34,8 +35,8 @@ _ORDER = ("bulldog", "dachshund", "labrador", "corgi")
 
 @dataclass(frozen=True)
 class Challenge:
-    """`train`, `test`: places, in the order of `_ORDER`. `shared`: the place that all breeds share in training; empty in
-    many-to-many challenges, where the first two breeds have the first two places each, the others the last two."""
+    """`train`, `test`: places, in the order of `_ORDER`. `shared`: the place that all breeds share in training; empty
+    in many-to-many challenges, where the first two breeds have the first two places each, the others the last two."""
 
     train: tuple[str, str, str, str]
     test: tuple[str, str, str, str]

@@ -5,10 +5,11 @@
     000_mask.png, 000_co_occur_obj_mask.png beside each image: the car and the co-occurring object
 
 ROOT may be the folder above `urbancars` too. Layout, names and counts are those of facebookresearch/Whac-A-Mole,
-`create_datasets/urbancars/gen_urbancars.py` (which writes them) and `dataset/urbancars.py` (which reads them). The label
-is the car (urban 0, country 1). The attribute is background and object together (their `group_label="both"`), so that
-there are eight groups; `data.attribute` takes one of both. Folders with other names of classes, backgrounds and objects
-are read alike: the pocket world urban has this layout.
+`create_datasets/urbancars/gen_urbancars.py` (which writes them) and `dataset/urbancars.py` (which reads them). The
+label is the car (urban 0, country 1). The attribute is background and object together (their `group_label="both"`), so
+that there are eight groups; `data.attribute` takes one of both. Folders with other names of classes, backgrounds and
+objects are read alike: the pocket world urban has this layout. Masks beside the images serve as given masks
+(`segment.backend: given`, `segment.masks: ROOT`).
 """
 
 from __future__ import annotations
