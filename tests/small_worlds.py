@@ -1,4 +1,4 @@
-"""Small settings of the pocket's three worlds."""
+"""Small settings of the pocket's worlds."""
 
 from __future__ import annotations
 

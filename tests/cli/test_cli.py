@@ -239,7 +239,12 @@ def test_pocket_write_draws_the_waterbirds_layout(
 
 
 @pytest.mark.parametrize(
-    ("world", "lists"), [("metashift", "imageID_to_group.json"), ("celeba", "list_attr_celeba.csv")]
+    ("world", "lists"),
+    [
+        ("metashift", "imageID_to_group.json"),
+        ("celeba", "list_attr_celeba.csv"),
+        ("urban", "bg-0.95_co_occur_obj-0.95"),
+    ],
 )
 def test_pocket_write_draws_the_other_worlds_and_inspect_recognises_them(
     world: str, lists: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
@@ -248,9 +253,9 @@ def test_pocket_write_draws_the_other_worlds_and_inspect_recognises_them(
     assert (
         call(monkeypatch, "pocket", "write", str(tmp_path / world), *sizes, "--set", f"data.pocket.world={world}") == 0
     )
-    assert (tmp_path / world / lists).is_file()
+    assert (tmp_path / world / lists).exists()
     assert call(monkeypatch, "data", "inspect", str(tmp_path / world)) == 0
-    assert f"layout      {world}: " in capsys.readouterr().out
+    assert f"layout      {'urbancars' if world == 'urban' else world}: " in capsys.readouterr().out
 
 
 def test_console_script_is_declared() -> None:

@@ -14,7 +14,7 @@ from ddb.config.load import config_text, load_config, preset_names, read_tree, t
 from ddb.errors import ConfigError
 from ddb.models.roles import ROLES
 
-POCKET = ("pocket-waterbirds", "pocket-metashift", "pocket-celeba")
+POCKET = ("pocket-waterbirds", "pocket-metashift", "pocket-celeba", "pocket-urban")
 
 
 def write(folder: Path, text: str) -> Path:

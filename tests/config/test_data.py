@@ -16,6 +16,7 @@ def test_a_world_starts_from_its_benchmarks_sizes_and_settings_win() -> None:
         "waterbirds": (2400, 600, 2000, 0.95),
         "metashift": (1700, 200, 576, 0.8824),
         "celeba": (3000, 600, 2000, 0.9428),
+        "urban": (2400, 600, 2000, 0.95),
     }
     for world, expected in sizes.items():
         config = PocketConfig.model_validate({"world": world})
@@ -24,7 +25,7 @@ def test_a_world_starts_from_its_benchmarks_sizes_and_settings_win() -> None:
     assert (changed.train, changed.val, changed.correlation) == (600, 200, 0.7)
 
 
-@pytest.mark.parametrize("preset", ["pocket-waterbirds", "pocket-metashift", "pocket-celeba"])
+@pytest.mark.parametrize("preset", ["pocket-waterbirds", "pocket-metashift", "pocket-celeba", "pocket-urban"])
 def test_a_world_comes_back_from_its_own_text(preset: str, tmp_path: Path) -> None:
     config = load_config(preset, ["data.pocket.train=90"])
     (tmp_path / "run.yaml").write_text(config_text(config))
@@ -32,7 +33,9 @@ def test_a_world_comes_back_from_its_own_text(preset: str, tmp_path: Path) -> No
 
 
 def test_an_unknown_world_is_told() -> None:
-    with pytest.raises(ConfigError, match=r"data\.pocket\.world: should be 'waterbirds', 'metashift' or 'celeba', got"):
+    with pytest.raises(
+        ConfigError, match=r"data\.pocket\.world: should be 'waterbirds', 'metashift', 'celeba' or 'urban', got"
+    ):
         load_config("pocket-celeba", ["data.pocket.world=faces"])
     with pytest.raises(ConfigError, match=r"data\.pocket\.world: .* got 7"):
         load_config("pocket-celeba", ["data.pocket.world=7"])

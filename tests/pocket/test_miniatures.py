@@ -47,6 +47,15 @@ def test_celeba_has_the_published_shares_and_balanced_groups_to_choose_and_test_
     assert set(found["val"].values()) == {150} and set(found["test"].values()) == {500}
 
 
+def test_urban_has_two_independent_shortcuts_and_eight_equal_groups_to_choose_and_test_on() -> None:
+    """Shares 0.95 x 0.95, 0.95 x 0.05, 0.05 x 0.95 and 0.05 x 0.05 of 1200 images of each class."""
+    found = sizes(PocketConfig.model_validate({"world": "urban"}))
+    assert [found["train"][0, attribute] for attribute in range(4)] == [1083, 57, 57, 3]
+    assert [found["train"][1, attribute] for attribute in range(4)] == [3, 57, 57, 1083]
+    every = {(label, attribute) for label in (0, 1) for attribute in range(4)}
+    assert found["val"] == dict.fromkeys(every, 75) and found["test"] == dict.fromkeys(every, 250)
+
+
 @pytest.mark.parametrize(
     ("settings", "expected"),
     [
@@ -59,6 +68,11 @@ def test_celeba_has_the_published_shares_and_balanced_groups_to_choose_and_test_
             {"world": "celeba", "train": 1000, "blond": 0.3, "correlation": 0.9, "square": 0.6},
             {(0, 1): 420, (0, 0): 280, (1, 0): 270, (1, 1): 30},
         ),
+        (
+            {"world": "urban", "train": 2000, "correlation": 0.9, "beside": 0.7},
+            {(0, 0): 630, (0, 1): 270, (0, 2): 70, (0, 3): 30, (1, 3): 630, (1, 2): 270, (1, 1): 70, (1, 0): 30},
+        ),
+        ({"world": "urban", "train": 400, "correlation": 1}, {(0, 0): 190, (0, 1): 10, (1, 3): 190, (1, 2): 10}),
         ({"world": "waterbirds", "train": 1000, "waterbirds": 0.5}, {(0, 0): 475, (0, 1): 25, (1, 1): 475, (1, 0): 25}),
     ],
 )
@@ -91,10 +105,14 @@ def test_scenes_show_what_their_cells_say(world: str) -> None:
         assert Counter(item.cell for item in inside) == Counter(split.cells)
     for item in drawn:
         assert item.scene.place == item.cell.place in MINIATURES[world].places[item.cell.attribute]
+        things = MINIATURES[world].things
+        shown = item.scene.beside.kind if item.scene.beside else None
+        assert shown == item.cell.thing == (things[item.cell.attribute] if things else None)
         second = {
             "waterbirds": lambda subject: subject.neck_is_long,
             "metashift": lambda subject: subject.ears_hang,
             "celeba": lambda subject: subject.colour == "golden",
+            "urban": lambda subject: subject.neck_is_long,
         }[world]
         assert second(item.scene.subject) == bool(item.cell.label)
 

@@ -15,7 +15,7 @@ from PIL import Image
 from ddb.data.patches import changed_by
 from ddb.report import collect, pictures, timings, words
 from ddb.report.charts.interval import Interval
-from ddb.report.collect import GroupLine, MetricLine
+from ddb.report.collect import GroupLine, MetricLine, groups
 from ddb.report.reading import STAGES, Run
 from ddb.report.sources import SourcePictures
 from report_runs import Folder
@@ -31,6 +31,17 @@ def line(
 
 
 GROUPED = [MetricLine("Worst-group accuracy", "", 0.5, 0.5, True, False)]
+
+
+def test_groups_without_training_images_are_marked(run_folder: RunFolder) -> None:
+    run = Run(run_folder(stages=()))
+    cells = [
+        {"label": 0, "attribute": attribute, "n": 9, "accuracy": 0.5, "low": 0.2, "high": 0.8, **told}
+        for attribute, told in ((0, {"train": 3}), (1, {"train": 0}))
+    ]
+    assert [group.unseen for group in groups(run, {"before": {"groups": cells}})] == [False, True]
+    del cells[1]["train"]  # metrics.json of an earlier version
+    assert not groups(run, {"before": {"groups": cells}})[1].unseen
 
 
 @pytest.mark.parametrize(

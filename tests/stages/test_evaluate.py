@@ -61,6 +61,9 @@ def test_metrics_hold_what_was_promised(evaluated, squares):
             assert 0 <= group["low"] <= group["accuracy"] <= group["high"] <= 1
         assert figures["worst_group_accuracy"] == min(g["accuracy"] for g in figures["groups"])
     assert {g["label_name"] for g in metrics["after"]["groups"]} == {"dark", "red"}
+    train = squares.counts()["train"]
+    found = {(g["label"], g["attribute"]): g["train"] for g in metrics["after"]["groups"]}
+    assert found == {(y, a): train.get(Group(y, a), 0) for y in (0, 1) for a in (0, 1)}
 
 
 def test_counts_and_extras(evaluated):

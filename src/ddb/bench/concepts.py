@@ -1,6 +1,6 @@
-"""DISC's concept images for the built-in worlds: empty scenes of every place of all three worlds.
+"""DISC's concept images for the built-in worlds: empty scenes of every place of all worlds.
 
-DISC's authors generate concept images by name. The places of the other two worlds are concepts that are unrelated to
+DISC's authors generate concept images by name. The places of the other worlds are concepts that are unrelated to
 the classes, like most concepts of a concept bank."""
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ def write_concepts(folder: Path) -> Path:
     draft = folder.with_name(f"{folder.name}.tmp")
     shutil.rmtree(draft, ignore_errors=True)
     rng = np.random.default_rng(0)
-    for miniature in MINIATURES.values():
-        for place in FAMILIES[miniature.family].places:
+    for family in dict.fromkeys(miniature.family for miniature in MINIATURES.values()):
+        for place in FAMILIES[family].places:
             home = draft / place.replace(" ", "-")
             home.mkdir(parents=True)
             for number in range(IMAGES):
-                scene = sample_scene(rng, family=miniature.family, place=place, empty=True)
+                scene = sample_scene(rng, family=family, place=place, empty=True)
                 (home / f"{number:03d}.png").write_bytes(png_bytes(render(scene).image))
     os.replace(draft, folder)
     return folder

@@ -77,7 +77,7 @@ def pocket_write(
     overrides: Set = None,
 ) -> None:
     """Draw a built-in data set into a folder, in the layout of the real one. Which: --set data.pocket.world=waterbirds,
-    metashift or celeba; its size: --set data.pocket.train=N."""
+    metashift, celeba or urban; its size: --set data.pocket.train=N."""
     from ddb.pocket.datasets import write_pocket
 
     print(write_pocket(folder, config_of("pocket-waterbirds", overrides, None, None, None).data.pocket))

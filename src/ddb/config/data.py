@@ -11,16 +11,30 @@ from ddb.config.section import Section, Seed, Share, content, execution, extent
 WORLD_STARTS: dict[str, dict[str, float]] = {
     "metashift": {"train": 1700, "val": 200, "test": 576, "correlation": 0.8824},
     "celeba": {"train": 3000, "val": 600, "test": 2000, "correlation": 0.9428},
+    "urban": {"waterbirds": 0.5},
 }
 """Defaults of a world that differ from those of `PocketConfig`: MetaShift's sizes (750 and 100 images per class; 144
-per group in the test split), CelebA's shares (22,880 of 24,267 blond training images are women)."""
+per group in the test split), CelebA's shares (22,880 of 24,267 blond training images are women), UrbanCars' equal
+classes."""
+VARIANTS = {
+    "metashift": ("pooled", "cabinet-bed", "bag-box", "bench-bike", "boat-surfboard"),
+    "spawrious": ("o2o-easy", "o2o-medium", "o2o-hard", "m2m-easy", "m2m-medium", "m2m-hard"),
+    "imagenet9": ("original", "in9l"),
+}
+"""Values of `data.variant`, by source."""
+COLUMNS = {"auto", "table", "celeba", "wilds", "subpopbench", "huggingface"}
+"""Sources whose label and attribute are any of several columns."""
+SHORTCUTS = ("background", "object")
+"""Values of `data.attribute` where images have two spurious attributes: UrbanCars and the pocket world urban."""
 
 
 class PocketConfig(Section):
     """The built-in worlds, where `data.source` is "pocket"."""
 
-    world: Literal["waterbirds", "metashift", "celeba"] = extent(
-        "waterbirds", description="miniature: birds and places, cats and dogs beside things, hair and faces"
+    world: Literal["waterbirds", "metashift", "celeba", "urban"] = extent(
+        "waterbirds",
+        description="miniature: birds and places, cats and dogs beside things, hair and faces, birds and places with "
+        "things beside the birds",
     )
     train: int = extent(2400, ge=20, le=1_000_000, description="training images")
     val: int = extent(600, ge=8, le=1_000_000, description="validation images")
@@ -28,7 +42,12 @@ class PocketConfig(Section):
     correlation: Share = extent(
         0.95, description="share of training images whose place fits their class (celeba: of the blond ones)"
     )
-    waterbirds: float = extent(0.22, gt=0, lt=1, description="waterbirds: share of waterbirds in every split")
+    beside: Share = extent(
+        0.95, description="urban: share of training images whose thing beside the bird fits their class"
+    )
+    waterbirds: float = extent(
+        0.22, gt=0, lt=1, description="waterbirds: share of waterbirds in every split; urban: in training images"
+    )
     blond: float = extent(0.149, gt=0, lt=1, description="celeba: share of training images that are blond")
     square: Share = extent(0.4828, description="celeba: share of square faces in training images that are not blond")
     seed: Seed = extent(0, description="seed of the drawn data set")
@@ -50,6 +69,10 @@ class DataConfig(Section):
         "table",
         "celeba",
         "metashift",
+        "urbancars",
+        "spawrious",
+        "nico",
+        "imagenet9",
         "wilds",
         "subpopbench",
         "huggingface",
@@ -64,13 +87,17 @@ class DataConfig(Section):
         "", description="attribute or column that is the label; empty: the usual one (celeba: Blond_Hair)"
     )
     attribute: str = extent(
-        "", description="attribute or column that groups are made with; empty: the usual one (celeba: Male)"
+        "",
+        description="attribute or column that groups are made with; empty: the usual one (celeba: Male; urbancars: "
+        "background and object together)",
     )
     groups: str = extent(
         "", description="groups.csv that `ddb discover` wrote for this data: a second attribute beside the given one"
     )
-    variant: Literal["", "pooled", "cabinet-bed", "bag-box", "bench-bike", "boat-surfboard"] = extent(
-        "", description="metashift: dogs to train on (empty: bench-bike, as DISC); pooled: folders' splits forgotten"
+    variant: str = extent(
+        "",
+        description="metashift: dogs to train on (empty: bench-bike, as DISC), pooled: folders' splits forgotten; "
+        "spawrious: challenge, such as o2o-hard; imagenet9: training images, original or in9l",
     )
     classes: tuple[str, ...] = extent((), description="classes to use, in label order; empty: all, sorted by name")
     phrase: str = content(
@@ -111,14 +138,25 @@ class DataConfig(Section):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
-        if self.source in ("pocket", "waterbirds", "folder", "metashift"):
-            for name in ("target", "attribute"):
-                if getattr(self, name):
-                    raise ValueError(f"source {self.source!r} has no choice of {name}: leave `{name}` empty")
-        if self.target and self.target == self.attribute:
-            raise ValueError(f"target and attribute are both {self.target!r}: name two")
+        self._check_attributes()
         if self.val_from == "train" and self.val_share + self.test_share >= 1:
             raise ValueError(f"val_share {self.val_share} and test_share {self.test_share} leave nothing to train on")
-        if self.variant and self.source not in ("metashift", "auto"):
-            raise ValueError(f"variant {self.variant!r} is for source metashift alone")
+        known = [name for source, names in VARIANTS.items() for name in names if self.source in (source, "auto")]
+        if self.variant and self.variant not in known:
+            where = [source for source, names in VARIANTS.items() if self.variant in names]
+            told = f"is for source {where[0]}" if where else "is unknown"
+            raise ValueError(f"variant {self.variant!r} {told}; source {self.source} has {', '.join(known) or 'none'}")
         return self
+
+    def _check_attributes(self) -> None:
+        if self.target and self.target == self.attribute:
+            raise ValueError(f"target and attribute are both {self.target!r}: name two")
+        two = self.source == "urbancars" or (self.source == "pocket" and self.pocket.world == "urban")
+        for name in ("target", "attribute"):
+            value = getattr(self, name)
+            if not value or self.source in COLUMNS:
+                continue
+            if name == "target" or not two:
+                raise ValueError(f"source {self.source!r} has no choice of {name}: leave `{name}` empty")
+            if value not in SHORTCUTS:
+                raise ValueError(f"attribute {value!r} is unknown: use {' or '.join(SHORTCUTS)}, or leave it empty")

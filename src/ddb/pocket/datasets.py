@@ -1,6 +1,6 @@
 """The miniatures as data sets on disk, each in the layout of the real data set and read by its reader.
 
-OUT/...              images and lists: waterbirds_files.py, metashift_files.py, celeba_files.py
+OUT/...              images and lists: waterbirds_files.py, metashift_files.py, celeba_files.py, urban_files.py
 OUT/masks/...        the images' causal masks under the same paths, 255 = object: usable as given masks
 OUT/scenes.json      what each image shows, so that `oracle` can draw its true counterfactual
 """
@@ -21,7 +21,8 @@ import numpy as np
 from ddb.config import PocketConfig
 from ddb.data.images import mask_png, png_bytes
 from ddb.errors import DataError
-from ddb.pocket import celeba_files, metashift_files, waterbirds_files
+from ddb.pocket import celeba_files, metashift_files, urban_files, waterbirds_files
+from ddb.pocket.beside import Beside
 from ddb.pocket.miniatures import Item, Split, familiar, items, splits
 from ddb.pocket.world import FAMILIES, Picture, Scene, counterfactual_scene, render
 
@@ -40,6 +41,7 @@ LAYOUTS: dict[str, Layout] = {
     "waterbirds": Layout(waterbirds_files.name, waterbirds_files.write_lists),
     "metashift": Layout(metashift_files.name, metashift_files.write_lists),
     "celeba": Layout(celeba_files.name, celeba_files.write_lists),
+    "urban": Layout(urban_files.name, urban_files.write_lists),
 }
 """By `data.pocket.world`."""
 
@@ -101,13 +103,22 @@ def _draw(out: Path, drawn: Sequence[Item], layout: Layout) -> None:
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         list(pool.map(draw, names, drawn))  # raises what drawing raises
     layout.write_lists(out, drawn)
-    scenes = {name: asdict(item.scene) for name, item in zip(names, drawn, strict=True)}
+    scenes = {name: _row(item.scene) for name, item in zip(names, drawn, strict=True)}
     (out / SCENES).write_text(json.dumps(scenes), encoding="utf-8")
+
+
+def _row(scene: Scene) -> dict[str, Any]:
+    """Scenes without a thing keep the form that they had before there were any: the same bytes."""
+    row = asdict(scene)
+    if scene.beside is None:
+        del row["beside"]
+    return row
 
 
 def _scene(row: dict[str, Any]) -> Scene:
     subject = None if row["subject"] is None else FAMILIES[row["family"]].kind(**_with_tuples(row["subject"]))
-    return Scene(**{**_with_tuples(row), "subject": subject})
+    thing = Beside(**row["beside"]) if row.get("beside") else None
+    return Scene(**{**_with_tuples(row), "subject": subject, "beside": thing})
 
 
 def _with_tuples(row: dict[str, Any]) -> dict[str, Any]:

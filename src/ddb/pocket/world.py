@@ -1,7 +1,7 @@
 """The pocket world's renderer: from an object and a place to an image, its causal mask, attributes and caption.
 
 Three families, after the three benchmarks of the paper: birds on land or water, cats and dogs beside things of a room
-or of a park, hair on one of two types of face (the face is the place).
+or of a park, hair on one of two types of face (the face is the place). A bird may have a thing beside it (`beside.py`).
 
 A scene is data (`Scene`); `render` turns it into pixels and is a pure function of it, so the same scene with another
 body plan is the true counterfactual of an image: same background, light, position and noise, another subject.
@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
-from ddb.pocket import animals, birds, faces, hair, places, things
+from ddb.pocket import animals, beside, birds, faces, hair, places, things
+from ddb.pocket.beside import Beside
 from ddb.pocket.shapes import Shape
 
 SUPERSAMPLE = 3
@@ -63,7 +64,7 @@ PHRASES = {**places.PHRASES, **things.PHRASES, **faces.PHRASES}
 class Scene:
     """Everything that an image shows. `subject` is None for an empty place; `position` in [0,1]^2 moves the subject
     inside the room that its bounding box leaves; `gain` (3 factors) is the light; `noise` is a standard deviation
-    in grey levels (0-255)."""
+    in grey levels (0-255); `beside`: a thing that is no part of the subject, None in all worlds but urban."""
 
     family: str
     subject: Any | None
@@ -72,6 +73,7 @@ class Scene:
     position: tuple[float, float]
     gain: tuple[float, float, float]
     noise: float
+    beside: Beside | None = None
 
 
 @dataclass(frozen=True)
@@ -90,10 +92,12 @@ def sample_scene(
     plan: str | None = None,
     place: str | None = None,
     empty: bool = False,
+    thing: str | None = None,
 ) -> Scene:
-    """Draw a scene. `plan` None: a chimera of parts; `place` None: any place; `empty` leaves the subject out."""
+    """Draw a scene. `plan` None: a chimera of parts; `place` None: any place; `empty` leaves the subject out; `thing`:
+    key of `beside.KINDS`, what stands beside the subject."""
     brightness, warmth = rng.uniform(0.84, 1.14), rng.uniform(-0.06, 0.06)
-    return Scene(
+    scene = Scene(
         family=family,
         subject=None if empty else FAMILIES[family].sample(rng, plan),
         place=place or str(rng.choice(list(FAMILIES[family].places))),
@@ -102,10 +106,14 @@ def sample_scene(
         gain=(float(brightness * (1 + warmth)), float(brightness), float(brightness * (1 - warmth))),
         noise=float(rng.uniform(0.0, 2.0)),
     )
+    if thing is None:
+        return scene
+    placed = beside.sample_beside(rng, thing)
+    return replace(scene, beside=placed, position=beside.bird_position(scene.position, placed))
 
 
 def counterfactual_scene(scene: Scene, rng: np.random.Generator, plan: str) -> Scene:
-    """The same place, light, position and noise with a newly sampled subject of body plan `plan`."""
+    """The same place, light, position, noise and thing with a newly sampled subject of body plan `plan`."""
     return replace(scene, subject=FAMILIES[scene.family].sample(rng, plan))
 
 
@@ -115,11 +123,14 @@ def render(scene: Scene, size: int = 64) -> Picture:
     side = size * SUPERSAMPLE
     canvas = PLACES[scene.place](rng, side)
     cover = Image.new("L", (side, side), 0)
+    if scene.beside is not None:
+        _rasterise(ImageDraw.Draw(canvas), beside.outline(scene.beside), np.zeros(2), side / 64)
     if scene.subject is not None:
         family = FAMILIES[scene.family]
         shapes = family.outline(scene.subject)
         offset = np.zeros(2) if family.anchored else _place(shapes, scene.position)
-        _rasterise(ImageDraw.Draw(canvas), ImageDraw.Draw(cover), shapes, offset, side / 64)
+        _rasterise(ImageDraw.Draw(canvas), shapes, offset, side / 64)
+        _rasterise(ImageDraw.Draw(cover), shapes, offset, side / 64, fill=255)
     pixels = np.asarray(canvas.reduce(SUPERSAMPLE), np.float32)
     pixels = pixels * np.array(scene.gain, np.float32)
     pixels += rng.standard_normal(pixels.shape, dtype=np.float32) * scene.noise
@@ -167,14 +178,13 @@ def _place(shapes: list[Shape], position: tuple[float, float]) -> np.ndarray:
 
 
 def _rasterise(
-    draw: ImageDraw.ImageDraw, cover: ImageDraw.ImageDraw, shapes: list[Shape], offset: np.ndarray, scale: float
+    draw: ImageDraw.ImageDraw, shapes: list[Shape], offset: np.ndarray, scale: float, fill: int | None = None
 ) -> None:
+    """Fill the shapes, moved by `offset` (u), on a canvas of `scale` pixels a u; `fill` None: in their own colours."""
     for shape in shapes:
         points = [tuple(p) for p in ((shape.points + offset) * scale).tolist()]
+        tone = shape.colour if fill is None else fill
         if shape.kind == "polygon":
-            draw.polygon(points, fill=shape.colour)
-            cover.polygon(points, fill=255)
-            continue
-        width = max(1, round(shape.width * scale))
-        draw.line(points, fill=shape.colour, width=width, joint="curve")
-        cover.line(points, fill=255, width=width, joint="curve")
+            draw.polygon(points, fill=tone)
+        else:
+            draw.line(points, fill=tone, width=max(1, round(shape.width * scale)), joint="curve")

@@ -16,7 +16,8 @@ from ddb.report.reading import Run
 
 @dataclass(frozen=True)
 class GroupLine:
-    """One group's accuracy on its `n` test images, before and after; `worst_*`: no group has a lower one."""
+    """One group's accuracy on its `n` test images, before and after; `worst_*`: no group has a lower one. `unseen`: no
+    training image is of this group."""
 
     name: str
     n: int
@@ -24,6 +25,7 @@ class GroupLine:
     after: Interval | None
     worst_before: bool
     worst_after: bool
+    unseen: bool = False
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,7 @@ METRICS = (
     (
         "adjusted_mean_accuracy",
         "Adjusted mean accuracy",
-        "groups weighted by their share of the training images",
+        "groups weighted by their share of the training images; those without any do not count",
         False,
     ),
     ("worst_class_accuracy", "Worst-class accuracy", "lowest accuracy of any class", False),
@@ -120,7 +122,8 @@ def groups(run: Run, metrics: dict[str, Any]) -> list[GroupLine]:
     for key in [*before, *(key for key in after if key not in before)]:
         cell = before.get(key) or after[key]
         found = (_interval(before.get(key)), _interval(after.get(key)))
-        lines.append(GroupLine(run.group_name(*key), cell["n"], *found, key == worst_before, key == worst_after))
+        worst = (key == worst_before, key == worst_after)
+        lines.append(GroupLine(run.group_name(*key), cell["n"], *found, *worst, cell.get("train") == 0))
     return lines
 
 

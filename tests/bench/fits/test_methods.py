@@ -7,7 +7,7 @@ from ddb.bench.options import DDB
 from ddb.config.load import load_config
 
 
-@pytest.mark.parametrize("preset", ["pocket-waterbirds", "pocket-metashift", "pocket-celeba"])
+@pytest.mark.parametrize("preset", ["pocket-waterbirds", "pocket-metashift", "pocket-celeba", "pocket-urban"])
 @pytest.mark.parametrize("psi", ["literal", "relative", "off"])
 def test_the_settings_of_ddb_are_four_different_ones(preset: str, psi: str) -> None:
     """Whatever rule of the psi head the preset has; the first is the preset's own."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ddb.config import DataConfig
+from ddb.config import DataConfig, PocketConfig
 from ddb.data.inspection.summary import set_aside, summary
 from ddb.data.sources.load import load_dataset
 from ddb.data.table import Quarantined
@@ -40,3 +40,14 @@ def test_groups_where_attributes_are_known_else_classes(folder: Path) -> None:
     (folder / "list.csv").write_text(text)
     lines = summary(load_dataset(DataConfig(source="table", root=str(folder / "list.csv"))))
     assert lines[1] == "  train: 8 images (cat/unknown 2, cat/sofa 2, dog/unknown 2, dog/sofa 2)"
+    assert not any("no training image" in line for line in lines)
+
+
+def test_groups_without_training_images_are_named(tmp_path: Path) -> None:
+    pocket = PocketConfig.model_validate({"train": 40, "val": 12, "test": 12, "correlation": 1})
+    lines = summary(load_dataset(DataConfig(source="pocket", pocket=pocket), tmp_path))
+    assert lines[1] == "  train: 40 images (landbird/land 31, waterbird/water 9)"
+    assert lines[4] == (
+        "  no training image is of the groups landbird/water, waterbird/land: figures weighted by training groups leave "
+        "them out"
+    )

@@ -143,8 +143,10 @@ def test_missing_lists_and_missing_images(tmp_path: Path, draw: Draw) -> None:
 
 
 def test_settings_that_a_source_has_no_use_for_are_refused() -> None:
-    for source in ("waterbirds", "folder", "metashift", "pocket"):
+    for source in ("waterbirds", "folder", "metashift", "pocket", "urbancars", "spawrious", "nico", "imagenet9"):
         with pytest.raises(ValueError, match="no choice of target"):
             DataConfig.model_validate({"source": source, "target": "Smiling"})
-    with pytest.raises(ValueError, match="for source metashift alone"):
+    with pytest.raises(ValueError, match="variant 'bench-bike' is for source metashift; source celeba has none"):
         DataConfig.model_validate({"source": "celeba", "variant": "bench-bike"})
+    with pytest.raises(ValueError, match="variant 'o2o' is unknown; source spawrious has o2o-easy, "):
+        DataConfig.model_validate({"source": "spawrious", "variant": "o2o"})

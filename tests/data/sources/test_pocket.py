@@ -20,7 +20,19 @@ GROUPS = {
     "waterbirds": (("landbird", "waterbird"), ("land", "water"), [89, 5, 1, 25]),
     "metashift": (("cat", "dog"), ("indoor", "outdoor"), [53, 7, 7, 53]),
     "celeba": (("not blond", "blond"), ("female", "male"), [53, 49, 17, 1]),
+    "urban": (
+        ("landbird", "waterbird"),
+        (
+            "forest background, bench object",
+            "forest background, boat object",
+            "lake background, bench object",
+            "lake background, boat object",
+        ),
+        [54, 3, 3, 0, 0, 3, 3, 54],
+    ),
 }
+SOURCES = {"urban": "urbancars"}
+"""Where it is not the world's name."""
 
 
 @pytest.fixture(params=sorted(LAYOUTS))
@@ -28,9 +40,9 @@ def world(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-def training(dataset: Dataset) -> list[int]:
-    counts = {tuple(group): count for group, count in dataset.counts()["train"].items()}
-    return [counts.get(group, 0) for group in ((0, 0), (0, 1), (1, 0), (1, 1))]
+def sizes(dataset: Dataset, split: str) -> list[int]:
+    counts = {tuple(group): count for group, count in dataset.counts()[split].items()}
+    return [counts.get((label, attribute), 0) for label in (0, 1) for attribute in range(len(dataset.attributes))]
 
 
 def test_a_world_is_drawn_once_and_read_as_the_real_data_set(
@@ -38,12 +50,14 @@ def test_a_world_is_drawn_once_and_read_as_the_real_data_set(
 ) -> None:
     config = DataConfig(source="pocket", phrase="thing", pocket=small(world))
     dataset = load_dataset(config, tmp_path)
-    assert (dataset.classes, dataset.attributes, training(dataset)) == GROUPS[world]
+    assert (dataset.classes, dataset.attributes, sizes(dataset, "train")) == GROUPS[world]
     assert [dataset.split(name).num_rows for name in ("train", "val", "test")] == [120, 12, 24]
     assert not dataset.quarantined and not dataset.notes
     monkeypatch.setattr("ddb.pocket.datasets.render", lambda scene: pytest.fail("drawn again"))
     assert load_dataset(config, tmp_path).fingerprint == dataset.fingerprint
-    same = load_dataset(DataConfig.model_validate({"source": world, "phrase": "thing", "root": str(dataset.root)}))
+    same = load_dataset(
+        DataConfig.model_validate({"source": SOURCES.get(world, world), "phrase": "thing", "root": str(dataset.root)})
+    )
     assert same.fingerprint == dataset.fingerprint and same.notes == dataset.notes
 
 
@@ -52,7 +66,7 @@ def test_inspection_recognises_the_layout_and_does_not_compare_it_with_the_publi
 ) -> None:
     root = load_dataset(DataConfig(source="pocket", pocket=small(world)), tmp_path).root
     found = inspect_data(DataConfig(source="auto", root=str(root)))
-    assert (found.source, found.classes, found.attributes) == (world, *GROUPS[world][:2])
+    assert (found.source, found.classes, found.attributes) == (SOURCES.get(world, world), *GROUPS[world][:2])
     assert not found.faults and not found.notes and not found.duplicates and "warning" not in in_words(found)
 
 
@@ -67,8 +81,7 @@ def test_in_distribution_images_are_a_test_split_with_the_training_groups(world:
     config = DataConfig(source="pocket", pocket=small(world))
     familiar = load_in_distribution(config, 120, tmp_path)
     assert familiar.split("train").num_rows == familiar.split("val").num_rows == 0
-    found = {tuple(group): count for group, count in familiar.counts()["test"].items()}
-    assert [found.get(group, 0) for group in ((0, 0), (0, 1), (1, 0), (1, 1))] == GROUPS[world][2]
+    assert sizes(familiar, "test") == GROUPS[world][2]
     assert (familiar.classes, familiar.attributes, familiar.notes) == (*GROUPS[world][:2], ())
     seen = set(load_dataset(config, tmp_path).samples["id"].to_pylist())
     assert len(seen) == 156
@@ -85,3 +98,14 @@ def test_in_distribution_images_come_from_the_pocket_alone(tmp_path: Path, folde
     assert {tuple(g): n for g, n in dataset.counts()["test"].items()} == {(0, 0): 37, (0, 1): 2, (1, 0): 1, (1, 1): 10}
     with pytest.raises(DataError, match="needs data.source: pocket"):
         load_in_distribution(DataConfig(root=str(folder)), 50, tmp_path)
+
+
+@pytest.mark.parametrize(("attribute", "names"), [("background", ("forest", "lake")), ("object", ("bench", "boat"))])
+def test_one_of_two_shortcuts(attribute: str, names: tuple[str, str], tmp_path: Path) -> None:
+    config = DataConfig(source="pocket", pocket=small("urban"), attribute=attribute)
+    dataset = load_dataset(config, tmp_path)
+    assert dataset.attributes == tuple(f"{name} {attribute}" for name in names)
+    assert sizes(dataset, "train") == [57, 3, 3, 57] and sizes(dataset, "test") == [6, 6, 6, 6]
+    assert load_in_distribution(config, 120, tmp_path).attributes == dataset.attributes
+    with pytest.raises(ValueError, match="no choice of attribute"):
+        DataConfig(source="pocket", attribute=attribute)

@@ -18,13 +18,25 @@ def listed(benchmark: str) -> list[Entry]:
 
 
 def test_totals_are_those_of_the_papers() -> None:
-    """Sums that the sources state beside the groups: Waterbirds 4795/1199/5794, CelebA 162770/19867/19962."""
+    """Sums that the sources state beside the groups: Waterbirds 4795/1199/5794, CelebA 162770/19867/19962, UrbanCars
+    4000/500/500 of each class, Spawrious 6336 of each breed."""
     totals = {
         name: [sum(cells.values()) for cells in published.counts.values()] for name, published in PUBLISHED.items()
     }
     assert totals["waterbirds"] == [4795, 1199, 5794] and totals["celeba"] == [162_770, 19_867, 19_962]
+    assert totals["urbancars"] == [8000, 1000, 1000] and totals["imagenet9"] == [9 * 5045, 5 * 4050]
+    assert all(count == [25_344, 25_344] for name, count in totals.items() if name.startswith("spawrious"))
     assert totals["metashift-indoor-outdoor"] == [1700, 576]
     assert totals["metashift-bench-bike"] == [1123, 34 + 47 + 201 + 259]
+
+
+def test_urbancars_groups_are_those_of_the_authors_script() -> None:
+    """int(share x share x images of a class), as gen_urbancars.py computes them."""
+    for split, share, images in (("train", 0.95, 4000), ("val", 0.5, 500), ("test", 0.5, 500)):
+        for (label, attribute), count in PUBLISHED["urbancars"].counts[split].items():
+            fits = [part.startswith(label) for part in attribute.split(", ")]
+            background, thing = (share if fit else 1 - share for fit in fits)
+            assert count == int(background * thing * images), (split, label, attribute)
 
 
 def test_equal_counts_are_said_and_unknown_data_is_not_judged() -> None:

@@ -1,4 +1,5 @@
-"""Given masks as a folder with the same structure as the images': the mask of forest/1.jpg is forest/1.png."""
+"""Given masks as a folder with the same structure as the images': the mask of forest/1.jpg is forest/1.png, or else
+forest/1_mask.png, as in UrbanCars."""
 
 from __future__ import annotations
 
@@ -51,7 +52,7 @@ class MaskFolder:
 
     def _file(self, image: str) -> Path | None:
         path = resolve_inside(self.where, mask_name(image))
-        for spelt in (path, path.with_suffix(".PNG")):
+        for spelt in (path, path.with_suffix(".PNG"), path.with_name(f"{path.stem}_mask.png")):
             if spelt.is_file():
                 return spelt
         other = next((found for suffix in _OTHERS if (found := path.with_suffix(suffix)).is_file()), None)

@@ -7,8 +7,8 @@ are only reported: no method is trained with them and nothing is selected by the
 
 from __future__ import annotations
 
+from itertools import product
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -74,14 +74,15 @@ def answers_of(oracle: LoadedClassifier, images: Pixels, runtime: Runtime) -> np
 
 
 def balanced_renders(world: str, count: int, seed: int) -> tuple[Pixels, npt.NDArray[np.int64]]:
-    """Images uint8 [N, 64, 64, 3] and their classes (or NOTHING) int64 [N]; all (class, place) have equal shares."""
+    """Images uint8 [N, 64, 64, 3] and their classes (or NOTHING) int64 [N]; all (class, place) have equal shares, with
+    each thing that the world has beside its objects."""
     miniature, rng = MINIATURES[world], np.random.default_rng(seed)
-    places = FAMILIES[miniature.family].places
-    cells = [(answer, place) for answer in (0, 1, NOTHING) for place in places]
+    family, plans = miniature.family, (*miniature.plans, None)
+    surroundings = list(product(FAMILIES[family].places, dict.fromkeys(miniature.things) or [None]))
+    cells = [(answer, *where) for answer in (0, 1, NOTHING) for where in surroundings]
     picks = [cells[i % len(cells)] for i in range(count)]
-    images = [_drawn(rng, miniature.family, [*miniature.plans, None][answer], place) for answer, place in picks]
-    return np.stack(images), np.array([answer for answer, _ in picks], np.int64)
-
-
-def _drawn(rng: np.random.Generator, family: str, plan: str | None, place: str) -> Any:
-    return render(sample_scene(rng, family=family, plan=plan, place=place, empty=plan is None)).image
+    scenes = [
+        sample_scene(rng, family=family, plan=plans[answer], place=place, empty=answer == NOTHING, thing=thing)
+        for answer, place, thing in picks
+    ]
+    return np.stack([render(scene).image for scene in scenes]), np.array([answer for answer, *_ in picks], np.int64)

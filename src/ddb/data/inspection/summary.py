@@ -14,7 +14,8 @@ MOST_GROUPS = 12
 
 
 def summary(dataset: Dataset) -> list[str]:
-    """Counts of every split by group (by class where there are no attributes), notes, and `set_aside`."""
+    """Counts of every split by group (by class where there are no attributes), groups without training images, notes,
+    and `set_aside`."""
     lines = [f"data: {len(dataset.classes)} classes in {dataset.root}"]
     for split, cells in dataset.counts().items():
         known = {group: n for group, n in cells.items() if group.attribute != NO_ATTRIBUTE}
@@ -26,7 +27,22 @@ def summary(dataset: Dataset) -> list[str]:
                 for label, name in enumerate(dataset.classes)
             )
         lines.append(f"  {split}: {sum(cells.values())} images ({counts})")
+    lines += _unseen(dataset)
     return [*lines, *(f"  {note}" for note in dataset.notes), *(f"  {line}" for line in set_aside(dataset.quarantined))]
+
+
+def _unseen(dataset: Dataset) -> list[str]:
+    """A line on groups of the validation and test images that no training image is of. Nothing where training images
+    have no attributes at all, as in a data set of test images."""
+    counts = dataset.counts()
+    if not any(group.attribute != NO_ATTRIBUTE for group in counts["train"]):
+        return []
+    evaluated = {group for split in ("val", "test") for group in counts[split] if group.attribute != NO_ATTRIBUTE}
+    unseen = [_group(dataset, group) for group in sorted(evaluated - set(counts["train"]))]
+    if not unseen:
+        return []
+    named = f"{', '.join(unseen[:SHOWN])}{_more(unseen)}"
+    return [f"  no training image is of the groups {named}: figures weighted by training groups leave them out"]
 
 
 def set_aside(quarantined: Sequence[Quarantined]) -> list[str]:
@@ -47,7 +63,7 @@ def _line(item: Quarantined) -> str:
     return "" if item.row is None else f" (line {item.row})"
 
 
-def _more(items: Sequence[Quarantined]) -> str:
+def _more(items: Sequence[object]) -> str:
     return f" and {len(items) - SHOWN} more" if len(items) > SHOWN else ""
 
 

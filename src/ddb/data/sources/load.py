@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath
 import pyarrow as pa
 
 from ddb.config import DataConfig
+from ddb.config.data import VARIANTS
 from ddb.data.discovered import with_groups
 from ddb.data.images import resolve_inside
 from ddb.data.inspection.summary import set_aside
@@ -21,14 +22,18 @@ from ddb.data.reading.files import Checked, check_files
 from ddb.data.sources.celeba import list_celeba
 from ddb.data.sources.folder import list_folder
 from ddb.data.sources.huggingface import list_huggingface
+from ddb.data.sources.imagenet9 import list_imagenet9
 from ddb.data.sources.layout.listing import Entry, Listing, data_error, named
 from ddb.data.sources.layout.recognise import recognise
 from ddb.data.sources.layout.splits import make_splits
 from ddb.data.sources.metadata import list_metadata
 from ddb.data.sources.metashift import list_metashift
+from ddb.data.sources.nico import list_nico
 from ddb.data.sources.pocket import list_in_distribution, list_pocket
 from ddb.data.sources.published_counts import compare
+from ddb.data.sources.spawrious import list_spawrious
 from ddb.data.sources.table import list_table
+from ddb.data.sources.urbancars import list_urbancars
 from ddb.data.sources.waterbirds import list_waterbirds
 from ddb.data.table import Dataset, Quarantined, fingerprint
 from ddb.errors import DataError
@@ -43,6 +48,8 @@ _WITH_COLUMNS = {
     "subpopbench": list_metadata,
     "table": list_table,
 }
+_WITH_VARIANTS = {"metashift": list_metashift, "spawrious": list_spawrious, "imagenet9": list_imagenet9}
+_PLAIN = {"waterbirds": list_waterbirds, "nico": list_nico}
 
 
 def load_dataset(config: DataConfig, cache: Path | None = None) -> Dataset:
@@ -65,16 +72,20 @@ def read_listing(config: DataConfig, cache: Path | None = None) -> Listing:
 
 def _read(config: DataConfig, cache: Path | None) -> Listing:
     if config.source == "pocket":
-        return list_pocket(config.pocket, cache)
+        return list_pocket(config.pocket, cache, config.attribute)
     source: str = config.source
     root, columns = config.root, (config.target, config.attribute)
     if source == "auto":
         found = recognise(named(root))
         source, root = found.source, str(found.root)
-    if source == "waterbirds":
-        return list_waterbirds(root)
-    if source == "metashift":
-        return list_metashift(root, config.variant)
+    if config.variant and config.variant not in VARIANTS.get(source, ()):
+        raise DataError(f"data.variant {config.variant!r}: {root} is read as {source}, which has no such variant")
+    if source in _WITH_VARIANTS:
+        return _WITH_VARIANTS[source](root, config.variant)
+    if source in _PLAIN:
+        return _PLAIN[source](root)
+    if source == "urbancars":
+        return list_urbancars(root, config.attribute)
     if source == "huggingface":
         return list_huggingface(root, *columns, cache)
     if source == "folder":
@@ -89,7 +100,7 @@ def load_in_distribution(config: DataConfig, count: int, cache: Path | None = No
     """
     if config.source != "pocket":
         raise DataError("evaluate.in_distribution needs data.source: pocket; set it to 0 for other data")
-    listing = replace(list_in_distribution(config.pocket, count, cache), benchmark="")
+    listing = replace(list_in_distribution(config.pocket, count, cache, config.attribute), benchmark="")
     return _assemble(listing, config, {"test": 1}, cache)
 
 

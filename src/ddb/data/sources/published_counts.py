@@ -5,7 +5,10 @@ Waterbirds: kohpangwei/group_DRO (the tarball `waterbird_complete95_forest2water
 MetaShift indoor/outdoor: Weixin-Liang/MetaShift `subpopulation_shift_cat_dog_indoor_outdoor.py` with NUM_MINORITY_IMG
 100 (144 of each group held out; 750 and 100 of each class in training). MetaShift as DISC uses it (dogs with bench and
 bike): counts of the DISC paper's appendix, its validation images (34 and 47) counted with the test images that they
-are drawn from.
+are drawn from. UrbanCars: facebookresearch/Whac-A-Mole `gen_urbancars.py` (4000 training, 500 validation and 500 test
+images of each class; shares 0.95 and 0.5; each group's size rounded down). Spawrious: aengusl/spawrious
+`spawrious/torch.py` (`spawrious.parts`). ImageNet-9: arXiv 2006.09994, section 2 (5045 training and 450 test images of
+each class).
 """
 
 from __future__ import annotations
@@ -14,7 +17,9 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from ddb.data.sources import imagenet9, spawrious
 from ddb.data.sources.layout.listing import Entry
+from ddb.data.sources.urbancars import attribute_name
 from ddb.records import SPLITS
 
 Cell = tuple[str, str]
@@ -33,6 +38,28 @@ def _grid(classes: Cell, attributes: Cell, **counts: tuple[int, int, int, int]) 
     """Groups (0, 0), (0, 1), (1, 0), (1, 1) of every split."""
     cells = [(label, attribute) for label in classes for attribute in attributes]
     return {split: dict(zip(cells, numbers, strict=True)) for split, numbers in counts.items()}
+
+
+def _urbancars() -> dict[str, dict[Cell, int]]:
+    """Groups by the number of shortcuts, 0 to 2, that do not fit the class."""
+    sides = ("urban", "country")
+    groups = [(label, place, thing) for label in sides for place in sides for thing in sides]
+    sizes = {"train": (3610, 190, 10), "val": (125, 125, 125), "test": (125, 125, 125)}
+    return {
+        split: {
+            (label, attribute_name(place, thing)): numbers[(place != label) + (thing != label)]
+            for label, place, thing in groups
+        }
+        for split, numbers in sizes.items()
+    }
+
+
+def _spawrious(variant: str) -> dict[str, dict[Cell, int]]:
+    counts: dict[str, dict[Cell, int]] = {"train": {}, "test": {}}
+    for part in spawrious.parts(variant):
+        cell = part.breed, part.place
+        counts[part.split][cell] = counts[part.split].get(cell, 0) + part.images
+    return counts
 
 
 PUBLISHED = {
@@ -65,6 +92,15 @@ PUBLISHED = {
         {
             "train": {("cat", "sofa"): 231, ("cat", "bed"): 380, ("dog", "bench"): 145, ("dog", "bike"): 367},
             "test": {("cat", "shelf"): 235, ("dog", "shelf"): 306},
+        },
+    ),
+    "urbancars": Published("UrbanCars", _urbancars()),
+    **{f"spawrious-{name}": Published(f"Spawrious {name}", _spawrious(name)) for name in spawrious.CHALLENGES},
+    "imagenet9": Published(
+        "ImageNet-9",
+        {
+            "train": {(name, "original"): 5045 for name in imagenet9.CLASSES},
+            "test": {(name, variation): 450 for name in imagenet9.CLASSES for variation in imagenet9.SHOWN},
         },
     ),
 }

@@ -179,14 +179,17 @@ def _attributes(samples: pa.Table) -> npt.NDArray[np.int64]:
 
 
 def _figures(dataset: Dataset, outcomes: pa.Table, when: str) -> dict[str, Any]:
-    """Figures per group and over all test images that have predictions."""
+    """Figures per group and over all test images that have predictions; `train`: the group's training images."""
     rows = outcomes.filter(pc.equal(outcomes["split"], "test"))
     train = dataset.split("train")
     counts = Counter(map(Group, train["label"].to_pylist(), _attributes(train).tolist()))
     probabilities = np.array(rows[when].to_pylist(), np.float64)
     own = _attributes(dataset.samples)[[dataset.rows[name] for name in rows["id"].to_pylist()]]
     figures = metrics.summarise(probabilities, rows["label"].to_numpy(), own, counts)
+    classes = Counter(train["label"].to_pylist())
     for row in figures["groups"]:
+        own_class = row["attribute"] is None
+        row["train"] = classes[row["label"]] if own_class else counts[Group(row["label"], row["attribute"])]
         row["label_name"] = dataset.classes[row["label"]]
         row["attribute_name"] = None if row["attribute"] is None else dataset.attributes[row["attribute"]]
     return figures

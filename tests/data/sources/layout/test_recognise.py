@@ -26,6 +26,21 @@ LAYOUTS: dict[str, tuple[str, dict[str, str]]] = {
     "metashift, pickle": ("metashift", {"imageID_to_group.pkl": "", "train/cat/1.jpg": ""}),
     "metashift, json": ("metashift", {"imageID_to_group.json": "{}", "train/cat/1.jpg": ""}),
     "metashift, contexts": ("metashift", {"train/cat/cat(sofa)/1.jpg": "", "test/dog/dog(shelf)/1.jpg": ""}),
+    "urbancars": ("urbancars", {"bg-0.95_co_occur_obj-0.95/train/obj-urban_bg-urban_co_occur_obj-urban/000.jpg": ""}),
+    "urbancars, one level up": ("urbancars", {"urbancars/bg-0.5_co_occur_obj-0.5/val/readme": ""}),
+    "spawrious": ("spawrious", {"spawrious224/0/dirt/bulldog/1.png": "", "datasets.txt": "o2o_easy"}),
+    "spawrious, inside": ("spawrious", {"0/dirt/bulldog/1.png": "", "1/dirt/bulldog/1.png": ""}),
+    "imagenet9": (
+        "imagenet9",
+        {"original/train/00_dog/1.JPEG": "", "bg_challenge/mixed_rand/val/00_dog/1.JPEG": ""},
+    ),
+    "nico, benchmark": ("nico", {f"NICO_DG/{name}/bear/1.jpg": "" for name in ("autumn", "dim", "grass")}),
+    "nico, contexts": ("nico", {f"{name}/bear/1.jpg": "" for name in ("water", "dim", "grass")}),
+    "nico of subpopbench": (
+        "nico",
+        {f"public_dg_0416/train/{name}/bear/1.jpg": "" for name in ("rock", "dim", "grass")}
+        | {"metadata.csv": "filename,y,a,split\n"},
+    ),
     "subpopbench": ("subpopbench", {"metadata_nico.csv": "id,filename,split,y,a\n", "a/1.jpg": ""}),
     "wilds": ("wilds", {"metadata.csv": "split,location,y,filename\n", "train/1.jpg": ""}),
     "saved": ("huggingface", {"dataset_dict.json": json.dumps({"splits": ["train"]})}),

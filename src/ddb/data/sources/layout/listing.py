@@ -68,3 +68,8 @@ def existing_folder(root: str) -> Path:
         told = what_is(folder)
         raise DataError(f"data.root: {folder} is {told or 'a file; a CSV or Parquet file needs data.source: table'}")
     return folder
+
+
+def inner_folder(folder: Path, name: str) -> Path:
+    """The folder `name` in `folder` where there is one: a data set whose archive brings a folder of its own."""
+    return folder / name if (folder / name).is_dir() else folder

@@ -8,13 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ddb.data.reading.file_kinds import what_is
-from ddb.data.sources import celeba, metashift
+from ddb.data.sources import celeba, metashift, spawrious, urbancars
 from ddb.data.sources.folder import find_layout
 from ddb.data.sources.hub.imagefolder import metadata_files
 from ddb.data.sources.hub.shards import find_shards, read_columns
+from ddb.data.sources.imagenet9 import is_imagenet9
+from ddb.data.sources.layout.listing import inner_folder
 from ddb.data.sources.layout.tree import read_tree
 from ddb.data.sources.metadata import IMAGES, TARGETS
 from ddb.data.sources.metadata_file import PARQUET, column_names
+from ddb.data.sources.nico import METADATA, nico_home
 from ddb.errors import DataError
 
 _CELEBA_IMAGE = re.compile(r"\d{6}\.(jpg|png)")
@@ -37,7 +40,7 @@ def recognise(path: Path) -> Recognised:
         return _file(path)
     if not path.is_dir():
         raise DataError(f"{path} does not exist")
-    found = _lists(path) or _metadata(path) or _contexts(path) or _hub(path)
+    found = _lists(path) or _nico(path) or _metadata(path) or _contexts(path) or _shortcuts(path) or _hub(path)
     if found is not None:
         return found
     tree = read_tree(path)
@@ -117,6 +120,27 @@ def _contexts(folder: Path) -> Recognised | None:
     for child in sorted(folder.glob("train/*/*(*)")):
         if child.is_dir() and child.name.startswith(f"{child.parent.name}("):
             return Recognised("metashift", folder, f"folders such as {child.relative_to(folder).as_posix()}")
+    return None
+
+
+def _nico(folder: Path) -> Recognised | None:
+    """Contexts in the folder's own layout: beside a metadata.csv only where this is SubpopBench's."""
+    home = nico_home(folder)
+    if home is None or ((folder / METADATA).is_file() and "public_dg_0416" not in home.parts):
+        return None
+    return Recognised("nico", folder, f"{(home / 'autumn').as_posix()} and other contexts of NICO++")
+
+
+def _shortcuts(folder: Path) -> Recognised | None:
+    """UrbanCars, Spawrious, ImageNet-9."""
+    for child in sorted(inner_folder(folder, urbancars.FOLDER).iterdir()):
+        if child.is_dir() and urbancars.SHARES.fullmatch(child.name):
+            return Recognised("urbancars", folder, f"{child.name} is a folder of UrbanCars")
+    dogs = inner_folder(folder, spawrious.FOLDER)
+    if any((dogs / "0" / place / spawrious.CLASSES[0]).is_dir() for place in spawrious.PLACES):
+        return Recognised("spawrious", folder, "folders of places and breeds, as in Spawrious")
+    if is_imagenet9(folder):
+        return Recognised("imagenet9", folder, "variations of ImageNet-9's test images, and training images")
     return None
 
 
