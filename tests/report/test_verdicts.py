@@ -20,7 +20,7 @@ from ddb.refill import rejected_sources
 from ddb.stages import prune
 from javascript import answers
 
-VERDICTS = Path(str(resources.files("ddb.report") / "verdicts.js"))
+VERDICTS = Path(str(resources.files("ddb.report") / "scripts" / "verdicts.js"))
 MEANS = {0: 0.75, 1: 0.5, 2: 0.9}
 SCORE_COLUMNS = ("psi_from", "psi_to", "psi_from_source", "rho")
 Case = dict[str, Any]

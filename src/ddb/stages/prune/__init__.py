@@ -77,7 +77,7 @@ def stage(settings: PruneConfig, classes: Sequence[str], per_class: PerClass, co
 
 
 def _facts(inputs: Inputs, predictions: pa.Table, classes: int) -> dict[str, Any]:
-    """What the report's page decides verdicts from: `ddb/report/verdicts.js`."""
+    """What the report's page decides verdicts from: `ddb/report/scripts/verdicts.js`."""
     _, _, means, settings, budgets = inputs
     return {
         "settings": settings.model_dump(mode="json"),

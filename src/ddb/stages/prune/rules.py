@@ -2,7 +2,7 @@
 
 A rule and its fallback are applied to the candidates of one direction and one prompt together. Where `inpaint.variety`
 makes several prompts, therefore, no head rejects all candidates of one prompt (for instance of a colour with low psi).
-The report's page applies the same rules to the same scores (`ddb/report/verdicts.js`).
+The report's page applies the same rules to the same scores (`ddb/report/scripts/verdicts.js`).
 """
 
 from __future__ import annotations
