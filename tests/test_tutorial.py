@@ -31,23 +31,33 @@ def commands() -> list[str]:
     return re.findall(r"```bash\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
 
 
+SHELL = """set -e
+ddb() {
+  verb=$1; shift
+  more=$SMALL
+  if [ "$verb" = audit ] && [ "$1" = runs/repaired ]; then more=""; set -- "${@:1:$#-2}"; fi
+  "$PYTHON" -m ddb.cli "$verb" "$@" $more
+}
+python() { "$PYTHON" "$@"; }
+"""
+"""`ddb` with small numbers. The second audit reads the run's settings; its bars, which end the line, are left out, since
+a small run does not reach them."""
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder in which all commands of the page have run. Bars are left out: a small run does not reach them."""
+    """The folder in which all commands of the page have run."""
     folder = tmp_path_factory.mktemp("tutorial")
     small = " ".join(f"--set {name}={value}" for name, value in SMALL.items())
-    audit = f'[[ "$*" == *--fail-under* ]] && set -- "${{@:1:$#-2}}"; [[ "$1" == runs/repaired ]] && more="" || more="{small}"'
-    lines = [
-        "set -e",
-        f'ddb() {{ verb=$1; shift; more="{small}"; if [ "$verb" = audit ]; then {audit}; fi; '
-        f'"{sys.executable}" -m ddb.cli "$verb" "$@" $more; }}',
-        f'python() {{ "{sys.executable}" "$@"; }}',
-        *commands(),
-    ]
     done = subprocess.run(
-        ["bash", "-c", "\n".join(lines)], cwd=folder, env={**os.environ, "OMP_NUM_THREADS": "1"}, text=True,
-        capture_output=True, check=False, timeout=1500,
-    )  # fmt: skip
+        ["bash", "-c", SHELL + "\n".join(commands())],
+        cwd=folder,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHON": sys.executable, "SMALL": small},
+        text=True,
+        capture_output=True,
+        check=False,
+        timeout=1500,
+    )
     (folder / "out.txt").write_text(done.stdout)
     assert done.returncode == 0, done.stderr[-2000:]
     return folder
