@@ -40,8 +40,8 @@ ddb() {
 }
 python() { "$PYTHON" "$@"; }
 """
-"""`ddb` with small numbers. The second audit reads the run's settings; its bars, which end the line, are left out, since
-a small run does not reach them."""
+"""`ddb` with small numbers. The second audit takes the settings of its run, and no bars, which a small run does not reach.
+"""
 
 
 @pytest.fixture(scope="module")
