@@ -40,8 +40,7 @@ ddb() {
 }
 python() { "$PYTHON" "$@"; }
 """
-"""`ddb` with small numbers. The second audit takes the settings of its run, and no bars, which a small run does not reach.
-"""
+"""`ddb` with small numbers. The second audit takes its run's settings, and no bars: a small run does not reach them."""
 
 
 @pytest.fixture(scope="module")
