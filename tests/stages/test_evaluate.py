@@ -11,7 +11,7 @@ import pytest
 
 from ddb.config import DataConfig, EvaluateConfig, PocketConfig, PruneConfig, RetrainConfig, ScoreConfig
 from ddb.data.table import Dataset
-from ddb.records import OUTCOMES, SAMPLES
+from ddb.records import OUTCOMES, SAMPLES, Group
 from ddb.stages import erm, evaluate, prune, retrain, score
 from ddb.stages.evaluate import worker
 
