@@ -36,14 +36,14 @@ def test_the_mask_is_the_bird_alone(thing: str) -> None:
 
 @pytest.mark.parametrize("thing", sorted(KINDS))
 def test_the_presets_region_about_the_bird_leaves_the_thing_out(thing: str) -> None:
-    """At most a tenth of any thing is repainted, and in most images none of it."""
+    """In nearly all images none of the thing is repainted, and at most a fifth of it in any."""
     settings = load_config("pocket-urban").segment
     shares = []
     for scene in scenes(160, thing):
         seen = thing_of(scene)
         assert seen.sum() > 60, "the thing is there"
         shares.append((seen & shaped(render(scene).mask, settings)).sum() / seen.sum())
-    assert max(shares) < 0.1 and np.mean(np.array(shares) == 0) > 0.9
+    assert max(shares) < 0.2 and np.mean(np.array(shares) == 0) > 0.95
 
 
 def test_things_stand_on_both_sides_inside_the_frame() -> None:

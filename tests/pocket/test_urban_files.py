@@ -40,8 +40,8 @@ def test_each_shortcut_has_a_share_of_its_own(tmp_path: Path) -> None:
     assert {entry.split for entry in familiar.entries} == {"test"}
     cells = Counter((entry.label, entry.attribute) for entry in familiar.entries)
     assert cells == {
-        ("landbird", "forest background, bench object"): 16,
-        ("landbird", "forest background, boat object"): 4,
-        ("waterbird", "lake background, boat object"): 16,
-        ("waterbird", "lake background, bench object"): 4,
+        ("landbird", "forest background and bench object"): 16,
+        ("landbird", "forest background and boat object"): 4,
+        ("waterbird", "lake background and boat object"): 16,
+        ("waterbird", "lake background and bench object"): 4,
     }

@@ -16,7 +16,7 @@ from ddb.data.images import read_image, read_png
 from ddb.data.table import Dataset
 from ddb.learn.device import open_accelerator
 from ddb.learn.shortcuts import margin_attributions
-from ddb.records import OUTCOMES, SAMPLES
+from ddb.records import OUTCOMES, SAMPLES, Group
 from ddb.stages import erm, evaluate, prune, retrain, score
 from ddb.stages.evaluate import worker
 

@@ -19,7 +19,7 @@ from ddb.pocket.shapes import Shape, Tone, shaded, sized
 
 WIDTH = 12.0
 """Width of a thing at size 1, u."""
-MARGIN = 1.0
+MARGIN = 1.5
 """Distance of a thing from the frame, u."""
 BIRD_SHARE = 0.05
 """A bird beside a thing uses this share of its room from left to right: the part that is farthest from the thing."""

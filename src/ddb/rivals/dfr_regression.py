@@ -27,8 +27,7 @@ def balanced_rows(groups: npt.NDArray[np.int64], rng: np.random.Generator) -> Ro
     sizes = np.bincount(groups)
     if not sizes.all():
         raise DataError(
-            f"{int((sizes == 0).sum())} of {len(sizes)} groups have no image to train on: a balanced subset is "
-            "empty."
+            f"{int((sizes == 0).sum())} of {len(sizes)} groups have no image to train on: a balanced subset is empty."
         )
     return np.concatenate([rng.permutation(np.flatnonzero(groups == g))[: sizes.min()] for g in range(len(sizes))])
 

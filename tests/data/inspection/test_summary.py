@@ -48,6 +48,6 @@ def test_groups_without_training_images_are_named(tmp_path: Path) -> None:
     lines = summary(load_dataset(DataConfig(source="pocket", pocket=pocket), tmp_path))
     assert lines[1] == "  train: 40 images (landbird/land 31, waterbird/water 9)"
     assert lines[4] == (
-        "  no training image is of the groups landbird/water, waterbird/land: figures weighted by training groups leave "
-        "them out"
+        "  no training image is of the groups landbird/water, waterbird/land: "
+        "figures weighted by training groups leave them out"
     )

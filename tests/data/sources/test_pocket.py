@@ -23,10 +23,10 @@ GROUPS = {
     "urban": (
         ("landbird", "waterbird"),
         (
-            "forest background, bench object",
-            "forest background, boat object",
-            "lake background, bench object",
-            "lake background, boat object",
+            "forest background and bench object",
+            "forest background and boat object",
+            "lake background and bench object",
+            "lake background and boat object",
         ),
         [54, 3, 3, 0, 0, 3, 3, 54],
     ),

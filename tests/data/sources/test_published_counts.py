@@ -34,7 +34,7 @@ def test_urbancars_groups_are_those_of_the_authors_script() -> None:
     """int(share x share x images of a class), as gen_urbancars.py computes them."""
     for split, share, images in (("train", 0.95, 4000), ("val", 0.5, 500), ("test", 0.5, 500)):
         for (label, attribute), count in PUBLISHED["urbancars"].counts[split].items():
-            fits = [part.startswith(label) for part in attribute.split(", ")]
+            fits = [part.startswith(label) for part in attribute.split(" and ")]
             background, thing = (share if fit else 1 - share for fit in fits)
             assert count == int(background * thing * images), (split, label, attribute)
 

@@ -51,10 +51,10 @@ def test_groups_hold_both_shortcuts(tmp_path: Path, draw: Draw) -> None:
     dataset = load_dataset(DataConfig(source="urbancars", root=str(cars(tmp_path, draw))))
     assert dataset.classes == SIDES
     assert dataset.attributes == (  # group_label "both": 2 x background + object
-        "urban background, urban object",
-        "urban background, country object",
-        "country background, urban object",
-        "country background, country object",
+        "urban background and urban object",
+        "urban background and country object",
+        "country background and urban object",
+        "country background and country object",
     )
     found = {split: list(cells.values()) for split, cells in dataset.counts().items()}
     assert found == {"train": [5, 2, 2, 1, 1, 2, 2, 5], "val": [2] * 8, "test": [3] * 8}

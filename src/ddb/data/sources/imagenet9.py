@@ -49,7 +49,8 @@ def list_imagenet9(root: str, variant: str = "") -> Listing:
     hidden = [name for name in HIDDEN if (folder / tests / name).is_dir()]
     if hidden:
         notes.append(f"test images of {', '.join(hidden)} are left out: they do not show the object")
-    entries, faults = [], []
+    entries: list[Entry] = []
+    faults: list[str] = []
     for home, (split, variation) in homes.items():
         tree = read_tree(folder / home)
         faults += tree.faults

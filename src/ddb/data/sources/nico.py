@@ -82,7 +82,7 @@ def _from_metadata(folder: Path) -> tuple[list[Row], list[str], list[str]]:
 
 def _from_lists(folder: Path, home: Path, lists: Iterable[Path]) -> tuple[list[Row], list[str], list[str]]:
     """The lines of the lists: a path, which may hold spaces, and a number."""
-    told: list[tuple[str, str, str, str]] = []
+    told: list[Row] = []
     faults: list[str] = []
     for path in lists:
         split = path.stem.rpartition("_")[2]
@@ -94,7 +94,8 @@ def _from_lists(folder: Path, home: Path, lists: Iterable[Path]) -> tuple[list[R
                 faults.append(f"{path.name} line {number} is not a path and the number of a class")
     above = [name.as_posix() for name in (home.parent, home) if name.parts]
     paths, notes = located(folder, [image for image, *_ in told], above)
-    return [(path, *facts) for path, (_, *facts) in zip(paths, told, strict=True)], faults, notes
+    rows = [(path, split, code, where) for path, (_, split, code, where) in zip(paths, told, strict=True)]
+    return rows, faults, notes
 
 
 def _entries(rows: Sequence[Row]) -> tuple[list[Entry], list[str]]:

@@ -77,7 +77,7 @@ def list_urbancars(root: str, attribute: str = "") -> Listing:
 def attribute_name(background: str, thing: str, wanted: str = "") -> str:
     """The attribute in words: of the background, of the object, or (`wanted` empty) of both."""
     words = {"background": f"{background} background", "object": f"{thing} object"}
-    return words[wanted] if wanted else ", ".join(words.values())
+    return words[wanted] if wanted else " and ".join(words.values())
 
 
 def _ordered(names: Iterable[str]) -> tuple[str, ...]:
