@@ -161,7 +161,7 @@ def row(part: str, world: str, outcomes: list[Outcome]) -> str:
     names = ", ".join(sorted({name for one in outcomes for name in one.names})) or "–"
     if part == "two":
         names += "; object: " + ", ".join(sorted({name for one in outcomes for name in one.inside}))
-    counts = " | ".join(f"{count} of {len(outcomes)}" for count in (right, apart, inside))
+    counts = " | ".join(f"{count} of {len(outcomes)}" if found or count else "–" for count in (right, apart, inside))
     return f"| {part} | {world} | {found} of {len(outcomes)} | {agreement} | {counts} | {names} |"
 
 

@@ -13,6 +13,7 @@ import miniature
 from ddb.config import RunConfig
 from ddb.discovery import run as discovery
 from ddb.discovery.before_run import discover_first
+from ddb.errors import ConfigError
 
 Settings = Callable[..., RunConfig]
 
@@ -64,6 +65,21 @@ def test_a_dry_run_looks_for_nothing(config: RunConfig, tmp_path: Path) -> None:
     said: list[str] = []
     assert discover_first(config, tmp_path / "run", dry=True, say=said.append) == config
     assert said == ["discover: to be computed first"]
+
+
+def test_a_launch_of_several_processes_does_not_look(
+    config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (
+        ("RANK", "0"),
+        ("LOCAL_RANK", "0"),
+        ("WORLD_SIZE", "2"),
+        ("MASTER_ADDR", "x"),
+        ("MASTER_PORT", "1"),
+    ):
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigError, match="in one process"):
+        discover_first(config, tmp_path / "run", say=lambda line: None)
 
 
 def test_where_nothing_is_found_the_run_stays_as_it_is(config: RunConfig, finished: Path, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ddb.config import RunConfig
 from ddb.engine import files
+from ddb.errors import ConfigError
 from ddb.run_folder import default_folder
 
 FOLDER = "discover"
@@ -21,7 +22,8 @@ def discover_first(
     surroundings, or where these cannot be told from the class: groups that equal the classes choose nothing.
 
     Results of an earlier call with the same data and settings are used. `dry`: nothing is computed; without earlier
-    results the settings are returned as they are. DDBError as `ddb.discovery.run.discover`."""
+    results the settings are returned as they are. DDBError as `ddb.discovery.run.discover`, and where a launcher
+    started several processes before there are results."""
     from ddb.discovery.run import discover, identity_of
 
     run = out or default_folder(config)
@@ -31,6 +33,7 @@ def discover_first(
         if dry:
             say("discover: to be computed first")
             return config
+        _alone()
         discover(config, folder, cache=run / "cache", say=say)
         before = files.read_json(folder / "discover.json") or {}
     say(f"discover: {before['verdict']} ({folder / 'discover.html'})")
@@ -41,3 +44,14 @@ def discover_first(
     for section in ("erm", "retrain"):
         tree[section]["selection"] = "discovered"
     return RunConfig.model_validate(tree)
+
+
+def _alone() -> None:
+    """ConfigError where this process was started as one of several: all of them would look, into the same folder."""
+    from ddb.learn.processes import started_with_others
+
+    if started_with_others():
+        raise ConfigError(
+            "--discover looks for groups in one process, and this launch has several. Run `ddb discover` first, and "
+            "launch with --set data.groups=groups.csv --set erm.selection=discovered --set retrain.selection=discovered"
+        )
