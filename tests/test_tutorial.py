@@ -13,7 +13,9 @@ import pytest
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "tutorial.md"
 SMALL = {
-    "data.pocket.train": 400,
+    "data.pocket.train": 160,
+    "data.pocket.val": 60,
+    "data.pocket.test": 400,
     "erm.epochs": 2,
     "invert.steps": 2,
     "invert.check_every": 1,
@@ -65,7 +67,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_both_audits_have_the_figures_that_are_compared(folder: Path) -> None:
     for when in ("before", "after"):
         figures = json.loads((folder / f"runs/audit-{when}/audit.json").read_text())["figures"]
-        assert 0 <= figures["object_share"]["figure"]["value"] <= 1
+        assert 0 <= figures["object_exchanged"]["figure"]["value"] <= 1
         assert (folder / f"runs/audit-{when}/audit.html").is_file()
 
 
@@ -82,4 +84,4 @@ def test_pages_are_written(folder: Path) -> None:
 
 
 def test_the_difference_is_printed(folder: Path) -> None:
-    assert re.search(r"^object_share +\d\.\d{3} -> \d\.\d{3}$", (folder / "out.txt").read_text(), re.MULTILINE)
+    assert re.search(r"^object_exchanged +\d\.\d{3} -> \d\.\d{3}$", (folder / "out.txt").read_text(), re.MULTILINE)
