@@ -20,7 +20,7 @@ NO_MESSAGES = {
     "backends/generators/diffusion/learning/inversion.py": {"token-{label}.safetensors", "<ddb-{label}>"},
     "data/balanced.py": {"| {label} | {_cell(name)} | `{folder}` |"},
     "data/class_folders.py": {"{label:0{digits}d}-{name}"},
-    "stages/retrain/worker.py": {"{self.name}-{label}-{side}-{augment.scale[0]:g}.bin"},
+    "stages/retrain/material.py": {"{self.name}-{label}-{side}-{augment.scale[0]:g}.bin"},
 }
 """Ids, names of tokens, files and folders, and the name of a class that has none, by file."""
 NAMES = {"segment_preview.py", "data/sources/metashift.py"}

@@ -208,5 +208,7 @@ def test_a_warning_is_said_once(birds: Path, tmp_path: Path) -> None:
     log = io.StringIO()
     own = config(birds, prune={"psi": "literal", "rho": "off", "max_pruned": 0.0, "max_rounds": 1})
     run(own, options(["ddb"], seeds=1, search="off"), tmp_path, log)
-    warnings = [line for line in log.getvalue().splitlines() if line.startswith("warning: Pruning 0 -> 1")]
+    warnings = [
+        line for line in log.getvalue().splitlines() if line.startswith("warning: Pruning landbird → waterbird")
+    ]
     assert len(warnings) == 1

@@ -30,12 +30,13 @@ STAGES = ["erm", "invert", "segment", "inpaint", "score", "prune", "retrain", "e
 
 # The command line as people script it. A change here is a change for them: say so in the changelog.
 SURFACE = {
-    "run": RUN | RAY | {"--dry-run"},
+    "run": RUN | RAY | {"--dry-run", "--discover"},
     **dict.fromkeys(STAGES, RUN | RAY),
     **dict.fromkeys(("erm", "prune", "retrain"), RUN),
     "segment": RUN | RAY | {"--preview"},
     "bench": RUN - {"--seed"}
-    | {"--methods", "--seeds", "--select", "--search", "--tables", "--engine", "--concepts", "--processes"},
+    | {"--methods", "--seeds", "--select", "--search", "--tables", "--engine", "--concepts", "--processes", "--groups"},
+    "discover": {"data", "--model", "--preset", "--set", "--out", "--device", "--seed"},
     "audit": MODEL | {"--run", "--split", "--images", "--junit", "--fail-under"},
     "explain": MODEL | {"images"},
     "check": {"source", "--data", "--set", "--device"},

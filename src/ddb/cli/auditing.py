@@ -115,7 +115,7 @@ def explain(
     device: Device = None,
     seed: Seed = None,
 ) -> None:
-    """Say in words and pictures what the prediction on single images leans on."""
+    """Say what the prediction on single images leans on."""
     from ddb.auditing.explain.run import explain as find
     from ddb.auditing.predictors.options import ModelOptions, numbers, pairs
     from ddb.auditing.settings import default_out

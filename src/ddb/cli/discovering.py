@@ -29,7 +29,7 @@ def discover(
     device: Device = None,
     seed: Seed = None,
 ) -> None:
-    """Find clusters of surroundings that go with a class, and name them. No attribute is read."""
+    """Find and name what could be a shortcut. No attribute is read."""
     from ddb.discovery.run import discover as find
     from ddb.discovery.words import sentences, verdict
 
