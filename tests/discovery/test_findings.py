@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from ddb.config import DiscoverConfig
+from ddb.discovery import findings
 from ddb.discovery.facts import UNKNOWN, Facts, View
-from ddb.discovery.findings import Finding, look_at
+from ddb.discovery.findings import Finding, Group, look_at
 
 WORDS = ("forest", "lake", "sunlight", "fog")
 SIZE = 400
@@ -69,6 +70,19 @@ def test_the_first_is_not_found_a_second_time() -> None:
 
 def test_nothing_is_found_where_nothing_is() -> None:
     assert [look(*world(0.5, 0.5)[:2], seed=seed) for seed in range(5)] == [[]] * 5
+
+
+@pytest.mark.parametrize(
+    ("strays", "images", "inseparable"),
+    [(0, 400, True), (1, 75, True), (2, 75, True), (4, 75, False), (20, 400, False), (4, 400, True)],
+)
+def test_as_many_images_as_clusters_err_on_are_no_evidence(strays: int, images: int, inseparable: bool) -> None:
+    """Of a class, `strays` of `images` lie in the other's group: the lower end of Wilson's interval against 1%."""
+    labels = np.repeat([0, 1], [images, 300])
+    members = labels.copy()
+    members[:strays] = 1
+    groups = [Group(name, (), label, (label,), 0, ()) for label, name in enumerate(("a", "b"))]
+    assert findings._inseparable(members, labels, groups) == inseparable
 
 
 def test_surroundings_that_are_the_class_are_inseparable_from_it() -> None:

@@ -19,6 +19,7 @@ from ddb.discovery.cluster import Clusters, find_clusters, without
 from ddb.discovery.errors import Errors, errors_by_cell, errors_of, significant
 from ddb.discovery.facts import Facts, View, Where
 from ddb.discovery.naming import best_words, contrast
+from ddb.learn.metrics import wilson
 from ddb.learn.seeds import seed_of
 
 Floats = npt.NDArray[np.float64]
@@ -30,7 +31,7 @@ OTHER = "other"
 REST = ("rest", 0)
 """Key of the clusters that go with nothing."""
 APART = 0.01
-"""A finding is inseparable from the class where at most this share of each class lies in another class's group."""
+"""Share of a class outside its own group up to which group and class say the same: clusters err on about as many."""
 
 
 @dataclass(frozen=True)
@@ -190,7 +191,11 @@ def _group(
 
 
 def _inseparable(members: Integers, labels: Integers, groups: Sequence[Group]) -> bool:
-    """Whether nearly all images of each class are in the group that goes with it."""
+    """Whether nearly all images of each class are in the group that goes with it: the share of the others may be
+    `APART` by its 95% Wilson interval, so that one stray image of a small class does not count as evidence."""
     own = {group.goes_with: number for number, group in enumerate(groups) if group.goes_with is not None}
-    shares = [(members[labels == label] == own.get(label, -1)).mean() for label in np.unique(labels).tolist()]
-    return bool(min(shares) >= 1 - APART)
+    for label in np.unique(labels).tolist():
+        outside = members[labels == label] != own.get(label, -1)
+        if wilson(int(outside.sum()), len(outside))[0] > APART:
+            return False
+    return True
