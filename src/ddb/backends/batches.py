@@ -9,13 +9,15 @@ from __future__ import annotations
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Generic, TypeVar
 
 import torch
 
-from ddb.backends import Failed
+from ddb.backends import Failed, Image
 from ddb.backends.weights import reason_of
-from ddb.errors import DDBError
+from ddb.data.images import read_image
+from ddb.errors import DataError, DDBError
 from ddb.learn.halving import BatchSize, in_halves
 
 Item = TypeVar("Item")
@@ -35,6 +37,14 @@ class Rooms:
     def of(self, size: int) -> BatchSize:
         """The batch size that is used for the requested `size`."""
         return self._sizes.setdefault(size, BatchSize(size, self.setting, self.remedy))
+
+
+def read_or_failed(root: Path, path: str) -> Image | Failed:
+    """The image file `path` below `root`; `Failed` with the reason where it cannot be read."""
+    try:
+        return read_image(root, path)
+    except DataError as error:
+        return Failed(str(error))
 
 
 def in_fixed_batches(

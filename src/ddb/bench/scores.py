@@ -7,11 +7,10 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-import numpy as np
-
 from ddb.backends.classifiers.timm_classifier import LoadedClassifier
 from ddb.bench.fits.trial import PREDICT_BATCH, Trial
 from ddb.data.stores.pixel_store import pixel_store
+from ddb.data.table import codes
 from ddb.learn import metrics, predict
 from ddb.records import Group
 
@@ -23,9 +22,7 @@ def score(trial: Trial, loaded: LoadedClassifier) -> dict[str, Any]:
     test, train = dataset.split("test"), dataset.split("train")
     pixels = pixel_store(dataset, test["id"].to_pylist(), loaded.card.preprocessing, trial.run / "cache")
     outputs = predict.logits(loaded.classifier, pixels, trial.runtime.exact(), PREDICT_BATCH)
-    attributes, of_train = (
-        split["attribute"].fill_null(metrics.UNKNOWN).to_numpy().astype(np.int64) for split in (test, train)
-    )
+    attributes, of_train = (codes(split["attribute"]) for split in (test, train))
     counts = Counter(map(Group, train["label"].to_pylist(), of_train.tolist()))
     figures = metrics.summarise(predict.softmax(outputs), test["label"].to_numpy(), attributes, counts)
     for row in figures["groups"]:

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -103,6 +105,12 @@ class Dataset:
             for row in self.samples.select(["split", "label", "attribute"]).to_pylist()
         )
         return {split: {g: cells[s, g] for s, g in sorted(cells) if s == split} for split in SPLITS}
+
+
+def codes(column: pa.ChunkedArray) -> npt.NDArray[np.int64]:
+    """A column of the samples that may hold nulls (`attribute`, `discovered`) as int64, `NO_ATTRIBUTE` for null."""
+    found: npt.NDArray[np.int64] = column.fill_null(NO_ATTRIBUTE).to_numpy().astype(np.int64)
+    return found
 
 
 def fingerprint(

@@ -13,8 +13,9 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from ddb.backends import Failed, Image, Segmenter
+from ddb.backends.batches import read_or_failed
 from ddb.config import DiscoverConfig
-from ddb.data.images import mask_png, read_image, read_mask
+from ddb.data.images import mask_png, read_mask
 from ddb.data.table import Dataset
 from ddb.discovery.views import Box, box_hole, box_of, inside, widened, without_object
 from ddb.errors import DataError
@@ -115,7 +116,7 @@ def _objects(
     """The first pass: each image's object, or None."""
     found: list[_Object | None] = []
     for paths in _chunks(dataset, "objects", say):
-        images = [_read(dataset.root, path) for path in paths]
+        images = [read_or_failed(dataset.root, path) for path in paths]
         masks = models.segmenter.segment(paths, images, dataset.phrase, models.batch_size)
         pairs = [
             None if isinstance(image, Failed) or isinstance(mask, Failed) or not mask.mask.any() else (image, mask.mask)
@@ -145,7 +146,7 @@ def _surroundings(
         start = len(vectors)
         around: list[Image | Failed] = []
         for row, path in enumerate(paths, start=start):
-            image, one = _read(dataset.root, path), found[row]
+            image, one = read_or_failed(dataset.root, path), found[row]
             if isinstance(image, Failed) or one is None:
                 around.append(image)
                 continue
@@ -164,13 +165,6 @@ def _chunks(dataset: Dataset, what: str, say: Callable[[str], object]) -> Iterat
         done = min(start + CHUNK, len(paths))
         if done // TOLD > start // TOLD:
             say(f"discover: {what} of {done:,} of {len(paths):,} images embedded")
-
-
-def _read(root: Path, path: str) -> Image | Failed:
-    try:
-        return read_image(root, path)
-    except DataError as error:
-        return Failed(str(error))
 
 
 def stored(folder: Path, identity: str) -> Embedded | None:

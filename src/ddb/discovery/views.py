@@ -8,6 +8,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from ddb.data.masks import bounding_box
+
 Image = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
 GREY = 127
@@ -48,10 +50,8 @@ def widened(mask: Mask) -> Mask:
 
 def box_of(mask: Mask) -> Box:
     """The box of a mask that is not empty."""
-    found = np.nonzero(mask)
-    top, left = (int(indices.min()) / side for indices, side in zip(found, mask.shape, strict=True))
-    bottom, right = (int(indices.max() + 1) / side for indices, side in zip(found, mask.shape, strict=True))
-    return Box(top, left, bottom, right)
+    (height, width), own = mask.shape, bounding_box(mask)
+    return Box(own.top / height, own.left / width, own.bottom / height, own.right / width)
 
 
 def box_hole(box: Box, least: tuple[float, float], shape: tuple[int, int]) -> Mask:
@@ -74,12 +74,11 @@ def inside(image: Image, mask: Mask) -> Image:
     ValueError if the mask is empty."""
     if not mask.any():
         raise ValueError("the mask is empty")
-    found = np.nonzero(mask)
-    rows, columns = (slice(int(indices.min()), int(indices.max()) + 1) for indices in found)
-    side = max(rows.stop - rows.start, columns.stop - columns.start)
+    box = bounding_box(mask)
+    side = max(box.height, box.width)
     out = np.full((side, side, 3), GREY, np.uint8)
-    top, left = (side - (rows.stop - rows.start)) // 2, (side - (columns.stop - columns.start)) // 2
-    cut, own = image[rows, columns], mask[rows, columns]
-    place = out[top : top + cut.shape[0], left : left + cut.shape[1]]
-    place[own] = cut[own]
+    top, left = (side - box.height) // 2, (side - box.width) // 2
+    own = mask[box.top : box.bottom, box.left : box.right]
+    place = out[top : top + box.height, left : left + box.width]
+    place[own] = image[box.top : box.bottom, box.left : box.right][own]
     return out

@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ddb.data.table import NO_ATTRIBUTE
 from ddb.records import Group
 
 Z95 = 1.959963984540054
-UNKNOWN = -1
+UNKNOWN = NO_ATTRIBUTE
 """Code of a missing attribute in integer arrays."""
 
 

@@ -29,8 +29,9 @@ def html_page(
 
     `styles`: (package, file) of style sheets besides the shared ones; `script`: a file of `package`, or several in
     order. The template finds both under the names `style` and `script`, and in `policy` a Content-Security-Policy that
-    allows exactly these two texts, pictures in data URIs and nothing else. `key` draws the key of a chart. Any template
-    can include `warnings.html`, which shows `warnings`."""
+    allows exactly these two texts, pictures in data URIs and nothing else. `key` draws the key of a chart. Every
+    template sets `page_title` and includes `head.html`, all that comes before `<body>`; it can include `warnings.html`,
+    which shows `warnings`."""
     environment = Environment(
         loader=ChoiceLoader([PackageLoader(package, "."), PackageLoader(__package__, ".")]),
         autoescape=True,

@@ -11,10 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from ddb.auditing.predictors import Labels, Maps, Probabilities
-from ddb.auditing.predictors.checked import are_probabilities, normalised, outputs_of, probabilities_of
+from ddb.auditing.predictors.checked import are_probabilities, outputs_of, probabilities_of
 from ddb.auditing.predictors.occlusion import log_ratios, occlusion
 from ddb.auditing.predictors.onnx_input import OnnxInput, Tensor, input_of, read_metadata
 from ddb.auditing.predictors.options import ModelOptions
+from ddb.backends.weights import reason_of
 from ddb.data.images import Pixels
 from ddb.data.preprocessing import Preprocessing
 from ddb.errors import ModelError
@@ -67,7 +68,7 @@ class OnnxModel:
         values = raw_outputs(self.path, self.compute, self.described, pixels)
         if self.softmax:
             return softmax(outputs_of(values, count, len(self.classes), self.path))
-        return normalised(probabilities_of(values, count, len(self.classes), self.path))
+        return probabilities_of(values, count, len(self.classes), self.path)
 
 
 def raw_outputs(
@@ -83,7 +84,7 @@ def raw_outputs(
     try:
         return np.asarray(compute(np.ascontiguousarray(images, dtype=described.dtype)))[:count]
     except Exception as error:  # onnxruntime's own exceptions have no common base
-        raise ModelError(f"{path} cannot be computed: {str(error).splitlines()[0][:300]}") from error
+        raise ModelError(f"{path} cannot be computed: {reason_of(error)}") from error
 
 
 def open_onnx(path: Path, options: ModelOptions) -> OnnxModel:
@@ -101,9 +102,7 @@ def open_onnx(path: Path, options: ModelOptions) -> OnnxModel:
     try:
         session = onnxruntime.InferenceSession(str(path), settings, providers=["CPUExecutionProvider"])
     except Exception as error:  # as above
-        raise ModelError(
-            f"{path} is no ONNX file that onnxruntime opens: {str(error).splitlines()[0][:300]}"
-        ) from error
+        raise ModelError(f"{path} is no ONNX file that onnxruntime opens: {reason_of(error)}") from error
     inputs = [Tensor(one.name, one.type, tuple(one.shape)) for one in session.get_inputs()]
     outputs = [Tensor(one.name, one.type, tuple(one.shape)) for one in session.get_outputs()]
     if len(inputs) != 1:

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -24,7 +23,7 @@ from ddb.data.images import Pixels, read_mask
 from ddb.data.preprocessing import Preprocessing
 from ddb.data.sources.load import load_in_distribution
 from ddb.data.stores.pixel_store import pixel_store
-from ddb.data.table import Dataset
+from ddb.data.table import Dataset, codes
 from ddb.learn import leak, metrics, predict
 from ddb.learn.device import Runtime, open_accelerator
 from ddb.learn.shortcuts import follows, reliance
@@ -173,18 +172,13 @@ def _discovered(evaluation: Evaluation, outcomes: pa.Table) -> dict[str, Any]:
     return {"discovered": {when: _figures(seen, outcomes, when) for when in evaluation.loaded}}
 
 
-def _attributes(samples: pa.Table) -> npt.NDArray[np.int64]:
-    found: npt.NDArray[np.int64] = samples["attribute"].fill_null(metrics.UNKNOWN).to_numpy().astype(np.int64)
-    return found
-
-
 def _figures(dataset: Dataset, outcomes: pa.Table, when: str) -> dict[str, Any]:
     """Figures per group and over all test images that have predictions; `train`: the group's training images."""
     rows = outcomes.filter(pc.equal(outcomes["split"], "test"))
     train = dataset.split("train")
-    counts = Counter(map(Group, train["label"].to_pylist(), _attributes(train).tolist()))
+    counts = Counter(map(Group, train["label"].to_pylist(), codes(train["attribute"]).tolist()))
     probabilities = np.array(rows[when].to_pylist(), np.float64)
-    own = _attributes(dataset.samples)[[dataset.rows[name] for name in rows["id"].to_pylist()]]
+    own = codes(dataset.samples["attribute"])[[dataset.rows[name] for name in rows["id"].to_pylist()]]
     figures = metrics.summarise(probabilities, rows["label"].to_numpy(), own, counts)
     classes = Counter(train["label"].to_pylist())
     for row in figures["groups"]:
@@ -275,7 +269,7 @@ def _leak(evaluation: Evaluation, candidates: Counterfactuals, kept: Rows) -> di
     train = sorted(set(evaluation.dataset.split("train")["id"].to_pylist()) - set(sources), key=_hash)[:PROBE_IMAGES]
     others = [where[item] for item in train]
     origin = np.array([where[item] for item in sources])[~teach]
-    attributes = _attributes(samples)
+    attributes = codes(samples["attribute"])
     unseen = probe(evaluation.features(evaluation.pixels(train))) if train else np.empty(0)
     by_attribute = leak.label_leak(
         np.concatenate([unseen, probe(made[~teach])]),
